@@ -1,0 +1,54 @@
+# weft: build, test, race, lint, fuzz, bench, demo; deps installs the compilers that tests and examples need.
+
+SHELL       := bash
+.SHELLFLAGS := -o pipefail -ec
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+HOST        := internal/sandbox/hostbin/weft-host
+LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
+STATIC      := -linkmode external -extldflags "-static"
+GOBUILD     := go build -trimpath -buildvcs=false
+EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
+FUZZTIME    ?= 3m
+
+.PHONY: all deps build host test unit race lint fuzz bench smoke demo clean
+
+all: build
+
+deps: ## what the C, Rust and Python examples and cgo need; does nothing when it is there
+	@.ci/deps
+
+build: host ## bin/weft, one self-contained binary
+	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
+
+host: ## the domain host, static, where bin/weft embeds it from
+	CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host
+
+test: ## everything that CI runs
+	@SECONDS=0; $(MAKE) --no-print-directory deps build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+
+unit: host ## the tests without the race detector
+	go test ./...
+
+race: host ## the tests with the race detector
+	go test -race -timeout 15m ./...
+
+lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the tests
+	@test -z "$$(gofmt -l cmd internal *.go | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fuzz: ## every Fuzz target for its share of FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+bench: build ## every experiment in full; tables, CSV, JSON and plots in out/bench
+	for x in $(EXPERIMENTS); do bin/weft bench $$x --out out/bench; done
+
+smoke: build ## every Go benchmark once; checks that the experiments still produce right outputs
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+demo: deps build ## counts the words of the Go distribution's source
+	bin/weft run examples/wordcount --input "{\"path\": \"$$(go env GOROOT)/src\"}"
+
+clean: ## what the targets above wrote
+	rm -rf bin out $(HOST)
