@@ -1,0 +1,109 @@
+package lint
+
+import (
+	"go/token"
+	"slices"
+	"strings"
+)
+
+// layers says which packages of weft's each package may import, by folder; a folder stands for all below it unless
+// they have a line of their own. What is not listed may import nothing of weft's, so a new package begins with a
+// decision made here. docs/ARCHITECTURE.md shows the same order as a picture.
+var layers = map[string][]string{
+	// Leaves: data and rules that need nothing else.
+	".":                             {},
+	"internal/flow":                 {},
+	"internal/flow/alloystack":      {"internal/flow"},
+	"internal/buffer":               {},
+	"internal/telemetry":            {},
+	"internal/sandbox/wire":         {},
+	"internal/sandbox/hostbin":      {},
+	"internal/app":                  {"internal/flow"},
+	"internal/build":                {"internal/app", "internal/telemetry"},
+	"internal/lint":                 {},
+	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry", "internal/sandbox/wasm/confine"},
+	"internal/sandbox/image":        {"internal/sandbox/wire", "internal/sandbox"},
+	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm"},
+	"internal/sandbox/wasm/wasi":    {"internal/sandbox/wire"},
+	"internal/sandbox/wasm/engine":  {},
+	"internal/sandbox/wasm/confine": {},
+
+	// What puts them together.
+	"internal/node":  {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
+	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
+	"internal/cli": {"internal/node", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/app",
+		"internal/build", "internal/sandbox"},
+
+	// Programs.
+	"cmd/weft":      {"internal/cli"},
+	"cmd/weft-host": {"internal/sandbox/wasm", "internal/sandbox/wire"},
+	"examples":      {"."},
+}
+
+// downwards refuses imports that the table of layers does not allow. Tests may import what they test with.
+func downwards(t *tree) []string {
+	var out []string
+	for _, f := range t.files {
+		if f.test {
+			continue
+		}
+		owner := layerOf(f.dir)
+		for p, spec := range f.imports() {
+			if p != modulePath && !strings.HasPrefix(p, modulePath+"/") {
+				continue
+			}
+			dir := strings.TrimPrefix(strings.TrimPrefix(p, modulePath), "/")
+			if dir == "" {
+				dir = "."
+			}
+			if !mayImport(owner, dir) {
+				out = append(out, t.complaint(spec.Pos(), "%s imports %s: imports run downwards, as the table in internal/lint/layers.go says; "+
+					"declare an interface where it is used, or move the code down", f.dir, dir))
+			}
+		}
+	}
+	return out
+}
+
+// mayImport reports whether the layer owner may import the package in dir.
+func mayImport(owner, dir string) bool {
+	if owner == "" {
+		return false
+	}
+	target := layerOf(dir)
+	if target == owner && owner != "." {
+		return true
+	}
+	return slices.Contains(layers[owner], target)
+}
+
+// layerOf finds the longest folder of the table that is dir or holds it, "" when there is none.
+func layerOf(dir string) string {
+	if dir == "." {
+		return "."
+	}
+	for d := dir; d != "." && d != ""; {
+		if _, ok := layers[d]; ok {
+			return d
+		}
+		cut := strings.LastIndexByte(d, '/')
+		if cut < 0 {
+			return ""
+		}
+		d = d[:cut]
+	}
+	return ""
+}
+
+// homeless refuses packages that the table does not know.
+func homeless(t *tree) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, f := range t.files {
+		if !f.test && !seen[f.dir] && layerOf(f.dir) == "" {
+			seen[f.dir] = true
+			out = append(out, t.complaint(token.Pos(f.ast.Package), "%s is not in the table of internal/lint/layers.go: say what it may import", f.dir))
+		}
+	}
+	return out
+}
