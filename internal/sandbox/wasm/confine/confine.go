@@ -1,0 +1,47 @@
+// Package confine puts the domain host into its sandbox.
+//
+// Linking it into a program has an effect: a C constructor, which runs before
+// the Go runtime has started any thread, looks at argv[0]. When that is
+// "weft-host" the process is a host that a node has started; the constructor
+// reads its configuration from descriptor 0, leaves the file system, gives up
+// every privilege and closes every descriptor but 0 to 3, or ends the process.
+// In any other program it does nothing.
+//
+// main then starts the engine and calls Seccomp, which puts the filter on every
+// thread. Nothing that came from a user may be touched before that.
+//
+//	func main() {
+//		applied := confine.Applied() // for the Ready message
+//		startEngine()
+//		if err := confine.Seccomp(applied.Role); err != nil { … }
+//		serve(os.NewFile(3, "control"))
+//	}
+package confine
+
+// #cgo CFLAGS: -Wall -Wextra -O2
+import "C"
+
+import "errors"
+
+// Report is what the constructor did. It is part of the host's Ready message.
+type Report struct {
+	Host    bool   `json:"host"`    // started as a host; otherwise nothing below is set
+	Role    string `json:"role"`    // "run", "compile" or "expr"
+	Pagemap int    `json:"pagemap"` // descriptor of /proc/self/pagemap, for PAGEMAP_SCAN; -1: none
+	Steps   []Step `json:"steps"`   // in the order in which they were done
+}
+
+// Step is one step of the confinement.
+type Step struct {
+	Name  string `json:"name"`
+	State string `json:"state"`           // "done", "skipped" (not asked for) or "failed" (and not required)
+	Errno int    `json:"errno,omitempty"` // when failed
+	Value int    `json:"value,omitempty"` // Landlock: the ABI used
+}
+
+// Applied returns what the constructor did to this process.
+func Applied() Report { return Report{} }
+
+// Seccomp installs the system call filter of the role on every thread of the
+// process. It is called once, after the engine has started.
+func Seccomp(role string) error { return errors.ErrUnsupported }
