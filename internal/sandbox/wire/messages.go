@@ -1,0 +1,554 @@
+package wire
+
+// The numbers of the messages; they are the protocol and never change within
+// a Version.
+const (
+	kindReady = iota + 1
+	kindAssign
+	kindFunction
+	kindStart
+	kindCommit
+	kindWithdraw
+	kindStop
+	kindNeed
+	kindSupply
+	kindDropped
+	kindAsk
+	kindAnswer
+	kindWaiting
+	kindResumed
+	kindExceeded
+	kindLog
+	kindPublished
+	kindDone
+	kindShare
+	kindShared
+	kindReset
+	kindIdle
+	kindCompile
+	kindCompiled
+	kindLocate
+	kindLocated
+	kindEvaluate
+	kindEvaluated
+)
+
+var messages = [256]func() Message{
+	kindReady:     func() Message { return new(Ready) },
+	kindAssign:    func() Message { return new(Assign) },
+	kindFunction:  func() Message { return new(Function) },
+	kindStart:     func() Message { return new(Start) },
+	kindCommit:    func() Message { return new(Commit) },
+	kindWithdraw:  func() Message { return new(Withdraw) },
+	kindStop:      func() Message { return new(Stop) },
+	kindNeed:      func() Message { return new(Need) },
+	kindSupply:    func() Message { return new(Supply) },
+	kindDropped:   func() Message { return new(Dropped) },
+	kindAsk:       func() Message { return new(Ask) },
+	kindAnswer:    func() Message { return new(Answer) },
+	kindWaiting:   func() Message { return new(Waiting) },
+	kindResumed:   func() Message { return new(Resumed) },
+	kindExceeded:  func() Message { return new(Exceeded) },
+	kindLog:       func() Message { return new(Log) },
+	kindPublished: func() Message { return new(Published) },
+	kindDone:      func() Message { return new(Done) },
+	kindShare:     func() Message { return new(Share) },
+	kindShared:    func() Message { return new(Shared) },
+	kindReset:     func() Message { return new(Reset) },
+	kindIdle:      func() Message { return new(Idle) },
+	kindCompile:   func() Message { return new(Compile) },
+	kindCompiled:  func() Message { return new(Compiled) },
+	kindLocate:    func() Message { return new(Locate) },
+	kindLocated:   func() Message { return new(Located) },
+	kindEvaluate:  func() Message { return new(Evaluate) },
+	kindEvaluated: func() Message { return new(Evaluated) },
+}
+
+// Ready is the first frame of a host: it is confined and waits for work.
+type Ready struct {
+	Version uint64
+	Engine  string // engine.Version, part of the key of the image cache
+	Report  []byte // confine.Report as JSON
+}
+
+func (*Ready) kind() byte { return kindReady }
+func (m *Ready) code(c *coder) {
+	c.uint(&m.Version)
+	c.string(&m.Engine)
+	c.bytes(&m.Report)
+}
+
+// Assign gives the host to a run. With PassFile the descriptor of the folder
+// for buffers comes beside it.
+type Assign struct {
+	Run      string
+	Quota    int64 // bytes of buffers that the run may hold
+	Eager    bool  // set up every module before a function starts
+	PassFile bool  // buffers go through files
+	Shared   bool  // another host serves the run too: ask the node for slots
+}
+
+func (*Assign) kind() byte { return kindAssign }
+func (m *Assign) code(c *coder) {
+	c.string(&m.Run)
+	c.int(&m.Quota)
+	c.bool(&m.Eager)
+	c.bool(&m.PassFile)
+	c.bool(&m.Shared)
+}
+
+// Output says what a function's standard output is.
+type Output uint8
+
+// The kinds of outputs.
+const (
+	OutputJSON   Output = iota // one JSON value, checked by the node
+	OutputText                 // text, to become a JSON string
+	OutputBytes                // bytes, always kept as a buffer
+	OutputStream               // not captured: the descriptors beside Start
+)
+
+// Mount is a grant of files; its descriptor comes beside the message.
+type Mount struct {
+	Guest    string // path in the sandbox
+	Form     string // "dir", "file", "zip" or "fat"
+	ReadOnly bool
+}
+
+// Function tells the host about a function before its first Start. Beside it
+// come the descriptors of the image, of the mounts and of the listeners.
+type Function struct {
+	ID        uint32
+	Name      string
+	Args      []string
+	Env       []string
+	Memory    int64 // bytes of linear memory, views apart
+	CPU       int64 // nanoseconds of CPU time of one attempt; 0: no limit
+	Output    Output
+	MaxOutput int64 // bytes
+	Mounts    []Mount
+	Listen    []uint32 // ports, one descriptor each
+	Dial      bool     // whether weft.dial asks the node or is refused here
+}
+
+func (*Function) kind() byte { return kindFunction }
+func (m *Function) code(c *coder) {
+	c.uint32(&m.ID)
+	c.string(&m.Name)
+	strings(c, &m.Args)
+	strings(c, &m.Env)
+	c.int(&m.Memory)
+	c.int(&m.CPU)
+	c.byte((*uint8)(&m.Output))
+	c.int(&m.MaxOutput)
+	list(c, &m.Mounts, func(c *coder, m *Mount) {
+		c.string(&m.Guest)
+		c.string(&m.Form)
+		c.bool(&m.ReadOnly)
+	})
+	list(c, &m.Listen, func(c *coder, p *uint32) { c.uint32(p) })
+	c.bool(&m.Dial)
+}
+
+// Start runs one attempt of a call. For OutputStream the descriptors of the
+// standard streams come beside it.
+type Start struct {
+	Call     uint64
+	Function uint32
+	Path     string // "map[2]"
+	Step     string // "map"
+	Index    int64  // -1 outside a foreach
+	Attempt  uint64
+	Key      string
+	Input    []byte // standard input, at most InlineMax
+	Stdin    string // the slot whose bytes are standard input; empty: Input is
+}
+
+func (*Start) kind() byte { return kindStart }
+func (m *Start) code(c *coder) {
+	c.uint(&m.Call)
+	c.uint32(&m.Function)
+	c.string(&m.Path)
+	c.string(&m.Step)
+	c.int(&m.Index)
+	c.uint(&m.Attempt)
+	c.string(&m.Key)
+	c.bytes(&m.Input)
+	c.string(&m.Stdin)
+}
+
+// Commit makes the puts and takes of a finished call final.
+type Commit struct{ Call uint64 }
+
+func (*Commit) kind() byte      { return kindCommit }
+func (m *Commit) code(c *coder) { c.uint(&m.Call) }
+
+// Withdraw undoes the puts and takes of a finished call.
+type Withdraw struct{ Call uint64 }
+
+func (*Withdraw) kind() byte      { return kindWithdraw }
+func (m *Withdraw) code(c *coder) { c.uint(&m.Call) }
+
+// Stop interrupts what a call waits for. Code that computes does not notice:
+// for that there is only the end of its host.
+type Stop struct{ Call uint64 }
+
+func (*Stop) kind() byte      { return kindStop }
+func (m *Stop) code(c *coder) { c.uint(&m.Call) }
+
+// Need asks for a segment of at least Bytes. The answers come in order.
+type Need struct{ Bytes int64 }
+
+func (*Need) kind() byte      { return kindNeed }
+func (m *Need) code(c *coder) { c.int(&m.Bytes) }
+
+// Segment names a memory file, whose descriptor comes beside the message that
+// introduces it.
+type Segment struct {
+	ID       uint64
+	Capacity int64
+}
+
+func (s *Segment) code(c *coder) {
+	c.uint(&s.ID)
+	c.int(&s.Capacity)
+}
+
+// Supply answers Need with a segment, or says why there is none.
+type Supply struct {
+	Segment Segment
+	Refused string
+}
+
+func (*Supply) kind() byte { return kindSupply }
+func (m *Supply) code(c *coder) {
+	m.Segment.code(c)
+	c.string(&m.Refused)
+}
+
+// Dropped says that the host has closed segments and will not name them again.
+type Dropped struct{ Segments []uint64 }
+
+func (*Dropped) kind() byte { return kindDropped }
+func (m *Dropped) code(c *coder) {
+	list(c, &m.Segments, func(c *coder, id *uint64) { c.uint(id) })
+}
+
+// Op is what a host asks the node to do for a call.
+type Op uint8
+
+// The operations of Ask.
+const (
+	OpTake Op = iota + 1
+	OpBorrow
+	OpLen
+	OpWait
+	OpDial
+)
+
+// Ask requests what only the node can do: slots of a run that several hosts
+// serve, and connections.
+type Ask struct {
+	ID   uint64
+	Call uint64
+	Op   Op
+	Name string // slot, or the host name of OpDial
+	Type uint64 // fingerprint, or the port of OpDial
+}
+
+func (*Ask) kind() byte { return kindAsk }
+func (m *Ask) code(c *coder) {
+	c.uint(&m.ID)
+	c.uint(&m.Call)
+	c.byte((*uint8)(&m.Op))
+	c.string(&m.Name)
+	c.uint(&m.Type)
+}
+
+// Value is what a slot holds: inline bytes, a segment, or a file of the run's
+// folder.
+type Value struct {
+	Len     int64
+	Type    uint64
+	Inline  []byte
+	Segment Segment // ID 0: none
+	File    string
+}
+
+func (v *Value) code(c *coder) {
+	c.int(&v.Len)
+	c.uint(&v.Type)
+	c.bytes(&v.Inline)
+	v.Segment.code(c)
+	c.string(&v.File)
+}
+
+// Answer answers Ask. The descriptor of a segment that the host does not have
+// yet, or of a connection, comes beside it.
+type Answer struct {
+	ID    uint64
+	Errno uint32 // WASI errno
+	Name  string // the slot's full name
+	Value Value
+}
+
+func (*Answer) kind() byte { return kindAnswer }
+func (m *Answer) code(c *coder) {
+	c.uint(&m.ID)
+	c.uint32(&m.Errno)
+	c.string(&m.Name)
+	m.Value.code(c)
+}
+
+// Waiting says that a call waits for a slot, Resumed that it goes on. From
+// these the node knows a deadlock.
+type Waiting struct {
+	Call uint64
+	Name string
+}
+
+func (*Waiting) kind() byte { return kindWaiting }
+func (m *Waiting) code(c *coder) {
+	c.uint(&m.Call)
+	c.string(&m.Name)
+}
+
+// Resumed ends Waiting.
+type Resumed struct{ Call uint64 }
+
+func (*Resumed) kind() byte      { return kindResumed }
+func (m *Resumed) code(c *coder) { c.uint(&m.Call) }
+
+// Exceeded says that a call broke a limit that only the end of the host can
+// enforce.
+type Exceeded struct {
+	Call  uint64
+	Limit string // "cpu" or "memory"
+	Text  string
+}
+
+func (*Exceeded) kind() byte { return kindExceeded }
+func (m *Exceeded) code(c *coder) {
+	c.uint(&m.Call)
+	c.string(&m.Limit)
+	c.string(&m.Text)
+}
+
+// Log carries what a function wrote to standard error.
+type Log struct {
+	Call uint64
+	Text []byte
+}
+
+func (*Log) kind() byte { return kindLog }
+func (m *Log) code(c *coder) {
+	c.uint(&m.Call)
+	c.bytes(&m.Text)
+}
+
+// Put is a slot that a call published.
+type Put struct {
+	Name  string // "x" or "/x", as the function said it
+	Value Value
+}
+
+// Published lists puts of a call, when they do not all fit beside Done.
+type Published struct {
+	Call uint64
+	Puts []Put
+}
+
+func (*Published) kind() byte { return kindPublished }
+func (m *Published) code(c *coder) {
+	c.uint(&m.Call)
+	puts(c, &m.Puts)
+}
+
+func puts(c *coder, p *[]Put) {
+	list(c, p, func(c *coder, p *Put) {
+		c.string(&p.Name)
+		p.Value.code(c)
+	})
+}
+
+// Status says how a call ended.
+type Status uint8
+
+// The ways in which a call ends.
+const (
+	StatusOK      Status = iota // it returned, or exited with 0
+	StatusExit                  // it exited with another code
+	StatusTrap                  // it trapped; Message is the reason, Frames the stack
+	StatusOutput                // its output is over the limit
+	StatusRefused               // it could not be started; Message says why
+)
+
+// Frame is a function on the stack of a trap.
+type Frame struct {
+	Offset   uint64 // in the module file
+	Function string
+}
+
+// Loaded is a module that was set up, when, and what it cost.
+type Loaded struct {
+	Module string
+	At     int64 // nanoseconds after the start of the call
+	Took   int64 // nanoseconds
+}
+
+// Moved is a slot that a call put or took, and when.
+type Moved struct {
+	Put   bool
+	Name  string
+	Bytes int64
+	At    int64 // nanoseconds after the start of the call
+	Took  int64 // nanoseconds
+}
+
+// Done ends a call.
+type Done struct {
+	Call    uint64
+	Status  Status
+	Code    uint32
+	Message string
+	Frames  []Frame
+	Output  []byte // standard output up to InlineMax
+	Spilled Value  // standard output beyond that: a segment, published as slot "stdout"
+	Puts    []Put
+	Takes   []string // full names
+	CPU     int64    // nanoseconds
+	Wall    int64    // nanoseconds
+	Memory  int64    // bytes of linear memory at the end
+	Loaded  []Loaded
+	Moved   []Moved
+}
+
+func (*Done) kind() byte { return kindDone }
+func (m *Done) code(c *coder) {
+	c.uint(&m.Call)
+	c.byte((*uint8)(&m.Status))
+	c.uint32(&m.Code)
+	c.string(&m.Message)
+	list(c, &m.Frames, func(c *coder, f *Frame) {
+		c.uint(&f.Offset)
+		c.string(&f.Function)
+	})
+	c.bytes(&m.Output)
+	m.Spilled.code(c)
+	puts(c, &m.Puts)
+	strings(c, &m.Takes)
+	c.int(&m.CPU)
+	c.int(&m.Wall)
+	c.int(&m.Memory)
+	list(c, &m.Loaded, func(c *coder, l *Loaded) {
+		c.string(&l.Module)
+		c.int(&l.At)
+		c.int(&l.Took)
+	})
+	list(c, &m.Moved, func(c *coder, v *Moved) {
+		c.bool(&v.Put)
+		c.string(&v.Name)
+		c.int(&v.Bytes)
+		c.int(&v.At)
+		c.int(&v.Took)
+	})
+}
+
+// Share tells a host that another one serves the run from now on.
+type Share struct{}
+
+func (*Share) kind() byte  { return kindShare }
+func (*Share) code(*coder) {}
+
+// Open is what an unfinished call has taken so far.
+type Open struct {
+	Call  uint64
+	Takes []string // full names
+}
+
+// Shared answers Share: from this frame on the host asks the node for slots.
+type Shared struct{ Open []Open }
+
+func (*Shared) kind() byte { return kindShared }
+func (m *Shared) code(c *coder) {
+	list(c, &m.Open, func(c *coder, o *Open) {
+		c.uint(&o.Call)
+		strings(c, &o.Takes)
+	})
+}
+
+// Reset ends the run: the host drops every instance, slot and buffer.
+type Reset struct{}
+
+func (*Reset) kind() byte  { return kindReset }
+func (*Reset) code(*coder) {}
+
+// Idle answers Reset: the host is clean and keeps only its loaded functions.
+type Idle struct{}
+
+func (*Idle) kind() byte  { return kindIdle }
+func (*Idle) code(*coder) {}
+
+// Compile turns a module into an image. Beside it come the descriptors of the
+// module and of an empty file for the image.
+type Compile struct{}
+
+func (*Compile) kind() byte  { return kindCompile }
+func (*Compile) code(*coder) {}
+
+// Compiled answers Compile.
+type Compiled struct {
+	Size  int64
+	Error string
+}
+
+func (*Compiled) kind() byte { return kindCompiled }
+func (m *Compiled) code(c *coder) {
+	c.int(&m.Size)
+	c.string(&m.Error)
+}
+
+// Locate asks for the source lines of positions in a module, whose descriptor
+// comes beside it.
+type Locate struct{ Offsets []uint64 }
+
+func (*Locate) kind() byte { return kindLocate }
+func (m *Locate) code(c *coder) {
+	list(c, &m.Offsets, func(c *coder, o *uint64) { c.uint(o) })
+}
+
+// Located answers Locate: "file.c:12", or "" where the module does not tell.
+type Located struct{ Lines []string }
+
+func (*Located) kind() byte { return kindLocated }
+func (m *Located) code(c *coder) {
+	strings(c, &m.Lines)
+}
+
+// Evaluate asks for the values of jq expressions over one scope.
+type Evaluate struct {
+	ID          uint64
+	Expressions []string
+	Scope       []byte // JSON, at most InlineMax; longer: in the descriptor beside the message
+}
+
+func (*Evaluate) kind() byte { return kindEvaluate }
+func (m *Evaluate) code(c *coder) {
+	c.uint(&m.ID)
+	strings(c, &m.Expressions)
+	c.bytes(&m.Scope)
+}
+
+// Evaluated answers Evaluate.
+type Evaluated struct {
+	ID     uint64
+	Values []byte // a JSON list, one value an expression
+	Error  string
+}
+
+func (*Evaluated) kind() byte { return kindEvaluated }
+func (m *Evaluated) code(c *coder) {
+	c.uint(&m.ID)
+	c.bytes(&m.Values)
+	c.string(&m.Error)
+}
