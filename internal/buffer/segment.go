@@ -42,6 +42,7 @@ type Segment struct {
 	sealed   atomic.Bool
 	refs     atomic.Int32
 	written  atomic.Int64 // no byte from here on was ever writable since the segment was last zero
+	resident atomic.Int64 // all bytes before this have memory
 	owner    atomic.Pointer[func(*Segment)]
 }
 
@@ -132,6 +133,11 @@ func newSegment(id uint64, fd int, capacity int64, sealed bool) *Segment {
 	return s
 }
 
+func tooLarge(op string, n int64) error {
+	return &Error{Op: op, Slot: "segment", Kind: ErrTooLarge,
+		Detail: fmt.Sprintf("%d bytes, a buffer has at most %d; split the value", n, int64(MaxSize))}
+}
+
 func segmentName(id uint64) string { return fmt.Sprintf("segment %d", id) }
 
 // ID is the number that the node gave the segment; node and hosts speak of it by this.
@@ -213,10 +219,15 @@ func (s *Segment) close() {
 }
 
 // grown notes that the first n bytes may have been written.
-func (s *Segment) grown(n int64) {
+func (s *Segment) grown(n int64) { raise(&s.written, n) }
+
+// settled notes that the first n bytes have memory.
+func (s *Segment) settled(n int64) { raise(&s.resident, n) }
+
+func raise(v *atomic.Int64, n int64) {
 	for {
-		old := s.written.Load()
-		if n <= old || s.written.CompareAndSwap(old, n) {
+		old := v.Load()
+		if n <= old || v.CompareAndSwap(old, n) {
 			return
 		}
 	}
