@@ -16,6 +16,7 @@ var layers = map[string][]string{
 	"internal/flow/alloystack":      {"internal/flow"},
 	"internal/buffer":               {},
 	"internal/telemetry":            {},
+	"internal/diagram":              {},
 	"internal/sandbox/wire":         {},
 	"internal/sandbox/hostbin":      {},
 	"internal/app":                  {"internal/flow"},
