@@ -1,0 +1,983 @@
+/*
+ * weft.h: what a function written in C or C++ includes.
+ *
+ * A function reads its input as JSON from standard input, writes its output as JSON to standard output, logs to standard
+ * error and fails by a non-zero exit status. This header does that around the body of one function:
+ *
+ *     #include <weft.h>
+ *
+ *     WEFT_FUNCTION(greet) {
+ *         return weft_return_json("\"Hello, %s!\"", weft_arg_str("name", "world"));
+ *     }
+ *
+ * Large data is published under the name of a slot and read by reference, without a copy:
+ *
+ *     weft_view table;
+ *     if (weft_alloc(&table, 64 << 20)) return weft_fail("no memory for the table");
+ *     fill(table.data);
+ *     int e = weft_put("table", WEFT_TYPE("[]uint32"), table.data, table.size);
+ *
+ *     weft_view table;                                    // in a later step
+ *     int e = weft_take("build/table", WEFT_TYPE("[]uint32"), &table);
+ *     use(table.data, table.size);
+ *     weft_release(&table);
+ *
+ * Everything that can fail returns 0, or an error number that weft_error() makes readable.
+ *
+ * Compiled for anything but WebAssembly, the same functions work over a table of slots in the memory of the process and
+ * may be called from many threads: so functions can be tested, and compared with one plain process. weft_native_call()
+ * at the end of this file runs one.
+ */
+#ifndef WEFT_H
+#define WEFT_H
+
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* with -std=c11, which asks for it: include this file first */
+#endif
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors: WASI error numbers, the same natively ---- */
+
+enum {
+	WEFT_OK = 0,
+	WEFT_EBUSY = 10,
+	WEFT_EREFUSED = 14,
+	WEFT_EDEADLOCK = 16,   /* nobody is left to publish the slot */
+	WEFT_EQUOTA = 19,      /* the run may not hold as much data */
+	WEFT_EEXISTS = 20,     /* the slot is already published */
+	WEFT_EFAULT = 21,      /* memory outside of the function */
+	WEFT_EUNREACHABLE = 23,
+	WEFT_ENAME = 28,       /* not a name of a slot */
+	WEFT_EIO = 29,
+	WEFT_EAMBIGUOUS = 34,  /* several slots have this name */
+	WEFT_ENOTFOUND = 44,   /* no such slot is published */
+	WEFT_ENOMEM = 48,
+	WEFT_EOVERFLOW = 61,   /* the value is larger than the memory given for it */
+	WEFT_ETYPE = 67,       /* the slot holds another type */
+	WEFT_ETIMEOUT = 73,
+	WEFT_ENOTGRANTED = 76  /* the app file does not grant the address or port */
+};
+
+static inline const char *weft_error(int e) {
+	switch (e) {
+	case WEFT_OK: return "no error";
+	case WEFT_EBUSY: return "in use";
+	case WEFT_EREFUSED: return "connection refused";
+	case WEFT_EDEADLOCK: return "nobody is left to publish the slot";
+	case WEFT_EQUOTA: return "buffer quota of the run is exceeded";
+	case WEFT_EEXISTS: return "slot is already published";
+	case WEFT_EFAULT: return "memory is outside of the function";
+	case WEFT_EUNREACHABLE: return "host is unreachable";
+	case WEFT_ENAME: return "not a name of a slot";
+	case WEFT_EIO: return "input/output error";
+	case WEFT_EAMBIGUOUS: return "several slots have this name, write it with its step";
+	case WEFT_ENOTFOUND: return "no such slot";
+	case WEFT_ENOMEM: return "out of memory";
+	case WEFT_EOVERFLOW: return "value is larger than the memory given for it";
+	case WEFT_ETYPE: return "slot holds another type";
+	case WEFT_ETIMEOUT: return "timed out";
+	case WEFT_ENOTGRANTED: return "not granted by the app file";
+	default: return "error";
+	}
+}
+
+/* ---- types ---- */
+
+/* weft_hash is FNV-1a over 64 bits, with 0 avoided. */
+static inline uint64_t weft_hash(const char *text, size_t n) {
+	uint64_t h = 0xcbf29ce484222325ull;
+	for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)text[i]) * 0x100000001b3ull;
+	return h ? h : 1;
+}
+
+/*
+ * WEFT_TYPE is the fingerprint of a type by its canonical description, which is the same in every language:
+ *
+ *     "[]uint32"                        an array of uint32_t     (Go: PutSlice, TakeSlice of []uint32)
+ *     "struct{Key uint64;Count uint32}" one struct               (Go: PutValue, TakeValue)
+ *     bool int8 ... uint64 float32 float64 [4]float32
+ *
+ * Field names are those of the Go struct. WEFT_BYTES declares no type and matches every type.
+ */
+#define WEFT_TYPE(description) weft_hash(description, sizeof(description) - 1)
+#define WEFT_BYTES ((uint64_t)0)
+
+/* ---- slots and views ---- */
+
+/* A view is memory that shows a buffer: from weft_alloc, to fill and put; from weft_take and weft_borrow, to read.
+ * Writing to the latter is allowed and changes this view alone. */
+typedef struct weft_view {
+	void *data;
+	size_t size;   /* bytes of the value */
+	size_t window; /* bytes reserved for it, 0 for values below WEFT_INLINE */
+} weft_view;
+
+enum { WEFT_PAGE = 64 << 10, WEFT_INLINE = 16 << 10 };
+
+/* weft_alloc makes a zeroed buffer of n bytes; weft_put of its beginning copies nothing. */
+static inline int weft_alloc(weft_view *view, size_t n);
+/* weft_put publishes n bytes as the value of a slot, once and for all. */
+static inline int weft_put(const char *slot, uint64_t type, const void *data, size_t n);
+/* weft_take reads a slot and consumes it; weft_borrow leaves it for others. */
+static inline int weft_take(const char *slot, uint64_t type, weft_view *view);
+static inline int weft_borrow(const char *slot, uint64_t type, weft_view *view);
+/* weft_release gives a view or buffer up; its memory must not be used any more. */
+static inline int weft_release(weft_view *view);
+/* weft_wait returns when the slot is published; a negative timeout is none. */
+static inline int weft_wait(const char *slot, int64_t timeout_ns);
+/* weft_len gives size and type of a slot; either pointer may be NULL. */
+static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type);
+
+/* ---- connections: descriptors for read, write, poll and close ---- */
+
+static inline int weft_dial(const char *host, uint16_t port, int *fd);
+static inline int weft_listen(uint16_t port, int *fd);
+static inline int weft_accept(int listener, int *fd);
+
+/* ---- one call ---- */
+
+struct weft_text {
+	struct weft_text *next;
+	char bytes[1];
+};
+
+/* The state of the call that is running: one in a sandbox, one in each thread natively. */
+struct weft_call {
+	char *input;
+	size_t input_size;
+	int has_input;
+	struct weft_text *texts; /* what weft_arg_str returned */
+	char *output;
+	size_t output_size, output_room;
+	const char *step;
+	int index;
+};
+
+#ifdef __wasm__
+__attribute__((weak)) struct weft_call weft_current;
+#elif defined(__cplusplus)
+__attribute__((weak)) thread_local struct weft_call weft_current;
+#else
+__attribute__((weak)) _Thread_local struct weft_call weft_current;
+#endif
+
+/* weft_input is the input as text, and its size where size is not NULL. */
+static inline const char *weft_input(size_t *size) {
+	struct weft_call *c = &weft_current;
+	if (!c->has_input) {
+		size_t room = 4096, n = 0;
+		char *text = (char *)malloc(room + 1);
+		while (text) {
+			ssize_t got = read(0, text + n, room - n);
+			if (got < 0 && errno == EINTR) continue;
+			if (got <= 0) break;
+			n += (size_t)got;
+			if (n == room) {
+				char *larger = (char *)realloc(text, 2 * room + 1);
+				if (!larger) break;
+				text = larger;
+				room *= 2;
+			}
+		}
+		if (!text) abort();
+		text[n] = 0;
+		c->input = text;
+		c->input_size = n;
+		c->has_input = 1;
+	}
+	if (size) *size = c->input_size;
+	return c->input;
+}
+
+/* -- a reader of JSON, as much as arguments need: nothing is written beyond what it is given, whatever the text -- */
+
+static inline const char *weft_json_space(const char *p, const char *end) {
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) p++;
+	return p;
+}
+
+static inline int weft_json_hex(const char *p, const char *end, uint32_t *value) {
+	*value = 0;
+	if (end - p < 4) return 0;
+	for (int i = 0; i < 4; i++) {
+		char c = p[i];
+		uint32_t d = c >= '0' && c <= '9' ? (uint32_t)(c - '0')
+			: (c | 32) >= 'a' && (c | 32) <= 'f' ? (uint32_t)((c | 32) - 'a' + 10) : 16;
+		if (d == 16) return 0;
+		*value = *value << 4 | d;
+	}
+	return 1;
+}
+
+/* weft_json_string decodes the string at p into out, as UTF-8 without an end mark, at most room bytes; *size is what it
+ * needs. It returns where the string ends, or NULL when p is no string. out may be NULL. */
+static inline const char *weft_json_string(const char *p, const char *end, char *out, size_t room, size_t *size) {
+	size_t n = 0;
+	if (p >= end || *p++ != '"') return NULL;
+	while (p < end && *p != '"') {
+		char utf8[4];
+		size_t k = 1;
+		if (*p != '\\') {
+			utf8[0] = *p++;
+		} else {
+			uint32_t u, low;
+			if (++p >= end) return NULL;
+			switch (*p++) {
+			case 'n': utf8[0] = '\n'; break;
+			case 't': utf8[0] = '\t'; break;
+			case 'r': utf8[0] = '\r'; break;
+			case 'b': utf8[0] = '\b'; break;
+			case 'f': utf8[0] = '\f'; break;
+			case '"': utf8[0] = '"'; break;
+			case '\\': utf8[0] = '\\'; break;
+			case '/': utf8[0] = '/'; break;
+			case 'u':
+				if (!weft_json_hex(p, end, &u)) return NULL;
+				p += 4;
+				if (u >= 0xd800 && u < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u' &&
+					weft_json_hex(p + 2, end, &low) && low >= 0xdc00 && low < 0xe000) {
+					u = 0x10000 + ((u - 0xd800) << 10) + (low - 0xdc00);
+					p += 6;
+				} else if (u >= 0xd800 && u < 0xe000) {
+					u = 0xfffd;
+				}
+				if (u < 0x80) {
+					utf8[0] = (char)u;
+				} else if (u < 0x800) {
+					utf8[0] = (char)(0xc0 | u >> 6), utf8[1] = (char)(0x80 | (u & 63)), k = 2;
+				} else if (u < 0x10000) {
+					utf8[0] = (char)(0xe0 | u >> 12), utf8[1] = (char)(0x80 | (u >> 6 & 63));
+					utf8[2] = (char)(0x80 | (u & 63)), k = 3;
+				} else {
+					utf8[0] = (char)(0xf0 | u >> 18), utf8[1] = (char)(0x80 | (u >> 12 & 63));
+					utf8[2] = (char)(0x80 | (u >> 6 & 63)), utf8[3] = (char)(0x80 | (u & 63)), k = 4;
+				}
+				break;
+			default: return NULL;
+			}
+		}
+		for (size_t i = 0; i < k; i++, n++)
+			if (out && n < room) out[n] = utf8[i];
+	}
+	if (p >= end) return NULL;
+	*size = n;
+	return p + 1;
+}
+
+/* weft_json_skip returns where the value at p ends, or NULL when there is none. */
+static inline const char *weft_json_skip(const char *p, const char *end) {
+	size_t depth = 0, n;
+	do {
+		p = weft_json_space(p, end);
+		if (p >= end) return NULL;
+		if (*p == '"') {
+			p = weft_json_string(p, end, NULL, 0, &n);
+			if (!p) return NULL;
+		} else if (*p == '{' || *p == '[') {
+			depth++, p++;
+		} else if (*p == '}' || *p == ']') {
+			if (depth == 0) return NULL;
+			depth--, p++;
+		} else if (*p == ',' || *p == ':') {
+			if (depth == 0) return NULL;
+			p++;
+		} else {
+			const char *start = p;
+			while (p < end && !strchr(",:{}[]\" \n\r\t", *p)) p++;
+			if (p == start) return NULL; /* a zero byte */
+		}
+	} while (depth > 0);
+	return p;
+}
+
+/* weft_json_find returns the value of a key of the object at p and its end, or NULL when there is none. */
+static inline const char *weft_json_find(const char *p, const char *end, const char *key, const char **value_end) {
+	size_t length = strlen(key), n = 0;
+	p = weft_json_space(p, end);
+	if (p >= end || *p++ != '{') return NULL;
+	for (;;) {
+		char name[128];
+		p = weft_json_space(p, end);
+		if (p >= end || *p == '}') return NULL;
+		p = weft_json_string(p, end, name, sizeof name, &n);
+		if (!p) return NULL;
+		p = weft_json_space(p, end);
+		if (p >= end || *p++ != ':') return NULL;
+		p = weft_json_space(p, end);
+		const char *after = weft_json_skip(p, end);
+		if (!after) return NULL;
+		if (n == length && n <= sizeof name && memcmp(name, key, n) == 0) {
+			*value_end = after;
+			return p;
+		}
+		p = weft_json_space(after, end);
+		if (p >= end || *p++ != ',') return NULL;
+	}
+}
+
+/* weft_json_text keeps a copy of a value for the rest of the call: a string decoded, anything else as it is written. */
+static inline const char *weft_json_text(const char *p, const char *end) {
+	size_t room = (size_t)(end - p), n = room;
+	struct weft_text *t = (struct weft_text *)malloc(sizeof *t + room);
+	if (!t) abort();
+	if (*p == '"')
+		weft_json_string(p, end, t->bytes, room, &n);
+	else
+		memcpy(t->bytes, p, n);
+	t->bytes[n] = 0;
+	t->next = weft_current.texts;
+	weft_current.texts = t;
+	return t->bytes;
+}
+
+/* weft_arg_str is the value of a key of the input, an object; a number or a nested value comes as its JSON text. It is
+ * fallback when there is no such key or it is null. The text stays valid until the call ends. */
+static inline const char *weft_arg_str(const char *key, const char *fallback) {
+	size_t size;
+	const char *text = weft_input(&size), *end = NULL;
+	const char *p = weft_json_find(text, text + size, key, &end);
+	if (!p || (end - p == 4 && memcmp(p, "null", 4) == 0)) return fallback;
+	return weft_json_text(p, end);
+}
+
+/* weft_arg_int is the value of a key that is a whole number, or a string that holds one; otherwise fallback. */
+static inline int64_t weft_arg_int(const char *key, int64_t fallback) {
+	const char *text = weft_arg_str(key, NULL);
+	char *end;
+	if (!text || !*text) return fallback;
+	errno = 0;
+	long long v = strtoll(text, &end, 10);
+	return *end || errno ? fallback : (int64_t)v;
+}
+
+/* weft_arg_buffer is the name of the slot that a key of the input refers to: {"key": {"$buffer": "name", ...}}.
+ * With an empty key the input itself is the reference. NULL when it is no reference. */
+static inline const char *weft_arg_buffer(const char *key) {
+	size_t size;
+	const char *p = weft_input(&size), *end = p + size, *stop = NULL;
+	if (*key) {
+		p = weft_json_find(p, end, key, &stop);
+		if (!p) return NULL;
+		end = stop;
+	}
+	p = weft_json_find(p, end, "$buffer", &stop);
+	return p && *p == '"' ? weft_json_text(p, stop) : NULL;
+}
+
+/* -- output -- */
+
+/* weft_write appends bytes to the output, which leaves when the call ends. */
+static inline void weft_write(const char *bytes, size_t n) {
+	struct weft_call *c = &weft_current;
+	if (c->output_room - c->output_size <= n) {
+		size_t room = (c->output_size + n + 1) * 2;
+		char *larger = (char *)realloc(c->output, room);
+		if (!larger) abort();
+		c->output = larger;
+		c->output_room = room;
+	}
+	memcpy(c->output + c->output_size, bytes, n);
+	c->output_size += n;
+	c->output[c->output_size] = 0;
+}
+
+/* weft_return_json appends to the output as printf would, and returns 0: return weft_return_json("{\"n\": %d}", n); */
+__attribute__((format(printf, 1, 2))) static inline int weft_return_json(const char *format, ...) {
+	char small[512];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(small, sizeof small, format, args);
+	va_end(args);
+	if (n < 0) return 1;
+	if ((size_t)n < sizeof small) {
+		weft_write(small, (size_t)n);
+		return 0;
+	}
+	char *large = (char *)malloc((size_t)n + 1);
+	if (!large) abort();
+	va_start(args, format);
+	vsnprintf(large, (size_t)n + 1, format, args);
+	va_end(args);
+	weft_write(large, (size_t)n);
+	free(large);
+	return 0;
+}
+
+/* weft_return_string appends n bytes of text to the output as a JSON string; bytes that are no UTF-8 become U+FFFD. */
+static inline int weft_return_string(const char *text, size_t n) {
+	weft_write("\"", 1);
+	for (size_t i = 0; i < n;) {
+		unsigned char c = (unsigned char)text[i];
+		if (c == '"' || c == '\\') {
+			char escaped[2] = {'\\', (char)c};
+			weft_write(escaped, 2);
+			i++;
+		} else if (c < 0x20) {
+			weft_return_json("\\u%04x", c);
+			i++;
+		} else if (c < 0x80) {
+			weft_write(text + i++, 1);
+		} else {
+			size_t k = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0, j = 1;
+			while (j < k && i + j < n && ((unsigned char)text[i + j] & 0xc0) == 0x80) j++;
+			unsigned char d = i + 1 < n ? (unsigned char)text[i + 1] : 0;
+			int bad = k == 0 || j < k || (c == 0xe0 && d < 0xa0) || (c == 0xed && d >= 0xa0) || (c == 0xf0 && d < 0x90) ||
+				(c == 0xf4 && d >= 0x90);
+			weft_write(bad ? "\xef\xbf\xbd" : text + i, bad ? 3 : k);
+			i += bad ? 1 : k;
+		}
+	}
+	weft_write("\"", 1);
+	return 0;
+}
+
+/* weft_fail logs a message and returns 1: return weft_fail("open %s: %s", name, strerror(errno)); */
+__attribute__((format(printf, 1, 2))) static inline int weft_fail(const char *format, ...) {
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(text, sizeof text - 1, format, args);
+	va_end(args);
+	if (n < 0) return 1;
+	if ((size_t)n > sizeof text - 2) n = (int)sizeof text - 2;
+	text[n++] = '\n';
+	return write(2, text, (size_t)n) < 0 ? 2 : 1;
+}
+
+/* weft_end forgets the call. */
+static inline void weft_end(void) {
+	struct weft_call *c = &weft_current;
+	while (c->texts) {
+		struct weft_text *next = c->texts->next;
+		free(c->texts);
+		c->texts = next;
+	}
+	free(c->input);
+	c->input = NULL;
+	c->input_size = 0;
+	c->has_input = 0;
+	c->output_size = 0;
+}
+
+#ifdef __wasm__
+
+/* weft_step is the name of the step, weft_index the index in a foreach (-1 outside of one). */
+static inline const char *weft_step(void) {
+	const char *step = getenv("WEFT_STEP");
+	return step ? step : "";
+}
+
+static inline int weft_index(void) {
+	const char *index = getenv("WEFT_INDEX");
+	return index && *index ? atoi(index) : -1;
+}
+
+/* weft_serve runs a body as one call and writes its output. */
+static inline int weft_serve(int (*body)(void)) {
+	int status = body();
+	for (size_t done = 0; done < weft_current.output_size;) {
+		ssize_t n = write(1, weft_current.output + done, weft_current.output_size - done);
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) {
+			status = weft_fail("write output: %s", strerror(errno));
+			break;
+		}
+		done += (size_t)n;
+	}
+	weft_end();
+	return status;
+}
+
+/* WEFT_FUNCTION begins the body of a function that is started for every call. */
+#define WEFT_FUNCTION(name)                              \
+	static int weft_function_##name(void);               \
+	int main(void) { return weft_serve(weft_function_##name); } \
+	static int weft_function_##name(void)
+
+/* WEFT_HANDLER begins the body of a resident function: what it keeps in static variables is there at the next call of
+ * the same run. It is built with -mexec-model=reactor, which weft does on seeing this word in the source. */
+#define WEFT_HANDLER(name)                                                                                       \
+	static int weft_function_##name(void);                                                                       \
+	__attribute__((export_name("weft_handle"))) int weft_handle(void) { return weft_serve(weft_function_##name); } \
+	static int weft_function_##name(void)
+
+#define WEFT_IMPORT(name) __attribute__((import_module("weft"), import_name(#name)))
+
+WEFT_IMPORT(put) uint32_t weft_import_put(const char *, size_t, uint64_t, const void *, size_t);
+WEFT_IMPORT(take) uint32_t weft_import_take(const char *, size_t, uint64_t, void *, size_t, uint32_t *);
+WEFT_IMPORT(borrow) uint32_t weft_import_borrow(const char *, size_t, uint64_t, void *, size_t, uint32_t *);
+WEFT_IMPORT(wait) uint32_t weft_import_wait(const char *, size_t, int64_t);
+WEFT_IMPORT(len) uint32_t weft_import_len(const char *, size_t, uint64_t *, uint64_t *);
+WEFT_IMPORT(alloc) uint32_t weft_import_alloc(void *, size_t);
+WEFT_IMPORT(release) uint32_t weft_import_release(void *);
+WEFT_IMPORT(dial) uint32_t weft_import_dial(const char *, size_t, uint32_t, int32_t *);
+WEFT_IMPORT(listen) uint32_t weft_import_listen(uint32_t, int32_t *);
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("sock_accept"))) uint32_t
+weft_import_sock_accept(int32_t, uint32_t, int32_t *);
+
+/* Windows: whole pages in which the host shows a buffer. They come from aligned_alloc, whose bookkeeping lies outside of
+ * them: the head of an allocation is in the page before, the next allocation's head after its end. Released ones read as
+ * zero and are kept for the next value of about the same size. */
+enum { WEFT_SPARE = 8 };
+__attribute__((weak)) struct {
+	void *data;
+	size_t size;
+} weft_spare[WEFT_SPARE];
+
+static inline void *weft_window_alloc(size_t n, size_t *size) {
+	int best = -1;
+	if (n > SIZE_MAX - 2 * WEFT_PAGE) return NULL;
+	*size = (n + WEFT_PAGE - 1) / WEFT_PAGE * WEFT_PAGE;
+	for (int i = 0; i < WEFT_SPARE; i++)
+		if (weft_spare[i].data && weft_spare[i].size >= *size && weft_spare[i].size / 2 <= *size &&
+			(best < 0 || weft_spare[i].size < weft_spare[best].size))
+			best = i;
+	if (best < 0) return aligned_alloc(WEFT_PAGE, *size);
+	void *data = weft_spare[best].data;
+	*size = weft_spare[best].size;
+	weft_spare[best].data = NULL;
+	return data;
+}
+
+static inline void weft_window_free(void *data, size_t size) {
+	int smallest = 0;
+	for (int i = 0; i < WEFT_SPARE; i++) {
+		if (!weft_spare[i].data) {
+			weft_spare[i].data = data;
+			weft_spare[i].size = size;
+			return;
+		}
+		if (weft_spare[i].size < weft_spare[smallest].size) smallest = i;
+	}
+	free(weft_spare[smallest].data);
+	weft_spare[smallest].data = data;
+	weft_spare[smallest].size = size;
+}
+
+static inline int weft_alloc(weft_view *view, size_t n) {
+	view->size = n;
+	view->window = 0;
+	if (n < WEFT_INLINE) {
+		view->data = calloc(1, n ? n : 1);
+		return view->data ? 0 : WEFT_ENOMEM;
+	}
+	view->data = weft_window_alloc(n, &view->window);
+	if (!view->data) return WEFT_ENOMEM;
+	int e = (int)weft_import_alloc(view->data, n);
+	if (e) weft_window_free(view->data, view->window);
+	return e;
+}
+
+static inline int weft_put(const char *slot, uint64_t type, const void *data, size_t n) {
+	return (int)weft_import_put(slot, strlen(slot), type, data, n);
+}
+
+static inline int weft_read(const char *slot, uint64_t type, weft_view *view, int consume) {
+	/* Asking for the length also lets the memory of the function grow by as much beyond its limit. */
+	uint64_t size, held;
+	uint32_t n;
+	int e = weft_len(slot, &size, &held);
+	if (e) return e;
+	if (size > SIZE_MAX - 2 * WEFT_PAGE) return WEFT_ENOMEM;
+	size_t room = (size_t)size;
+	view->window = 0;
+	if (size < WEFT_INLINE) {
+		view->data = malloc(room ? room : 1);
+	} else {
+		view->data = weft_window_alloc(room, &view->window);
+		room = view->window;
+	}
+	if (!view->data) return WEFT_ENOMEM;
+	e = consume ? (int)weft_import_take(slot, strlen(slot), type, view->data, room, &n)
+		: (int)weft_import_borrow(slot, strlen(slot), type, view->data, room, &n);
+	view->size = n;
+	if (!e) return 0;
+	if (view->window)
+		weft_window_free(view->data, view->window);
+	else
+		free(view->data);
+	view->data = NULL;
+	return e;
+}
+
+static inline int weft_take(const char *slot, uint64_t type, weft_view *view) { return weft_read(slot, type, view, 1); }
+
+static inline int weft_borrow(const char *slot, uint64_t type, weft_view *view) {
+	return weft_read(slot, type, view, 0);
+}
+
+static inline int weft_release(weft_view *view) {
+	int e = 0;
+	if (!view->data) return 0;
+	if (view->window) {
+		e = (int)weft_import_release(view->data);
+		if (!e) weft_window_free(view->data, view->window);
+	} else {
+		free(view->data);
+	}
+	view->data = NULL;
+	view->size = 0;
+	return e;
+}
+
+static inline int weft_wait(const char *slot, int64_t timeout_ns) {
+	return (int)weft_import_wait(slot, strlen(slot), timeout_ns);
+}
+
+static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type) {
+	uint64_t s = 0, t = 0;
+	int e = (int)weft_import_len(slot, strlen(slot), &s, &t);
+	if (size) *size = s;
+	if (type) *type = t;
+	return e;
+}
+
+static inline int weft_dial(const char *host, uint16_t port, int *fd) {
+	int32_t descriptor = -1;
+	int e = (int)weft_import_dial(host, strlen(host), port, &descriptor);
+	*fd = descriptor;
+	return e;
+}
+
+static inline int weft_listen(uint16_t port, int *fd) {
+	int32_t descriptor = -1;
+	int e = (int)weft_import_listen(port, &descriptor);
+	*fd = descriptor;
+	return e;
+}
+
+static inline int weft_accept(int listener, int *fd) {
+	int32_t descriptor = -1;
+	int e = (int)weft_import_sock_accept(listener, 0, &descriptor);
+	*fd = descriptor;
+	return e;
+}
+
+#else /* ---- one plain process ---- */
+
+#ifdef __cplusplus
+} /* of extern "C", for the headers below */
+#endif
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_FUNCTION(name) int weft_function_##name(void)
+#define WEFT_HANDLER(name) WEFT_FUNCTION(name)
+
+static inline const char *weft_step(void) { return weft_current.step ? weft_current.step : ""; }
+
+static inline int weft_index(void) { return weft_current.step ? weft_current.index : -1; }
+
+/* A block is the memory of one value; refs counts its views and the slot that holds it. */
+struct weft_block {
+	struct weft_block *next;
+	void *data;
+	size_t room;
+	int refs;
+};
+
+struct weft_slot {
+	struct weft_slot *next;
+	uint64_t type;
+	size_t size;
+	struct weft_block *block;
+	char name[256];
+};
+
+__attribute__((weak)) pthread_mutex_t weft_lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+__attribute__((weak)) pthread_cond_t weft_published = PTHREAD_COND_INITIALIZER;
+__attribute__((weak)) struct weft_slot *weft_slots;
+__attribute__((weak)) struct weft_block *weft_blocks;
+
+/* weft_block_new finds a block of this size that nobody refers to, or maps one. The caller holds the lock. */
+static inline struct weft_block *weft_block_new(size_t n, int zero) {
+	size_t room = (n + WEFT_PAGE) / WEFT_PAGE * WEFT_PAGE;
+	for (struct weft_block *b = weft_blocks; b; b = b->next)
+		if (b->refs == 0 && b->room == room) {
+			b->refs = 1;
+			if (zero) memset(b->data, 0, n);
+			return b;
+		}
+	struct weft_block *b = (struct weft_block *)malloc(sizeof *b);
+	if (!b) return NULL;
+	b->data = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (b->data == MAP_FAILED) {
+		free(b);
+		return NULL;
+	}
+	b->room = room;
+	b->refs = 1;
+	b->next = weft_blocks;
+	weft_blocks = b;
+	return b;
+}
+
+static inline struct weft_block *weft_block_at(const void *data) {
+	for (struct weft_block *b = weft_blocks; b; b = b->next)
+		if (b->data == data && b->refs > 0) return b;
+	return NULL;
+}
+
+/* weft_full_name writes the name under which this step publishes a slot; a name with a slash is full already. */
+static inline int weft_full_name(const char *slot, char *name, size_t room) {
+	const char *slash = strrchr(slot, '/'), *last = slash ? slash + 1 : slot;
+	size_t length = strlen(last);
+	int n;
+	if (length == 0 || length > 128 ||
+		strspn(last, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") != length)
+		return WEFT_ENAME;
+	if (slash || !*weft_step())
+		n = snprintf(name, room, "%s", slot);
+	else if (weft_index() >= 0)
+		n = snprintf(name, room, "%s[%d]/%s", weft_step(), weft_index(), slot);
+	else
+		n = snprintf(name, room, "%s/%s", weft_step(), slot);
+	return n < 0 || (size_t)n >= room ? WEFT_ENAME : 0;
+}
+
+/* weft_find finds the place of a slot in the list. The caller holds the lock. */
+static inline int weft_find(const char *slot, struct weft_slot ***place) {
+	char name[256];
+	size_t length = strlen(slot);
+	struct weft_slot **found = NULL;
+	int e = weft_full_name(slot, name, sizeof name);
+	if (e) return e;
+	for (struct weft_slot **s = &weft_slots; *s; s = &(*s)->next) {
+		if (strcmp((*s)->name, name) == 0) {
+			*place = s;
+			return 0;
+		}
+		size_t n = strlen((*s)->name);
+		if (!strchr(slot, '/') && n > length && (*s)->name[n - length - 1] == '/' &&
+			strcmp((*s)->name + n - length, slot) == 0) {
+			if (found) e = WEFT_EAMBIGUOUS;
+			found = s;
+		}
+	}
+	*place = found;
+	return e ? e : found ? 0 : WEFT_ENOTFOUND;
+}
+
+static inline int weft_alloc(weft_view *view, size_t n) {
+	pthread_mutex_lock(&weft_lock);
+	struct weft_block *b = weft_block_new(n, 1);
+	pthread_mutex_unlock(&weft_lock);
+	if (!b) return WEFT_ENOMEM;
+	view->data = b->data;
+	view->size = n;
+	view->window = b->room;
+	return 0;
+}
+
+static inline int weft_put(const char *slot, uint64_t type, const void *data, size_t n) {
+	struct weft_slot **place, *s = (struct weft_slot *)malloc(sizeof *s);
+	int e = s ? weft_full_name(slot, s->name, sizeof s->name) : WEFT_ENOMEM;
+	if (e) {
+		free(s);
+		return e;
+	}
+	pthread_mutex_lock(&weft_lock);
+	e = weft_find(s->name, &place) == 0 ? WEFT_EEXISTS : 0;
+	if (!e) {
+		s->block = weft_block_at(data);
+		if (s->block) {
+			s->block->refs++;
+		} else {
+			s->block = weft_block_new(n, 0);
+			if (s->block)
+				memcpy(s->block->data, data, n);
+			else
+				e = WEFT_ENOMEM;
+		}
+	}
+	if (e) {
+		free(s);
+	} else {
+		s->type = type;
+		s->size = n;
+		s->next = weft_slots;
+		weft_slots = s;
+		pthread_cond_broadcast(&weft_published);
+	}
+	pthread_mutex_unlock(&weft_lock);
+	return e;
+}
+
+static inline int weft_read(const char *slot, uint64_t type, weft_view *view, int consume) {
+	struct weft_slot **place, *s;
+	pthread_mutex_lock(&weft_lock);
+	int e = weft_find(slot, &place);
+	if (!e) {
+		s = *place;
+		if (type && s->type && type != s->type) {
+			e = WEFT_ETYPE;
+		} else {
+			view->data = s->block->data;
+			view->size = s->size;
+			view->window = s->block->room;
+			if (consume) {
+				*place = s->next;
+				free(s);
+			} else {
+				s->block->refs++;
+			}
+		}
+	}
+	pthread_mutex_unlock(&weft_lock);
+	return e;
+}
+
+static inline int weft_take(const char *slot, uint64_t type, weft_view *view) { return weft_read(slot, type, view, 1); }
+
+static inline int weft_borrow(const char *slot, uint64_t type, weft_view *view) {
+	return weft_read(slot, type, view, 0);
+}
+
+static inline int weft_release(weft_view *view) {
+	pthread_mutex_lock(&weft_lock);
+	struct weft_block *b = view->data ? weft_block_at(view->data) : NULL;
+	if (b) b->refs--;
+	pthread_mutex_unlock(&weft_lock);
+	view->data = NULL;
+	view->size = 0;
+	return 0;
+}
+
+static inline int weft_wait(const char *slot, int64_t timeout_ns) {
+	struct timespec until;
+	struct weft_slot **place;
+	int e, woken = 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	if (timeout_ns > 0) {
+		until.tv_sec += timeout_ns / 1000000000;
+		until.tv_nsec += timeout_ns % 1000000000;
+		if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&weft_lock);
+	while ((e = weft_find(slot, &place)) == WEFT_ENOTFOUND && woken == 0)
+		woken = timeout_ns < 0 ? pthread_cond_wait(&weft_published, &weft_lock)
+			: pthread_cond_timedwait(&weft_published, &weft_lock, &until);
+	pthread_mutex_unlock(&weft_lock);
+	return e == WEFT_ENOTFOUND ? WEFT_ETIMEOUT : e == WEFT_EAMBIGUOUS ? 0 : e;
+}
+
+static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type) {
+	struct weft_slot **place;
+	pthread_mutex_lock(&weft_lock);
+	int e = weft_find(slot, &place);
+	if (!e && size) *size = (*place)->size;
+	if (!e && type) *type = (*place)->type;
+	pthread_mutex_unlock(&weft_lock);
+	return e;
+}
+
+static inline int weft_dial(const char *host, uint16_t port, int *fd) {
+	struct addrinfo hints, *list = NULL;
+	char service[8];
+	memset(&hints, 0, sizeof hints);
+	hints.ai_socktype = SOCK_STREAM;
+	snprintf(service, sizeof service, "%u", port);
+	if (getaddrinfo(host, service, &hints, &list)) return WEFT_EUNREACHABLE;
+	*fd = -1;
+	for (struct addrinfo *a = list; a && *fd < 0; a = a->ai_next) {
+		int s = socket(a->ai_family, a->ai_socktype, a->ai_protocol);
+		if (s >= 0 && connect(s, a->ai_addr, a->ai_addrlen) == 0)
+			*fd = s;
+		else if (s >= 0)
+			close(s);
+	}
+	freeaddrinfo(list);
+	return *fd < 0 ? WEFT_EREFUSED : 0;
+}
+
+static inline int weft_listen(uint16_t port, int *fd) {
+	struct sockaddr_in a;
+	int one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
+	memset(&a, 0, sizeof a);
+	a.sin_family = AF_INET;
+	a.sin_port = htons(port);
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (s >= 0) setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof a) || listen(s, 128)) {
+		if (s >= 0) close(s);
+		return WEFT_EBUSY;
+	}
+	*fd = s;
+	return 0;
+}
+
+static inline int weft_accept(int listener, int *fd) {
+	*fd = accept(listener, NULL, NULL);
+	return *fd < 0 ? WEFT_EIO : 0;
+}
+
+/*
+ * weft_native_call calls a function as item index (or -1) of a step, in this thread, and returns its exit status. *output,
+ * when output is not NULL, is what it returned, to be freed by the caller.
+ *
+ *     int weft_function_greet(void);
+ *     int status = weft_native_call("hello", -1, weft_function_greet, "{\"name\": \"you\"}", &output);
+ */
+static inline int weft_native_call(const char *step, int index, int (*body)(void), const char *input, char **output) {
+	struct weft_call *c = &weft_current;
+	weft_end();
+	c->input = strdup(input);
+	if (!c->input) abort();
+	c->input_size = strlen(input);
+	c->has_input = 1;
+	c->step = step;
+	c->index = index;
+	int status = body();
+	if (output) *output = strdup(c->output_size ? c->output : "");
+	weft_end();
+	free(c->output);
+	c->output = NULL;
+	c->output_room = 0;
+	return status;
+}
+
+/* weft_native_reset forgets all slots and frees all memory: the end of a run. No call may be running. */
+static inline void weft_native_reset(void) {
+	pthread_mutex_lock(&weft_lock);
+	while (weft_slots) {
+		struct weft_slot *next = weft_slots->next;
+		free(weft_slots);
+		weft_slots = next;
+	}
+	while (weft_blocks) {
+		struct weft_block *next = weft_blocks->next;
+		munmap(weft_blocks->data, weft_blocks->room);
+		free(weft_blocks);
+		weft_blocks = next;
+	}
+	pthread_mutex_unlock(&weft_lock);
+}
+
+#endif /* __wasm__ */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEFT_H */
