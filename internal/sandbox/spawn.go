@@ -3,7 +3,12 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -37,48 +42,8 @@ type SpawnOptions struct {
 	Control *os.File   // the child's end of a SOCK_SEQPACKET pair: its descriptor 3. Spawn leaves the caller's copy open
 	Stderr  *os.File   // its descriptors 1 and 2; nil: discarded
 	Limits  Limits     //
-	Grants  []*os.File // directories it may use; needed only where Isolation.Mount is false, and ignored elsewhere
+	Grants  []*os.File // folders it may use; needed only where Isolation.Mount is false, and ignored elsewhere
 	Env     []string   // its whole environment, such as GOMAXPROCS=2; nothing is inherited
-}
-
-// Isolation says which walls are put around a process. Spawner.Isolation
-// returns what this machine and this user allow.
-type Isolation struct {
-	User   bool `json:"user"`   // user namespace of its own
-	Mount  bool `json:"mount"`  // mount namespace with an empty read-only root
-	PID    bool `json:"pid"`    // pid namespace: it sees no other process
-	Net    bool `json:"net"`    // network namespace without any interface that is up
-	IPC    bool `json:"ipc"`    // System V and POSIX message namespaces
-	UTS    bool `json:"uts"`    // host name of its own
-	Cgroup bool `json:"cgroup"` // cgroup namespace
-	UID    int  `json:"uid"`    // host user id it runs under
-	GID    int  `json:"gid"`    // host group id it runs under
-}
-
-// Reason classifies how a process ended.
-type Reason string
-
-// The reasons.
-const (
-	ReasonExit     Reason = "exit"      // it exited; Exit.Code has the status
-	ReasonSignal   Reason = "signal"    // a signal ended it; Exit.Signal says which
-	ReasonOOM      Reason = "memory"    // the kernel killed it because its cgroup was out of memory
-	ReasonCPU      Reason = "cpu"       // RLIMIT_CPU
-	ReasonFileSize Reason = "file-size" // RLIMIT_FSIZE
-	ReasonSeccomp  Reason = "seccomp"   // it made a system call that no honest host makes
-	ReasonConfine  Reason = "confine"   // it could not build its own confinement; its standard error says why
-	ReasonKilled   Reason = "killed"    // Process.Kill
-)
-
-// Exit is how a process ended and what it used.
-type Exit struct {
-	Reason     Reason
-	Code       int            // exit status, when it exited
-	Signal     syscall.Signal // when a signal ended it
-	UserTime   time.Duration
-	SystemTime time.Duration
-	MaxRSS     int64 // bytes
-	PeakMemory int64 // bytes as the cgroup counted them; 0 when unknown
 }
 
 // ErrClosed is returned by Spawn after Close.
@@ -86,66 +51,240 @@ var ErrClosed = errors.New("spawner is closed")
 
 // SpawnerOptions configures NewSpawner.
 type SpawnerOptions struct {
-	Exec *os.File // the host executable, from Executable or os.Open
-}
-
-// NewSpawner finds out what the machine allows, creates the node's cgroup and
-// sweeps those that dead nodes left behind.
-func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
-	return nil, errors.ErrUnsupported
+	Exec *os.File // the host executable, from Executable or os.Open; stays the caller's
 }
 
 // Spawner starts confined processes. All of them are started by one operating
 // system thread that lives as long as the Spawner, because the parent-death
 // signal is tied to the thread and not to the process that started a child.
-type Spawner struct{}
+type Spawner struct {
+	exec      *os.File
+	root      bool
+	iso       Isolation
+	sharedNet bool // the thread is in an empty network namespace, which all hosts share
+	degraded  []string
+	cgroups   *cgroups
+	null      *os.File
+
+	calls chan func() // run by the thread, in order
+	gone  chan struct{}
+
+	mu      sync.Mutex
+	closed  bool                  // guarded by mu
+	last    int                   // number of the last process; guarded by mu
+	running map[*Process]struct{} // guarded by mu
+}
+
+// NewSpawner finds out what the machine allows, creates the node's cgroup and
+// sweeps those that dead nodes left behind. Close it.
+func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
+	if opts.Exec == nil {
+		return nil, errors.New("new spawner: no host executable")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	self, err := findCgroups()
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("new spawner: %w", err)
+	}
+	s := &Spawner{
+		exec:    opts.Exec,
+		root:    os.Getuid() == 0,
+		cgroups: newCgroups(kernelFiles{}, self),
+		null:    null,
+		calls:   make(chan func()),
+		gone:    make(chan struct{}),
+		running: map[*Process]struct{}{},
+	}
+	go s.thread()
+	s.do(func() {
+		s.iso, s.degraded = detectIsolation()
+		if s.root && s.iso.Net && emptyNetwork() == nil {
+			s.sharedNet = true
+		}
+	})
+	for _, m := range s.cgroups.missing {
+		s.degraded = append(s.degraded, "cgroup "+m)
+	}
+	return s, nil
+}
+
+// thread runs the calls on one operating system thread. It returns without
+// unlocking it, which ends the thread: it is in a namespace of its own.
+func (s *Spawner) thread() {
+	defer close(s.gone)
+	runtime.LockOSThread()
+	for call := range s.calls {
+		call()
+	}
+}
+
+// do runs f on the thread and waits for it.
+func (s *Spawner) do(f func()) {
+	done := make(chan struct{})
+	s.calls <- func() { defer close(done); f() }
+	<-done
+}
 
 // Isolation returns the walls that processes of this spawner get.
-func (s *Spawner) Isolation() Isolation { return Isolation{} }
+func (s *Spawner) Isolation() Isolation { return s.iso }
 
 // Degraded lists in words what is weaker than weft wants, and why; it is empty
 // on a machine that allows everything.
-func (s *Spawner) Degraded() []string { return nil }
+func (s *Spawner) Degraded() []string { return s.degraded }
 
 // Spawn starts one process. It returns when the process has its limits and has
 // been told to go on, which is before it is ready: readiness is its first
 // message on Control.
 func (s *Spawner) Spawn(ctx context.Context, opts SpawnOptions) (*Process, error) {
-	return nil, errors.ErrUnsupported
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("spawn %s host: %w", opts.Role, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	s.last++
+	p := &Process{spawner: s, limits: opts.Limits, done: make(chan struct{})}
+	s.running[p] = struct{}{}
+	name := strconv.Itoa(s.last)
+	s.mu.Unlock()
+
+	err := s.start(p, name, opts)
+	if err != nil {
+		s.forget(p)
+		return nil, fmt.Errorf("spawn %s host: %w", opts.Role, err)
+	}
+	return p, nil
 }
 
-// Close kills what still runs, waits for it, and removes the node's cgroup.
-func (s *Spawner) Close() error { return nil }
-
-// Process is a confined process.
-type Process struct{}
-
-// PID returns its process id in the node's pid namespace.
-func (p *Process) PID() int { return 0 }
-
-// Kill ends it and everything in its pid namespace. It does not wait.
-func (p *Process) Kill() error { return nil }
-
-// Done is closed when the process has ended and its cgroup is gone.
-func (p *Process) Done() <-chan struct{} { return nil }
-
-// Wait waits for the end of the process. It may be called any number of times.
-func (p *Process) Wait() Exit { return Exit{} }
-
-// SetLimits changes Memory, Cores, Weight, Pids, Files and FileSize of the
-// running process; CPU and Space stay as they were.
-func (p *Process) SetLimits(l Limits) error { return nil }
-
-// MemoryUse is what a process occupies now, in bytes.
-type MemoryUse struct {
-	PSS int64 // its own pages, and its share of those that it shares
-	RSS int64 // all pages it has mapped
+func (o *SpawnOptions) validate() error {
+	switch {
+	case o.Role != RoleRun && o.Role != RoleCompile && o.Role != RoleExpr:
+		return fmt.Errorf("unknown role %q", o.Role)
+	case o.Control == nil:
+		return errors.New("no control socket")
+	case o.Role == RoleRun && o.Limits.Space != 0:
+		return errors.New("address space of a run host cannot be limited")
+	}
+	return nil
 }
 
-// Memory reads what the process occupies now. It walks the page tables: about
-// 0.1 ms for an idle host.
-func (p *Process) Memory() (MemoryUse, error) { return MemoryUse{}, nil }
+func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) {
+	if p.group, err = s.cgroups.create(name); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.group.close())
+		}
+	}()
+	if err := p.group.limit(nil, opts.Limits); err != nil {
+		return err
+	}
+	goRead, goWrite, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer goWrite.Close()
+	grants := opts.Grants
+	if s.iso.Mount {
+		grants = nil
+	}
+	attr := s.iso.attributes(s.root)
+	attr.Pdeathsig = syscall.SIGKILL
+	attr.Setsid = true
+	attr.PidFD = &p.pidfd
+	if s.sharedNet {
+		attr.Cloneflags &^= syscall.CLONE_NEWNET
+	}
+	if p.group.dir != nil {
+		attr.UseCgroupFD = true
+		attr.CgroupFD = int(p.group.dir.Fd())
+	}
+	stderr := opts.Stderr
+	if stderr == nil {
+		stderr = s.null
+	}
+	files := []*os.File{goRead, stderr, stderr, opts.Control}
+	files = append(files, grants...)
+	p.pid, err = s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
+	goRead.Close()
+	if err != nil {
+		return err
+	}
+	// From here on the process is waited for, whatever happens.
+	go p.wait()
+	if err := p.group.attach(p.pid); err == nil {
+		_, err = goWrite.Write(enterConfig(s.iso, s.root, len(grants), opts.Limits))
+	}
+	if err != nil {
+		_ = p.Kill()
+		<-p.done
+		return err
+	}
+	return nil
+}
 
-// Executable puts an executable image into a sealed memory file, so that the
-// node can start it without a file on disk and nobody can change it.
-func Executable(image []byte) (*os.File, error) { return nil, errors.ErrUnsupported }
+// exe starts the host executable from the thread.
+func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProcAttr) (pid int, err error) {
+	attr := &syscall.ProcAttr{Env: env, Sys: sys}
+	if env == nil {
+		attr.Env = []string{} // nil would be the node's own
+	}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	path := "/proc/self/fd/" + strconv.Itoa(int(s.exec.Fd()))
+	s.do(func() {
+		pid, _, err = syscall.StartProcess(path, argv, attr)
+	})
+	runtime.KeepAlive(files)
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
+	}
+	return pid, nil
+}
+
+// forget removes an ended process from the books.
+func (s *Spawner) forget(p *Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, p)
+}
+
+// Close kills what still runs, waits for it, and removes the node's cgroup. No
+// Spawn may be under way.
+func (s *Spawner) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	var left []*Process
+	for p := range s.running {
+		left = append(left, p)
+	}
+	s.mu.Unlock()
+	for _, p := range left {
+		_ = p.Kill()
+	}
+	var errs []error
+	for _, p := range left {
+		<-p.done
+	}
+	close(s.calls)
+	<-s.gone
+	errs = append(errs, s.cgroups.close(), s.null.Close())
+	return errors.Join(errs...)
+}

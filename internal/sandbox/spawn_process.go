@@ -1,0 +1,236 @@
+package sandbox
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reason classifies how a process ended.
+type Reason string
+
+// The reasons.
+const (
+	ReasonExit     Reason = "exit"      // it exited; Exit.Code has the status
+	ReasonSignal   Reason = "signal"    // a signal ended it; Exit.Signal says which
+	ReasonMemory   Reason = "memory"    // the kernel killed it because its cgroup was out of memory
+	ReasonCPU      Reason = "cpu"       // RLIMIT_CPU
+	ReasonFileSize Reason = "file-size" // RLIMIT_FSIZE
+	ReasonSeccomp  Reason = "seccomp"   // it made a system call that no honest host makes
+	ReasonConfine  Reason = "confine"   // it could not build its own confinement; its standard error says why
+	ReasonKilled   Reason = "killed"    // Process.Kill
+)
+
+// Exit is how a process ended and what it used.
+type Exit struct {
+	Reason     Reason
+	Code       int            // exit status, when it exited
+	Signal     syscall.Signal // when a signal ended it
+	UserTime   time.Duration
+	SystemTime time.Duration
+	MaxRSS     int64 // bytes
+	PeakMemory int64 // bytes as the cgroup counted them; 0 when unknown
+	Err        error // what could not be cleaned up; nil: nothing is left
+}
+
+// Process is a confined process. Whoever holds it need not wait for it: it is
+// reaped, and its cgroup removed, in any case.
+type Process struct {
+	spawner *Spawner
+	group   *group
+	pid     int
+	pidfd   int
+	done    chan struct{}
+	exit    Exit // written before done is closed
+
+	mu     sync.Mutex
+	limits Limits // guarded by mu
+	killed bool   // guarded by mu
+	reaped bool   // guarded by mu: the pid may belong to another process by now
+}
+
+// PID returns its process id in the node's pid namespace.
+func (p *Process) PID() int { return p.pid }
+
+// Kill ends it and everything in its pid namespace. It does not wait. Killing a
+// process that has ended does nothing.
+func (p *Process) Kill() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return nil
+	}
+	p.killed = true
+	var err error
+	if p.pidfd >= 0 {
+		err = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+	} else {
+		err = unix.Kill(p.pid, unix.SIGKILL)
+	}
+	if err != nil && err != unix.ESRCH {
+		return fmt.Errorf("kill host %d: %w", p.pid, err)
+	}
+	return nil
+}
+
+// Done is closed when the process has ended and its cgroup is gone.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the end of the process. It may be called any number of times.
+func (p *Process) Wait() Exit {
+	<-p.done
+	return p.exit
+}
+
+// wait reaps the process. The descriptor of a process becomes readable when it
+// ends, so that waiting for many costs no threads.
+func (p *Process) wait() {
+	var status unix.WaitStatus
+	var usage unix.Rusage
+	reap := func(options int) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		pid, err := unix.Wait4(p.pid, &status, options, &usage)
+		p.reaped = pid == p.pid || err == unix.ECHILD
+		return p.reaped
+	}
+	defer p.watch(func() bool { return reap(unix.WNOHANG) })()
+	for !p.reaped { // the poller does not know such descriptors
+		var info unix.Siginfo
+		_ = unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		reap(unix.WNOHANG)
+	}
+	p.exit = p.classify(status, usage)
+	p.exit.Err = p.group.close()
+	p.spawner.forget(p)
+	close(p.done)
+}
+
+// watch calls try, and again when the process has ended, until it returns true
+// or the end cannot be waited for in this way. The descriptor stays open, since
+// Kill uses it, until the returned function is called.
+func (p *Process) watch(try func() bool) (closed func()) {
+	if p.pidfd < 0 || unix.SetNonblock(p.pidfd, true) != nil {
+		return func() {}
+	}
+	f := os.NewFile(uintptr(p.pidfd), "pidfd")
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Read(func(uintptr) bool { return try() })
+	}
+	return func() { f.Close() }
+}
+
+func (p *Process) classify(status unix.WaitStatus, usage unix.Rusage) Exit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := Exit{
+		Reason:     ReasonExit,
+		UserTime:   time.Duration(usage.Utime.Nano()),
+		SystemTime: time.Duration(usage.Stime.Nano()),
+		MaxRSS:     usage.Maxrss << 10,
+		PeakMemory: p.group.peak(),
+	}
+	if status.Exited() {
+		e.Code = status.ExitStatus()
+		if e.Code == enterExit {
+			e.Reason = ReasonConfine
+		}
+		return e
+	}
+	e.Signal = status.Signal()
+	limit := time.Duration(seconds(p.limits.CPU)) * time.Second
+	switch {
+	case e.Signal == unix.SIGSYS:
+		e.Reason = ReasonSeccomp
+	case e.Signal == unix.SIGXFSZ:
+		e.Reason = ReasonFileSize
+	case e.Signal == unix.SIGXCPU:
+		e.Reason = ReasonCPU
+	case e.Signal == unix.SIGKILL && p.group.outOfMemory() > 0:
+		e.Reason = ReasonMemory
+	case e.Signal == unix.SIGKILL && p.killed:
+		e.Reason = ReasonKilled
+	case e.Signal == unix.SIGKILL && limit > 0 && e.UserTime+e.SystemTime >= limit-100*time.Millisecond:
+		e.Reason = ReasonCPU
+	default:
+		e.Reason = ReasonSignal
+	}
+	return e
+}
+
+// SetLimits changes Memory, Cores, Weight, Pids, Files and FileSize of the
+// running process; CPU and Space stay as they were.
+func (p *Process) SetLimits(l Limits) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return fmt.Errorf("limit host %d: %w", p.pid, os.ErrProcessDone)
+	}
+	l.CPU, l.Space = p.limits.CPU, p.limits.Space
+	if l == p.limits {
+		return nil
+	}
+	if err := p.group.limit(&p.limits, l); err != nil {
+		return err
+	}
+	if l.Files != p.limits.Files {
+		if err := p.prlimit(unix.RLIMIT_NOFILE, uint64(l.Files), defaultFiles); err != nil {
+			return err
+		}
+	}
+	if l.FileSize != p.limits.FileSize {
+		if err := p.prlimit(unix.RLIMIT_FSIZE, uint64(l.FileSize), unix.RLIM_INFINITY); err != nil {
+			return err
+		}
+	}
+	p.limits = l
+	return nil
+}
+
+func (p *Process) prlimit(resource int, value, none uint64) error {
+	if value == 0 {
+		value = none
+	}
+	if err := unix.Prlimit(p.pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil {
+		return fmt.Errorf("limit host %d: %w", p.pid, err)
+	}
+	return nil
+}
+
+// MemoryUse is what a process occupies now, in bytes.
+type MemoryUse struct {
+	PSS int64 // its own pages, and its share of those that it shares
+	RSS int64 // all pages it has mapped
+}
+
+// Memory reads what the process occupies now. It walks the page tables, which
+// takes longer the more memory is mapped.
+func (p *Process) Memory() (MemoryUse, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/smaps_rollup")
+	if err != nil {
+		return MemoryUse{}, fmt.Errorf("measure host %d: %w", p.pid, err)
+	}
+	var m MemoryUse
+	lines := bufio.NewScanner(strings.NewReader(string(text)))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) != 3 {
+			continue
+		}
+		n, _ := strconv.ParseInt(fields[1], 10, 64)
+		switch fields[0] {
+		case "Pss:":
+			m.PSS = n << 10
+		case "Rss:":
+			m.RSS = n << 10
+		}
+	}
+	return m, nil
+}

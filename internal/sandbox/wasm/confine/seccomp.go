@@ -1,0 +1,6 @@
+package confine
+
+import "errors"
+
+// Seccomp installs.
+func Seccomp(role string) error { return errors.ErrUnsupported }
