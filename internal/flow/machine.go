@@ -377,4 +377,3 @@ func (m *Machine) closeFrame(f *frame) {
 	f.over = true
 	delete(m.timers, f.timer)
 }
-
