@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+)
+
+// breakdown asks how much of the whole each idea is worth: from passing data by files and setting up every module at the start, to modules on
+// demand, to references as well.
+func breakdown() Experiment {
+	return Experiment{
+		Name:        "breakdown",
+		Description: "whole workflows without, with one and with both of: modules on demand, passing by reference",
+		Baselines:   []string{"file+eager", "file+lazy"},
+		Setup:       setUpBreakdown,
+	}
+}
+
+func setUpBreakdown(ctx context.Context, lab *Lab) error {
+	const ways = 5
+	wordCount, err := lab.wordCount(ctx, languageC, 10e6, ways)
+	if err != nil {
+		return err
+	}
+	sort, err := lab.sort(ctx, languageC, 1e6, ways)
+	if err != nil {
+		return err
+	}
+	chain, err := lab.chain(ctx, languageC, 1<<20, 15, false)
+	if err != nil {
+		return err
+	}
+	for _, w := range []struct {
+		name string
+		*workload
+	}{
+		{fmt.Sprintf("word count 10 MB, %d mappers and reducers", ways), wordCount},
+		{fmt.Sprintf("sort 1 MB, %d ways", ways), sort},
+		{"chain of 15 × 1 MiB", chain},
+	} {
+		g := lab.Group(w.name, Rounds{WarmUp: 2, Min: 2, Max: 200})
+		for _, v := range []struct{ name, pass, load string }{
+			{"file+eager", "file", "eager"},
+			{"file+lazy", "file", "lazy"},
+			{"reference+lazy", "reference", "lazy"},
+		} {
+			g.Add(Case{Variant: v.name, Expect: w.expect, Sample: w.sample(w.name, "", Request{Pass: v.pass, Load: v.load})})
+		}
+	}
+	return nil
+}

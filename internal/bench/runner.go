@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// errDigest marks a sample whose output was not the expected one. It ends the experiment: a wrong answer has no speed.
+var errDigest = errors.New("wrong output")
+
+// point is one counted value, before it is summed up.
+type point struct {
+	unit    string
+	against string
+	numbers []float64
+}
+
+// series holds the counted values of one case, by measure, and the measures in the order in which they were first seen.
+type series struct {
+	measures []string
+	points   map[string]*point
+}
+
+func (s *series) add(v Value) error {
+	p := s.points[v.Measure]
+	if p == nil {
+		if s.points == nil {
+			s.points = map[string]*point{}
+		}
+		p = &point{unit: v.Unit, against: v.Against}
+		s.points[v.Measure] = p
+		s.measures = append(s.measures, v.Measure)
+	}
+	if p.unit != v.Unit {
+		return fmt.Errorf("measure %q is in %s and in %s", v.Measure, p.unit, v.Unit)
+	}
+	p.numbers = append(p.numbers, v.Number)
+	return nil
+}
+
+// measurement runs the rounds of one group.
+type measurement struct {
+	group   *Group
+	series  []series // one per case
+	random  *rand.Rand
+	checked int // outputs compared and found right
+}
+
+// measure samples every case of the group in rounds, in a new order each round, until deadline; Rounds.Min and Max bound the number of rounds.
+// It fails on the first sample whose output is wrong.
+func measure(ctx context.Context, g *Group, seed uint64, deadline time.Time) (*measurement, error) {
+	m := &measurement{group: g, series: make([]series, len(g.cases)), random: rand.New(rand.NewPCG(seed, 0x77656674))}
+	for _, c := range g.cases {
+		if c.Expect == "" {
+			return nil, fmt.Errorf("measure %s %s: no expected output to check against", g.name, c.Variant)
+		}
+	}
+	var longest time.Duration
+	for i := range max(g.rounds.WarmUp, 0) {
+		if i > 0 && time.Until(deadline) < 3*longest {
+			break // warm-up must not eat the measurement
+		}
+		began := time.Now()
+		if err := m.round(ctx, false); err != nil {
+			return nil, err
+		}
+		longest = max(longest, time.Since(began))
+	}
+	for i := range g.rounds.Max {
+		if i >= g.rounds.Min && time.Now().Add(longest).After(deadline) {
+			break
+		}
+		began := time.Now()
+		if err := m.round(ctx, true); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			longest = 0 // the warm-up is no guide to how long a warm round takes
+		}
+		longest = max(longest, time.Since(began))
+	}
+	return m, nil
+}
+
+// round samples each case once.
+func (m *measurement) round(ctx context.Context, count bool) error {
+	for _, i := range m.random.Perm(len(m.group.cases)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c := &m.group.cases[i]
+		s, err := c.Sample(ctx)
+		if err != nil {
+			return fmt.Errorf("measure %s %s: %w", m.group.name, c.Variant, err)
+		}
+		if s.Digest != c.Expect {
+			return fmt.Errorf("measure %s %s: %w: digest %q, expected %q", m.group.name, c.Variant, errDigest, s.Digest, c.Expect)
+		}
+		m.checked++
+		if !count {
+			continue
+		}
+		for _, v := range s.Values {
+			if err := m.series[i].add(v); err != nil {
+				return fmt.Errorf("measure %s %s: %w", m.group.name, c.Variant, err)
+			}
+		}
+	}
+	return nil
+}
+
+// measureAll gives each group its share of the time that is left until deadline, in the order in which they were added.
+func measureAll(ctx context.Context, lab *Lab, deadline time.Time) ([]*measurement, error) {
+	weight := 0.0
+	for _, g := range lab.groups {
+		weight += g.rounds.Weight
+	}
+	var done []*measurement
+	for i, g := range lab.groups {
+		if len(g.cases) == 0 {
+			weight -= g.rounds.Weight
+			continue
+		}
+		share := time.Duration(float64(time.Until(deadline)) * g.rounds.Weight / weight)
+		weight -= g.rounds.Weight
+		lab.Log.Info("measuring", "group", g.name, "cases", len(g.cases), "number", i+1, "of", len(lab.groups))
+		m, err := measure(ctx, g, lab.Seed+uint64(i), time.Now().Add(max(share, 0)))
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, m)
+	}
+	return done, nil
+}
