@@ -255,11 +255,11 @@ func (c *checker) target(step, key string, t Target) {
 // scopeNames says which names besides input, run and steps are in scope.
 type scopeNames struct{ item, error bool }
 
-// template checks the names that expressions certainly read. step is -1 for
+// template checks the names that expressions read. step is -1 for
 // the workflow's output, which sees all steps.
 func (c *checker) template(name, key string, t Template, step int, names scopeNames) {
 	for _, e := range t.Expressions() {
-		for _, read := range e.certain {
+		for _, read := range e.reads {
 			message, hint := c.reading(read, step, names)
 			if message != "" {
 				c.add(name, key+e.Path, message, hint)

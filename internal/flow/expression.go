@@ -20,11 +20,10 @@ type Expression struct {
 	plain bool
 	path  []accessor // of a plain expression
 
-	// Which parts of its scope an expression reads, as far as that is seen
-	// without parsing jq. reads has every name that it may read, unless whole
-	// says that it may read any; certain has those that it reads for sure.
-	reads, certain []string
-	whole          bool
+	// The parts of its scope that an expression reads, as far as that is seen
+	// without parsing jq; whole: it may read more than these.
+	reads []string
+	whole bool
 }
 
 // accessor is one step of a plain path.
@@ -40,7 +39,6 @@ func parseExpression(source, path string) Expression {
 		e.whole = len(e.path) == 0 || !e.path[0].isKey
 		if !e.whole {
 			e.reads = []string{e.path[0].key}
-			e.certain = e.reads
 		}
 		return e
 	}
@@ -54,7 +52,7 @@ func (e Expression) Plain() bool { return e.plain }
 
 // parsePath splits a plain path; false when s is not one.
 func parsePath(s string) ([]accessor, bool) {
-	s = strings.TrimSpace(s)
+	s = strings.Trim(s, " \t\r\n")
 	if s == "." {
 		return nil, true
 	}
@@ -164,73 +162,92 @@ func typeOf(v any) string {
 	return fmt.Sprintf("a %T", v)
 }
 
-// What came before a token decides what a dot or a word there refers to.
-type before int
-
-const (
-	operator before = iota // an operand is expected: a dot is the scope itself
-	operand                // a dot continues what came before
-	pipe                   // a dot or function takes what was piped
-)
-
-// scan finds out what the expression reads. It errs on the side of reading
-// more: whatever it does not understand makes the expression read all.
+// scan finds out which parts of the scope the expression reads, from its
+// tokens alone. A dot or a function takes the scope itself until a pipe on the
+// same level of brackets gives it something else. Whatever scan does not know
+// makes the expression read all.
 func (e *Expression) scan() {
-	s, prev, rebound := e.Source, operator, false
+	var (
+		s       = e.Source
+		operand bool   // the last token ended one: a dot continues it
+		piped   bool   // the scope is out of sight
+		outer   []bool // piped, around each open bracket
+		kinds   []byte // of those brackets; i is an if
+	)
+	open := func(kind byte) { outer, kinds = append(outer, piped), append(kinds, kind) }
+	restart := func() { piped = len(outer) > 0 && outer[len(outer)-1] }
+	closeBracket := func() {
+		restart()
+		n := max(0, len(outer)-1)
+		outer, kinds = outer[:n], kinds[:n]
+	}
 	for i := 0; i < len(s) && !e.whole; {
-		c, rest := s[i], s[i+1:]
-		size, next := 1, operator
+		c, rest, word := s[i], s[i+1:], wordLength(s[i:])
+		size, ends := 1, false
 		switch {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '?':
-			next = prev
+		case strings.IndexByte(" \t\n\r?", c) >= 0:
+			ends = operand
 		case c == '"':
-			size, next = stringLength(s[i:]), operand
+			size, ends = stringLength(s[i:]), true
 			e.whole = size < 0 || strings.Contains(s[i:i+size], `\(`)
+		case c == '.' && operand && !strings.HasPrefix(rest, "."):
+			size, ends = 1+wordLength(rest), true
 		case c == '.' && wordLength(rest) > 0:
-			size, next = 1+wordLength(rest), operand
-			if prev != operand {
-				e.read(rest[:size-1], !rebound)
+			size, ends = 1+wordLength(rest), true
+			if !piped {
+				e.read(rest[:size-1])
 			}
-		case c == '.' && prev == operand && !strings.HasPrefix(rest, "."):
-			next = operand
-		case c == '.' && rest != "" && isDigit(rest[0]), isDigit(c):
-			next = operand
-		case wordLength(s[i:]) > 0:
-			size = wordLength(s[i:])
-			switch s[i : i+size] {
-			case "true", "false", "null", "end":
-				next = operand
-			case "and", "or", "if", "then", "elif", "else":
-			case "as", "def", "reduce", "foreach", "label", "try":
+		case isDigit(c) || c == '.' && rest != "" && isDigit(rest[0]):
+			ends = true
+		case c == '.':
+			e.whole, ends = !piped, true
+		case word > 0:
+			size, ends = word, true
+			switch s[i : i+word] {
+			case "true", "false", "null":
+			case "and", "or":
+				ends = false
+			case "if":
+				open('i')
+				ends = false
+			case "then", "elif", "else":
+				restart()
+				ends = false
+			case "end":
+				closeBracket()
+			case "as", "def", "reduce", "foreach", "label", "try", "catch":
 				e.whole = true
-			default:
-				if isKey := strings.HasPrefix(strings.TrimLeft(s[i+size:], " \t\n"), ":"); !isKey {
-					// A function: it reads its input, which is the scope unless
-					// something was piped into it.
-					e.whole, rebound, next = prev != pipe, true, operand
-				}
+			default: // the key of an object, or a function, which takes what is in sight
+				isKey := strings.HasPrefix(strings.TrimLeft(s[i+word:], " \t\n\r"), ":")
+				e.whole = !isKey && !piped
 			}
-		case c == '|' && !strings.HasPrefix(rest, "="):
-			rebound, next = true, pipe
-		case (c == '=' || c == '!' || c == '<' || c == '>') && strings.HasPrefix(rest, "="):
+		case strings.IndexByte("([{", c) >= 0:
+			open(c)
+		case strings.IndexByte(")]}", c) >= 0:
+			closeBracket()
+			ends = true
+		case strings.HasPrefix(s[i:], "|="): // an assignment gives what is in sight, changed
+			size, e.whole = 2, !piped
+		case c == '|':
+			piped = true
+		case strings.IndexByte("=!<>", c) >= 0 && strings.HasPrefix(rest, "="):
 			size = 2
-		case c == ')' || c == ']' || c == '}':
-			next = operand
+		case c == '=':
+			e.whole = !piped
+		case c == ';' || c == ',' && len(kinds) > 0 && kinds[len(kinds)-1] == '{':
+			restart()
+		case strings.IndexByte(",:+-*/%<>", c) >= 0:
 		default:
-			// Assignments give the scope back, changed; the others are rare.
-			e.whole = !strings.ContainsRune("([{,:;+-*/%<>", rune(c))
+			e.whole = true
 		}
-		prev = next
+		operand = ends
 		i += size
 	}
 }
 
-func (e *Expression) read(name string, certain bool) {
+func (e *Expression) read(name string) {
 	if !slices.Contains(e.reads, name) {
 		e.reads = append(e.reads, name)
-	}
-	if certain && !slices.Contains(e.certain, name) {
-		e.certain = append(e.certain, name)
 	}
 }
 

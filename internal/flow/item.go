@@ -42,6 +42,17 @@ func (it *item) path() string {
 	return it.step.path() + "[" + strconv.Itoa(it.index) + "]"
 }
 
+// key is the idempotency key of all attempts. What the catch does has keys of
+// its own.
+func (it *item) key() string {
+	f := it.step.frame
+	key := f.key + it.path()[len(f.prefix):]
+	if it.catching != nil {
+		key += "/catch"
+	}
+	return key
+}
+
 // errorValue is .error in a catch.
 func (it *item) errorValue() map[string]any {
 	e := map[string]any{"kind": it.catching.Kind, "message": it.catching.Message, "step": it.catching.Step, "index": nil}
@@ -154,13 +165,8 @@ func (m *Machine) begin(it *item) {
 		m.lastCall++
 		it.call = m.lastCall
 		m.calls[it.call] = it
-		path := it.path()
-		key := m.spec.RunID + "/" + path
-		if it.catching != nil {
-			key += "/catch"
-		}
 		m.emit(StartCall{
-			Call: it.call, Path: path, Step: it.step.path(), Index: it.index, Attempt: it.attempt, Key: key,
+			Call: it.call, Path: it.path(), Step: it.step.path(), Index: it.index, Attempt: it.attempt, Key: it.key(),
 			Target: it.target, Input: it.input, Stdin: it.stdin, Timeout: def.Timeout,
 			Alone: it.alone, Catch: it.catching != nil,
 		})

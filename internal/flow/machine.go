@@ -273,6 +273,7 @@ type frame struct {
 	graph  *Graph
 	caller *item  // nil: the run's own
 	prefix string // of its steps' paths: "" or "each[1]."
+	key    string // of its steps' idempotency keys: "RUN/" or "RUN/each[1]."
 	depth  int
 	input  any
 	run    map[string]any // .run
@@ -295,9 +296,10 @@ func (m *Machine) enter(graph *Graph, caller *item, input any) *frame {
 	n := len(graph.needs)
 	f := &frame{graph: graph, caller: caller, input: input, steps: make([]step, n), left: n}
 	if caller == nil {
-		f.run = map[string]any{"id": m.spec.RunID}
+		f.run, f.key = map[string]any{"id": m.spec.RunID}, m.spec.RunID+"/"
 	} else {
-		f.prefix, f.depth, f.run = caller.path()+".", caller.step.frame.depth+1, caller.step.frame.run
+		f.prefix, f.key = caller.path()+".", caller.key()+"."
+		f.run, f.depth = caller.step.frame.run, caller.step.frame.depth+1
 	}
 	if timeout := graph.flow.Timeout; timeout > 0 {
 		f.timer = m.setTimer(timeout, f.path(), TimerRun, alarm{frame: f})

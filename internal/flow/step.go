@@ -188,7 +188,10 @@ func makeItems(v any) (items, error) {
 	default:
 		return items{}, fmt.Errorf("foreach goes over a list, an object of lists or a number, not %s", typeOf(v))
 	}
-	if source.width < 0 || source.width > MaxWidth {
+	if source.width < 0 {
+		return items{}, fmt.Errorf("foreach: %d is negative", source.width)
+	}
+	if source.width > MaxWidth {
 		return items{}, fmt.Errorf("foreach: %d items, the limit is %d", source.width, MaxWidth)
 	}
 	return source, nil

@@ -137,7 +137,7 @@ func (t *Template) parseText(s, path string) (part, error) {
 		if end < 0 {
 			return nil, &SyntaxError{path, open, "${ without its }"}
 		}
-		source := strings.TrimSpace(s[open+2 : end])
+		source := strings.Trim(s[open+2:end], " \t\r\n")
 		if source == "" {
 			return nil, &SyntaxError{path, open, "${ } holds no expression"}
 		}
