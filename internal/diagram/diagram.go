@@ -1,5 +1,5 @@
-// Package diagram draws the graph of a workflow: as boxes and lines of text for a terminal (WriteText) and as a picture
-// (WriteSVG).
+// Package diagram draws the graph of a workflow: as boxes and lines of text for a terminal (WriteText), as a picture
+// (WriteSVG), or for Graphviz (WriteDOT).
 //
 //	g := diagram.Graph{Name: "main", Nodes: []diagram.Node{{Name: "split"}, {Name: "count", Foreach: true}}, Edges: []diagram.Edge{{From: "split", To: "count"}}}
 //	err := diagram.WriteText(os.Stdout, g, diagram.TextOptions{Unicode: true})

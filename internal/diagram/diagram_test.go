@@ -64,6 +64,7 @@ func graphs() []diagram.Graph {
 
 func TestDrawings(t *testing.T) {
 	forms := map[string]func(io.Writer, diagram.Graph) error{
+		".dot":       diagram.WriteDOT,
 		".svg":       diagram.WriteSVG,
 		".ascii.txt": func(w io.Writer, g diagram.Graph) error { return diagram.WriteText(w, g, diagram.TextOptions{}) },
 		".unicode.txt": func(w io.Writer, g diagram.Graph) error {

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// tool is a compiler or interpreter that some functions are built with.
+type tool struct {
+	Name    string `json:"name"`
+	Path    string `json:"path,omitempty"` // empty: not found
+	Version string `json:"version,omitempty"`
+	Use     string `json:"use"`
+}
+
+// checkup is what weft doctor prints as data.
+type checkup struct {
+	Version versionInfo    `json:"weft"`
+	Machine sandbox.Report `json:"machine"`
+	Tools   []tool         `json:"tools"`
+	Works   bool           `json:"works"` // weft can run functions here
+}
+
+// tools looks for the compilers.
+func tools(ctx context.Context) []tool {
+	found := []tool{
+		{Name: "go", Use: "functions in Go"},
+		{Name: "clang", Use: "functions in C"},
+		{Name: "wasm-ld", Use: "functions in C"},
+		{Name: "rustc", Use: "functions in Rust"},
+		{Name: "node", Use: "fetching the JavaScript engine with npm"},
+	}
+	for i := range found {
+		t := &found[i]
+		path, err := exec.LookPath(t.Name)
+		if err != nil {
+			continue
+		}
+		t.Path = path
+		ask := "--version"
+		if t.Name == "go" {
+			ask = "version"
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		out, err := exec.CommandContext(ctx, path, ask).Output()
+		cancel()
+		if err == nil {
+			t.Version, _, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
+		}
+	}
+	return found
+}
+
+func (sh *shell) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what this machine gives to weft, and what weft does without",
+		Long: `Try out what this kernel and these privileges allow, and print for each feature what weft uses it for and what it
+does instead where it is missing. Exit status 3 says that weft cannot run functions on this machine.`,
+		Args: atMost(0, ""),
+	}
+	form := outputFlag(cmd, "text", "json", "yaml")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := checkup{Version: readVersion(), Machine: sandbox.Probe(cmd.Context()), Tools: tools(cmd.Context()), Works: true}
+		blocked := blockers(c.Machine)
+		c.Works = len(blocked) == 0
+		if form.value != "text" {
+			if err := sh.printData(form.value, c); err != nil {
+				return err
+			}
+		} else if err := sh.printCheckup(c); err != nil {
+			return err
+		}
+		if !c.Works {
+			if form.value != "text" {
+				return silent(exitRefused)
+			}
+			return &exitError{code: exitRefused, err: fmt.Errorf("weft cannot run functions here: it needs %s", strings.Join(blocked, ", ")), hint: "the table says how to enable it"}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// blockers names the features that are missing and have no fallback.
+func blockers(r sandbox.Report) []string {
+	var names []string
+	for _, f := range r.Features {
+		if f.State == sandbox.StateMissing && f.Fallback == "" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// printCheckup draws the machine's table and the tools' table.
+func (sh *shell) printCheckup(c checkup) error {
+	user := "an ordinary user"
+	if c.Machine.UID == 0 {
+		user = "root"
+	}
+	fmt.Fprintf(sh.stdout, "weft %s, engine %s\nkernel %s %s, %s, %.1f GiB, as %s\n\n", c.Version.Version, c.Version.Engine, c.Machine.Kernel,
+		c.Machine.Arch, plural(c.Machine.Cores, "core"), float64(c.Machine.Memory)/(1<<30), user)
+	inks := map[sandbox.State]ink{sandbox.StateOK: green, sandbox.StateDegraded: yellow, sandbox.StateMissing: red}
+	features := table{heading: []string{"feature", "state", "found", "used for"}}
+	for _, f := range c.Machine.Features {
+		text := f.Use
+		if f.Fallback != "" && f.State != sandbox.StateOK {
+			text += "; without it: " + f.Fallback
+		}
+		if f.Enable != "" && f.State != sandbox.StateOK {
+			text += "; to enable: " + f.Enable
+		}
+		features.rows = append(features.rows, []cell{{text: f.Name}, {string(f.State), inks[f.State]}, {text: f.Detail}, {text: text}})
+	}
+	if err := features.write(sh.stdout, sh.outStyle, sh.width); err != nil {
+		return err
+	}
+	fmt.Fprintln(sh.stdout)
+	list := table{heading: []string{"tool", "state", "version", "used for"}}
+	for _, t := range c.Tools {
+		state := cell{"ok", green}
+		if t.Path == "" {
+			state = cell{"missing", yellow}
+		}
+		list.rows = append(list.rows, []cell{{text: t.Name}, state, {text: t.Version}, {text: t.Use}})
+	}
+	return list.write(sh.stdout, sh.outStyle, sh.width)
+}

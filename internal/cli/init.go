@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-run/weft/internal/app"
+)
+
+// starter is the app that weft init writes. Files end in .txt so that they are no Go files here; NAME stands for the
+// app's name.
+//
+//go:embed starter
+var starter embed.FS
+
+// schemaFile is where the first line of the starter's weft.yaml tells editors to find the schema.
+const schemaFile = "weft.schema.json"
+
+func (sh *shell) initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init [folder]",
+		Short: "Write a small app that works",
+		Long: `Write a small app that works into a folder (by default this one): weft.yaml, a function in Go, and the schema with
+which editors complete and check weft.yaml. No file is overwritten.`,
+		Example: "  weft init hello && weft run hello",
+		Args:    atMost(1, "one folder"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := appArgument(args)
+			written, err := writeStarter(dir)
+			if err != nil {
+				return err
+			}
+			for _, name := range written {
+				fmt.Fprintf(sh.stderr, "wrote %s\n", name)
+			}
+			at := ""
+			if dir != "." {
+				at = " " + dir
+			}
+			fmt.Fprintf(sh.stderr, "next: weft run%s\n", at)
+			return nil
+		},
+	}
+}
+
+// writeStarter writes the starter app into dir. It looks for files that it would overwrite before it writes any.
+func writeStarter(dir string) ([]string, error) {
+	files := map[string][]byte{schemaFile: app.Schema()}
+	order := []string{schemaFile}
+	name := appName(dir)
+	err := fs.WalkDir(starter, "starter", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		src, err := starter.ReadFile(path)
+		target := strings.TrimSuffix(strings.TrimPrefix(path, "starter/"), ".txt")
+		files[target] = []byte(strings.ReplaceAll(string(src), "NAME", name))
+		order = append(order, target)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the starter app: %w", err)
+	}
+	for _, target := range order {
+		path := filepath.Join(dir, target)
+		if _, err := os.Lstat(path); err == nil {
+			return nil, usage("name a folder that does not exist yet, such as weft init hello", "write an app into %s: %s exists and is not overwritten", dir, path)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("write an app into %s: %w", dir, err)
+		}
+	}
+	var written []string
+	for _, target := range order {
+		path := filepath.Join(dir, target)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("write an app into %s: %w", dir, err)
+		}
+		if err := os.WriteFile(path, files[target], 0o644); err != nil {
+			return nil, fmt.Errorf("write an app into %s: %w", dir, err)
+		}
+		written = append(written, path)
+	}
+	return written, nil
+}
+
+// appName makes a valid name of an app from that of its folder.
+func appName(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "app"
+	}
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		default:
+			return '-'
+		}
+	}, filepath.Base(abs))
+	if name = strings.Trim(name[:min(len(name), 63)], "-"); name == "" {
+		return "app"
+	}
+	return name
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// engineVersion is that of the library which the domain host links; a test compares it with go.mod.
+const engineVersion = "44.0.0"
+
+// version is the release; commit is set by the Makefile's -ldflags.
+const version = "0.1.0"
+
+var commit = ""
+
+// versionInfo is what weft version prints.
+type versionInfo struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Engine  string `json:"engine"`
+	Go      string `json:"go"`
+	System  string `json:"system"`
+}
+
+// readVersion collects the versions from the linker flags and the build information.
+func readVersion() versionInfo {
+	v := versionInfo{Version: version, Commit: commit, Engine: "wasmtime " + engineVersion, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok && v.Commit == "" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v.Commit = s.Value
+			}
+		}
+	}
+	if v.Commit == "" {
+		v.Commit = "unknown"
+	}
+	return v
+}
+
+func (sh *shell) versionCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the versions of weft, its engine and its compiler",
+		Args:  atMost(0, ""),
+	}
+	form := outputFlag(cmd, "text", "json", "yaml")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		v := readVersion()
+		if form.value != "text" {
+			return sh.printData(form.value, v)
+		}
+		fmt.Fprintf(sh.stdout, "weft %s (%s)\nengine %s\n%s %s\n", v.Version, v.Commit, v.Engine, v.Go, v.System)
+		return nil
+	}
+	return cmd
+}
