@@ -1,0 +1,192 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// cHint says how to get what C functions need.
+const cHint = "install the Debian packages clang, lld, wasi-libc and libclang-rt-14-dev-wasm32"
+
+// cFlags come before those of the sources. The stack lies below the data and
+// is of a size that ordinary programs expect, so that running out of it traps
+// instead of overwriting data. Debug information lets traps name lines.
+var cFlags = []string{"--target=wasm32-wasi", "-O2", "-g", "-Wl,-z,stack-size=1048576", "-Wl,--stack-first"}
+
+// cAllowed are the beginnings of the flags that a source may ask for.
+var cAllowed = []string{"-O", "-m", "-D", "-U", "-I", "-l", "-L", "-W", "-std=", "-f", "-g", "-include", "-pedantic"}
+
+// cRefused are flags that would load code into the compiler or write files.
+var cRefused = []string{"-fplugin", "-fpass-plugin", "-fsave", "-fcrash", "-fmodule", "-fprofile", "-Wp,", "-Wl,-o", "-Wl,--output", "-load"}
+
+// planC builds C files into one program.
+func (b *Builder) planC(dir, path string, files []string, f Source) (plan, error) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		return plan{}, &Error{Source: f, Message: "clang is not installed", Hint: cHint, Err: err}
+	}
+	key := []string{"c", dir, path, b.cfg.IncludeDir, fingerprint(clang), strings.Join(cFlags, " ")}
+	for _, dependency := range []string{"/usr/bin/wasm-ld", "/usr/lib/wasm32-wasi/libc.a"} {
+		key = append(key, fingerprint(dependency))
+	}
+	for _, name := range []string{"CPATH", "C_INCLUDE_PATH", "CCC_OVERRIDE_OPTIONS"} {
+		key = append(key, name+"="+os.Getenv(name))
+	}
+	return plan{key: key, compile: func(ctx context.Context, j *job) ([]string, error) {
+		return b.compileC(ctx, j, clang, dir, path, files)
+	}}, nil
+}
+
+func (b *Builder) compileC(ctx context.Context, j *job, clang, dir, path string, files []string) ([]string, error) {
+	workDir := filepath.Dir(files[0])
+	args := append([]string{}, cFlags...)
+	// Lines are named relative to the app's folder, wherever that lies.
+	args = append(args, "-ffile-prefix-map="+dir+"=.", "-I"+workDir)
+	if b.cfg.IncludeDir != "" {
+		args = append(args, "-I"+b.cfg.IncludeDir)
+	}
+	resident, optimize := false, []string(nil)
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return nil, sourceError(j.source, file, err)
+		}
+		flags, err := sourceFlags(src)
+		if err != nil {
+			return nil, &Error{Source: j.source, Message: file, Err: err}
+		}
+		optimize = append(optimize, flags...)
+		resident = resident || handles(src)
+	}
+	args = append(args, optimize...)
+	if resident {
+		args = append(args, "-mexec-model=reactor", "-Wl,--export-if-defined=weft_handle")
+	}
+	inputs := []string{workDir}
+	var objects []string
+	for i, file := range files {
+		object, deps := filepath.Join(j.dir, fmt.Sprintf("%d.o", i)), filepath.Join(j.dir, fmt.Sprintf("%d.d", i))
+		compile := append(compileOnly(args), "-MMD", "-MF", deps, "-c", file, "-o", object)
+		if _, err := j.run(ctx, command{path: clang, args: compile, dir: workDir, quiet: i > 0}); err != nil {
+			return nil, cErrorHint(err)
+		}
+		more, err := makeDependencies(deps, workDir)
+		if err != nil {
+			return nil, &Error{Source: j.source, Message: "cannot read the compiler's list of files", Err: err}
+		}
+		inputs, objects = append(inputs, more...), append(objects, object)
+	}
+	link := append(append(append([]string{}, args...), objects...), "-o", j.out)
+	if _, err := j.run(ctx, command{path: clang, args: append(link, "-Wno-unused-command-line-argument"), dir: workDir, quiet: true}); err != nil {
+		return nil, cErrorHint(err)
+	}
+	return inputs, nil
+}
+
+// compileOnly leaves out the flags that are for the linker.
+func compileOnly(args []string) []string {
+	var rest []string
+	for _, a := range args {
+		if !strings.HasPrefix(a, "-Wl,") && !strings.HasPrefix(a, "-l") && !strings.HasPrefix(a, "-L") {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
+// cComment matches C comments and, so as not to find them there, strings.
+var cComment = regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"`)
+
+// handlerName matches what makes a C program resident.
+var handlerName = regexp.MustCompile(`\b(WEFT_HANDLER|weft_handle)\b`)
+
+// handles reports whether a C source defines a resident handler.
+func handles(src []byte) bool {
+	return handlerName.Match(cComment.ReplaceAll(src, []byte(" ")))
+}
+
+// sourceFlags returns the compiler flags that a source asks for in lines such
+// as
+//
+//	// weft:cflags -msimd128 -O3
+func sourceFlags(src []byte) ([]string, error) {
+	var flags []string
+	for line := range bytes.Lines(src) {
+		rest, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("//"))
+		if !ok {
+			continue
+		}
+		rest, ok = bytes.CutPrefix(bytes.TrimSpace(rest), []byte("weft:cflags "))
+		if !ok {
+			continue
+		}
+		for _, flag := range strings.Fields(string(rest)) {
+			if !hasAnyPrefix(flag, cAllowed) || hasAnyPrefix(flag, cRefused) {
+				return nil, fmt.Errorf("flag %s is not allowed in weft:cflags", flag)
+			}
+			flags = append(flags, flag)
+		}
+	}
+	return flags, nil
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// makeDependencies reads the files that a compiler has listed in the form of
+// a make rule.
+func makeDependencies(file, dir string) ([]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	rule, _, _ := strings.Cut(strings.ReplaceAll(string(data), "\\\n", " "), "\n")
+	_, list, found := strings.Cut(rule, ": ")
+	if !found {
+		return nil, fmt.Errorf("%s holds no rule", file)
+	}
+	var paths []string
+	for _, p := range strings.Fields(strings.ReplaceAll(list, `\ `, "\x00")) {
+		p = strings.ReplaceAll(strings.ReplaceAll(p, "\x00", " "), "$$", "$")
+		if !filepath.IsAbs(p) {
+			p = filepath.Join(dir, p)
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+// cErrorHint adds a hint to frequent failures of clang.
+func cErrorHint(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	out := e.Output
+	switch {
+	case strings.Contains(out, "'stdio.h' file not found"), strings.Contains(out, "'stdlib.h' file not found"), strings.Contains(out, "'string.h' file not found"),
+		strings.Contains(out, "unable to execute command"), strings.Contains(out, "libclang_rt"), strings.Contains(out, "wasm-ld: error: cannot open"),
+		strings.Contains(out, "crt1"), strings.Contains(out, "wasm-ld\" doesn't exist"), strings.Contains(out, "invalid linker name"):
+		e.Hint = cHint
+	case strings.Contains(out, "undefined symbol: main"):
+		e.Hint = "a function has a main, or a handler made with WEFT_HANDLER"
+	case strings.Contains(out, "undefined symbol"):
+		e.Hint = "WASI preview 1 has no threads, processes or signals; link further libraries with // weft:cflags -lm"
+	case strings.Contains(out, "'weft.h' file not found"):
+		e.Hint = "weft.h comes with weft and lies in its sdk/c folder"
+	}
+	return err
+}
