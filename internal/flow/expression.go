@@ -109,7 +109,7 @@ func cutBracket(s string) (a accessor, rest string, ok bool) {
 
 // lookup follows a plain path into v as jq does: anything below null is null,
 // and so is a missing key or an index out of range; negative indices count
-// from the end.
+// from the end; a string has letters.
 func lookup(v any, path []accessor) (any, error) {
 	for _, a := range path {
 		switch c := v.(type) {
@@ -124,14 +124,20 @@ func lookup(v any, path []accessor) (any, error) {
 			if a.isKey {
 				return nil, fmt.Errorf("cannot index a list with %q", a.key)
 			}
-			i := a.index
-			if i < 0 {
-				i += len(c)
-			}
-			if i < 0 || i >= len(c) {
-				v = nil
-			} else {
+			if i, ok := position(a.index, len(c)); ok {
 				v = c[i]
+			} else {
+				v = nil
+			}
+		case string:
+			if a.isKey {
+				return nil, fmt.Errorf("cannot index a string with %q", a.key)
+			}
+			letters := []rune(c)
+			if i, ok := position(a.index, len(letters)); ok {
+				v = string(letters[i])
+			} else {
+				v = nil
 			}
 		default:
 			if a.isKey {
@@ -141,6 +147,14 @@ func lookup(v any, path []accessor) (any, error) {
 		}
 	}
 	return v, nil
+}
+
+// position counts a negative index from the end; false if there is nothing.
+func position(i, length int) (int, bool) {
+	if i < 0 {
+		i += length
+	}
+	return i, 0 <= i && i < length
 }
 
 // typeOf names the JSON type of v with its article, for messages.
