@@ -28,6 +28,9 @@ const (
 	logRange = 20
 )
 
+// sans is the typeface of all text.
+var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
+
 // Plot writes the report as an SVG picture: a panel for each measure, in it a bar for each variant's median, a whisker from there to the p99
 // and the median as a number. The axis is logarithmic where a linear one would hide the small bars.
 func (r *Report) Plot(w io.Writer) error {
@@ -66,7 +69,7 @@ func (r *Report) Plot(w io.Writer) error {
 // title writes the experiment's name and the machine across the top.
 func (r *Report) title(c draw.Canvas) {
 	style := func(size font.Length) draw.TextStyle {
-		return draw.TextStyle{Color: color.Black, Font: font.From(plot.DefaultFont, size), Handler: text.Plain{Fonts: font.DefaultCache}, YAlign: draw.YTop}
+		return draw.TextStyle{Color: color.Black, Font: font.From(sans, size), Handler: text.Plain{Fonts: font.DefaultCache}, YAlign: draw.YTop}
 	}
 	at := vg.Point{X: c.Min.X + plotMargin, Y: c.Max.Y - plotMargin}
 	c.FillText(style(14), at, r.Experiment+": "+r.Description)
@@ -110,10 +113,10 @@ func rowHeight(row []panel) vg.Length {
 func (p panel) plot() *plot.Plot {
 	pl := plot.New()
 	pl.Title.Text = p.measure
-	pl.Title.TextStyle.Font.Size = 10
+	pl.Title.TextStyle.Font = font.From(sans, 10)
 	pl.X.Label.Text = p.unit
-	pl.X.Label.TextStyle.Font.Size = 8
-	pl.X.Tick.Label.Font.Size = 7
+	pl.X.Label.TextStyle.Font = font.From(sans, 8)
+	pl.X.Tick.Label.Font = font.From(sans, 7)
 	names := make([]string, len(p.rows))
 	for i, row := range p.rows {
 		names[len(names)-1-i] = row.Variant
@@ -122,7 +125,7 @@ func (p panel) plot() *plot.Plot {
 	b.low, b.high, b.log = p.scale()
 	pl.Add(b)
 	pl.NominalY(names...)
-	pl.Y.Tick.Label.Font.Size = 8
+	pl.Y.Tick.Label.Font = font.From(sans, 8)
 	pl.Y.Padding = vg.Points(6)
 	pl.Y.Min, pl.Y.Max = -0.5, float64(len(names))-0.5
 	pl.X.Min, pl.X.Max = b.low, b.high

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
 	"github.com/weft-run/weft/internal/bench/data"
+	sdk "github.com/weft-run/weft/sdk/c"
 )
 
 // language is what the functions of an example are written in. It is part of the name of its workflows.
@@ -110,9 +112,17 @@ func chainSum(size int64, stages int, forward bool) uint64 {
 	return sum
 }
 
-// native compiles the plain C program that does the work of an example app.
+// native compiles the plain C program that does the work of an example app. It is made of the same sources as the app's functions and needs the
+// header of the C SDK.
 func (l *Lab) native(ctx context.Context, app string) (*baseline.Native, error) {
-	return baseline.CompileNative(ctx, filepath.Join(l.Examples, app, "native.c"), l.Dir)
+	include := filepath.Join(l.Dir, "include")
+	if err := os.MkdirAll(include, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(include, "weft.h"), sdk.Header, 0o644); err != nil {
+		return nil, err
+	}
+	return baseline.CompileNative(ctx, filepath.Join(l.Examples, app, "native.c"), include, l.Dir)
 }
 
 // runNative does the work of w by the plain C program n with as many threads as the workload has parts.

@@ -103,7 +103,7 @@ func TestNative(t *testing.T) {
 		}
 	}
 	write("#include <stdio.h>\nint main(int c, char **v) { if (c < 2) { fputs(\"no word\", stderr); return 3; } puts(v[1]); return 0; }\n")
-	n, err := CompileNative(t.Context(), source, dir)
+	n, err := CompileNative(t.Context(), source, dir, dir)
 	if errors.Is(err, ErrNoCompiler) {
 		t.Skip(err)
 	}
@@ -118,7 +118,7 @@ func TestNative(t *testing.T) {
 		t.Errorf("a failing program: %v", err)
 	}
 	write("int main(")
-	if _, err := CompileNative(t.Context(), source, dir); err == nil || !strings.Contains(err.Error(), "error") {
+	if _, err := CompileNative(t.Context(), source, dir, dir); err == nil || !strings.Contains(err.Error(), "error") {
 		t.Errorf("a broken program: %v", err)
 	}
 }

@@ -17,9 +17,9 @@ var ErrNoCompiler = errors.New("no C compiler (clang, gcc or cc)")
 // Native is a C program compiled for this machine.
 type Native struct{ path string }
 
-// CompileNative compiles a C source with -O2 and threads into dir, by the first compiler found of clang (which also compiles functions to
-// WebAssembly, so that both come from one compiler), gcc and cc.
-func CompileNative(ctx context.Context, source, dir string) (*Native, error) {
+// CompileNative compiles a C source with -O3 and threads into dir, headers being looked for in the folder include too, by the first compiler
+// found of clang (which also compiles functions to WebAssembly, so that both come from one compiler), gcc and cc.
+func CompileNative(ctx context.Context, source, include, dir string) (*Native, error) {
 	compiler := ""
 	for _, name := range []string{"clang", "gcc", "cc"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -32,7 +32,7 @@ func CompileNative(ctx context.Context, source, dir string) (*Native, error) {
 	}
 	app := filepath.Base(filepath.Dir(source))
 	path := filepath.Join(dir, app+"-"+strings.TrimSuffix(filepath.Base(source), ".c"))
-	c := exec.CommandContext(ctx, compiler, "-O2", "-pthread", "-o", path, source, "-lm")
+	c := exec.CommandContext(ctx, compiler, "-O3", "-pthread", "-I", include, "-o", path, source, "-lm")
 	if out, err := c.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile %s: %w: %s", source, err, bytes.TrimSpace(out))
 	}
