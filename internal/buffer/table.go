@@ -183,7 +183,9 @@ func (t *Table) Import(name string, v Value) (ready []Attempt, err error) {
 		return nil, err
 	}
 	t.publish(&slot{name: n, value: v})
-	return t.wake(nil, n.Leaf), nil
+	ready = t.wake(nil, n.Leaf)
+	slices.SortFunc(ready, compareAttempts)
+	return ready, nil
 }
 
 // Peek resolves a name, checks the type and changes nothing; the Name is the full one. The zero Attempt reads as an
