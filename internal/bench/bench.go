@@ -119,7 +119,7 @@ func findExamples() string {
 	dir, err := os.Getwd()
 	for err == nil {
 		candidate := filepath.Join(dir, "examples")
-		if _, err := os.Stat(filepath.Join(candidate, "hello")); err == nil {
+		if _, err := os.Stat(filepath.Join(candidate, "wordcount", "weft.yaml")); err == nil {
 			return candidate
 		}
 		parent := filepath.Dir(dir)

@@ -36,7 +36,7 @@ func setUpEndToEnd(ctx context.Context, lab *Lab) error {
 			return err
 		}
 		name := fmt.Sprintf("word count %s, %d mappers and reducers", sizeName(wordCountSize), ways)
-		if err := addEndToEnd(ctx, lab, wordCounts, w, lang, name, "wordcount", ways); err != nil {
+		if err := addEndToEnd(ctx, lab, wordCounts, w, lang, name, "wordcount"); err != nil {
 			return err
 		}
 		w, err = lab.sort(ctx, lang, sortSize, ways)
@@ -44,7 +44,7 @@ func setUpEndToEnd(ctx context.Context, lab *Lab) error {
 			return err
 		}
 		name = fmt.Sprintf("sort %s, %d ways", sizeName(sortSize), ways)
-		if err := addEndToEnd(ctx, lab, sorts, w, lang, name, "sort", ways); err != nil {
+		if err := addEndToEnd(ctx, lab, sorts, w, lang, name, "sort"); err != nil {
 			return err
 		}
 		w, err = lab.chain(ctx, lang, chainSize, stages, false)
@@ -82,7 +82,7 @@ func addVariants(g *Group, w *workload, lang language, name string) {
 }
 
 // addEndToEnd adds a workload and, once, its native limit.
-func addEndToEnd(ctx context.Context, lab *Lab, g *Group, w *workload, lang language, name, app string, ways int) error {
+func addEndToEnd(ctx context.Context, lab *Lab, g *Group, w *workload, lang language, name, app string) error {
 	addVariants(g, w, lang, name)
 	if lang != languageC {
 		return nil
@@ -96,7 +96,7 @@ func addEndToEnd(ctx context.Context, lab *Lab, g *Group, w *workload, lang lang
 		return err
 	}
 	g.Add(Case{Variant: "limit", Expect: w.expect, Sample: func(ctx context.Context) (Sample, error) {
-		digest, took, err := w.runNative(ctx, n, ways)
+		digest, took, err := w.runNative(ctx, n)
 		return Sample{Digest: digest, Values: []Value{Millis(name, took)}}, err
 	}})
 	return nil

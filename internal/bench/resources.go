@@ -49,7 +49,7 @@ func setUpResources(ctx context.Context, lab *Lab) error {
 		return err
 	default:
 		variants = append(variants, variantWork{"limit", func(ctx context.Context) (string, error) {
-			digest, _, err := w.runNative(ctx, n, ways)
+			digest, _, err := w.runNative(ctx, n)
 			return digest, err
 		}})
 	}

@@ -38,6 +38,7 @@ type workload struct {
 	digest   func(output any) string
 	expect   string
 	data     string // folder of the data set
+	ways     int    // parts of the data set
 }
 
 // run runs the workload once and returns the digest of its output and the time from the request to the output.
@@ -69,7 +70,7 @@ func (l *Lab) wordCount(ctx context.Context, lang language, size int64, ways int
 	if err != nil {
 		return nil, err
 	}
-	w := &workload{workflow: string(lang), input: map[string]any{"parts": ways}, data: dir}
+	w := &workload{workflow: "main", input: map[string]any{"parts": ways, "reducers": ways}, data: dir, ways: ways}
 	w.expect = fmt.Sprintf("%d words, %d different, %s", answers.Words, answers.Distinct, answers.Digest)
 	w.digest = func(out any) string {
 		return fmt.Sprintf("%s words, %s different, %s", scalar(member(out, "words")), scalar(member(out, "distinct")), scalar(member(out, "digest")))
@@ -84,7 +85,7 @@ func (l *Lab) sort(ctx context.Context, lang language, size int64, ways int) (*w
 	if err != nil {
 		return nil, err
 	}
-	w := &workload{workflow: string(lang), input: map[string]any{"parts": ways}, data: dir}
+	w := &workload{workflow: "main", input: map[string]any{"sorters": ways, "mergers": ways}, data: dir, ways: ways}
 	w.expect = fmt.Sprintf("%d numbers, %s", answers.Numbers, answers.Digest)
 	w.digest = func(out any) string {
 		return fmt.Sprintf("%s numbers, %s", scalar(member(out, "numbers")), scalar(member(out, "digest")))
@@ -125,9 +126,11 @@ func (l *Lab) native(ctx context.Context, app string) (*baseline.Native, error) 
 	return baseline.CompileNative(ctx, filepath.Join(l.Examples, app, "native.c"), include, l.Dir)
 }
 
-// runNative does the work of w by the plain C program n with as many threads as the workload has parts.
-func (w *workload) runNative(ctx context.Context, n *baseline.Native, threads int) (digest string, took time.Duration, err error) {
-	printed, took, err := n.Run(ctx, w.data, strconv.Itoa(threads))
+// runNative does the work of w by the plain C program n, which takes the folder and the numbers of functions of each kind and has as many threads
+// as the workload has parts.
+func (w *workload) runNative(ctx context.Context, n *baseline.Native) (digest string, took time.Duration, err error) {
+	ways := strconv.Itoa(w.ways)
+	printed, took, err := n.Run(ctx, w.data, ways, ways)
 	if err != nil {
 		return "", took, err
 	}
