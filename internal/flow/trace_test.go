@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/itchyny/gojq"
+	"pgregory.net/rapid"
 
 	"github.com/weft-run/weft/internal/flow"
 )
@@ -315,7 +316,7 @@ func evaluateJQ(source string, input any) (any, error) {
 
 // checkReplay proves that a journal that went through JSON gives the same
 // commands again.
-func checkReplay(t testing.TB, spec flow.Spec, journal []flow.Entry, want []flow.Command) {
+func checkReplay(t rapid.TB, spec flow.Spec, journal []flow.Entry, want []flow.Command) {
 	t.Helper()
 	text, err := json.Marshal(journal)
 	if err != nil {
