@@ -67,11 +67,12 @@ program sees no files and no network but those granted here. The exit status is 
 // execRequest checks the flags.
 func (sh *shell) execRequest(o execOptions, args []string) (execRequest, error) {
 	r := execRequest{Module: args[0], Args: args[1:], Env: map[string]string{}, Dial: o.dial, Listen: o.listen, Timeout: o.timeout}
-	if info, err := os.Stat(r.Module); err != nil || info.IsDir() {
-		if err == nil {
-			err = errors.New("it is a folder")
-		}
-		return r, usage("name a .wasm file, built for WASI preview 1 (GOOS=wasip1 GOARCH=wasm go build)", "open module %s: %v", r.Module, errors.Unwrap(err))
+	const hint = "name a .wasm file, built for WASI preview 1 (GOOS=wasip1 GOARCH=wasm go build)"
+	switch info, err := os.Stat(r.Module); {
+	case err != nil:
+		return r, usage(hint, "open module %s: %v", r.Module, errors.Unwrap(err))
+	case info.IsDir():
+		return r, usage(hint, "open module %s: it is a folder", r.Module)
 	}
 	for _, kv := range o.env {
 		k, v, ok := strings.Cut(kv, "=")
@@ -133,7 +134,7 @@ func parseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGiB")
 	scale, ok := map[string]float64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[s[len(digits):]]
 	n, err := strconv.ParseFloat(digits, 64)
-	if !ok || err != nil || n <= 0 {
+	if !ok || err != nil || !(n > 0) {
 		return 0, errors.New("not a size; a size has a unit, such as KiB, MiB or GiB")
 	}
 	if n *= scale; n > 4<<30 {

@@ -23,7 +23,7 @@ var layers = map[string][]string{
 	"internal/build":                {"internal/app", "internal/telemetry", "sdk/c"},
 	"sdk/c":                         {},
 	"internal/lint":                 {},
-	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry", "internal/sandbox/wasm/confine"},
+	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
 	"internal/sandbox/image":        {"internal/sandbox/wire", "internal/sandbox"},
 	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm/wasi", "internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine"},
 	"internal/sandbox/wasm/wasi":    {"internal/sandbox/wire"},
@@ -33,12 +33,12 @@ var layers = map[string][]string{
 	// What puts them together.
 	"internal/node":  {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
 	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
-	"internal/cli": {"internal/node", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/app",
+	"internal/cli": {"internal/node", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox"},
 
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
-	"cmd/weft-host": {"internal/sandbox/wasm", "internal/sandbox/wire"},
+	"cmd/weft-host": {"internal/sandbox/wasm", "internal/sandbox/wasm/confine", "internal/sandbox/wire"},
 	"examples":      {"."},
 }
 

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-run/weft/internal/telemetry"
+)
+
+// wire is a terminal that keeps what is written to its stderr.
+func wire(st style) (*shell, *bytes.Buffer) {
+	var b bytes.Buffer
+	return &shell{terminal: &terminal{stderr: &b, errStyle: st, width: 40}}, &b
+}
+
+// screen plays the sequences that progress uses and returns the lines that stay, and the live one.
+func screen(s string) (lines []string, live string) {
+	for part := range strings.SplitAfterSeq(s, "\n") {
+		if i := strings.LastIndex(part, "\r\x1b[K"); i >= 0 {
+			part = part[i+len("\r\x1b[K"):]
+		}
+		if text, ok := strings.CutSuffix(part, "\n"); ok {
+			lines = append(lines, text)
+		} else {
+			live = part
+		}
+	}
+	return lines, live
+}
+
+func TestLiveLineIsErasedAndLinesStay(t *testing.T) {
+	sh, out := wire(style{live: true})
+	p := sh.newProgress(false)
+	start := func(i int) {
+		p.Observe(telemetry.Event{Kind: telemetry.EventStepStarted, Step: "map", Index: i, Attempt: 1})
+	}
+	start(0)
+	start(1)
+	p.mu.Lock()
+	p.draw()
+	drawn := out.String()
+	p.mu.Unlock()
+	if _, live := screen(drawn); !strings.HasPrefix(live, "0 done, 2 running, ") {
+		t.Errorf("live line %q", live)
+	}
+	p.Observe(telemetry.Event{Kind: telemetry.EventLog, Step: "map", Index: 1, Text: "hello"})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepFinished, Step: "map", Index: 0})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepFailed, Step: "map", Index: 1, Text: "exit status 1"})
+	p.Close()
+	lines, live := screen(out.String())
+	if live != "" {
+		t.Errorf("the live line %q stays", live)
+	}
+	if want := []string{"map[1] | hello", "map[1] failed: exit status 1"}; !equal(lines, want) {
+		t.Errorf("lines %q, want %q", lines, want)
+	}
+	if p.done != 1 || p.bad != 1 || len(p.running) != 0 {
+		t.Errorf("%d done, %d failed, %d running", p.done, p.bad, len(p.running))
+	}
+}
+
+func TestLiveLineFitsTheTerminal(t *testing.T) {
+	sh, out := wire(style{live: true})
+	p := sh.newProgress(false)
+	p.Observe(telemetry.Event{Kind: telemetry.EventBuildStarted, Function: strings.Repeat("long", 30)})
+	p.mu.Lock()
+	p.draw()
+	_, live := screen(out.String())
+	p.mu.Unlock()
+	p.Close()
+	if n := len([]rune(live)); n == 0 || n >= sh.width {
+		t.Errorf("%d letters on a terminal of %d columns: %q", n, sh.width, live)
+	}
+}
+
+func TestRedrawsAreThrottled(t *testing.T) {
+	sh, out := wire(style{live: true})
+	p := sh.newProgress(false)
+	begin := time.Now()
+	for range 10_000 {
+		p.Observe(telemetry.Event{Kind: telemetry.EventStepStarted, Step: "s", Index: telemetry.NoIndex})
+		p.Observe(telemetry.Event{Kind: telemetry.EventStepFinished, Step: "s", Index: telemetry.NoIndex})
+	}
+	p.Close()
+	allowed := 2*int(time.Since(begin)/liveEvery) + 3
+	if n := strings.Count(out.String(), "\r"); n > allowed {
+		t.Errorf("%d redraws in %s", n, time.Since(begin))
+	}
+}
+
+// equal compares two lists of lines.
+func equal(a, b []string) bool {
+	return strings.Join(a, "\n") == strings.Join(b, "\n")
+}
+
+func TestTable(t *testing.T) {
+	tests := []struct {
+		name  string
+		width int
+		style style
+		want  string
+	}{
+		{"plain", 80, style{}, "NAME        STATE  USE\nuser names  ok     keeps functions apart from each other\nx           no\n"},
+		{"narrow", 45, style{}, "NAME        STATE  USE\nuser names  ok     keeps functions apart from\n                   each other\nx           no\n"},
+		{"colour", 80, style{color: true}, "\x1b[2mNAME\x1b[0m        \x1b[2mSTATE\x1b[0m  \x1b[2mUSE\x1b[0m\nuser names  \x1b[32mok\x1b[0m     keeps functions apart from each other\nx           no\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tab := table{heading: []string{"name", "state", "use"}}
+			tab.rows = append(tab.rows, []cell{{text: "user names"}, {"ok", green}, {text: "keeps functions apart from each other"}})
+			tab.add("x", "no", "")
+			var out bytes.Buffer
+			if err := tab.write(&out, tt.style, tt.width); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", &out, tt.want)
+			}
+		})
+	}
+}
+
+func TestColoursDependOnTheEnvironment(t *testing.T) {
+	for _, env := range []map[string]string{{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}} {
+		term := newTerminal(nil, &bytes.Buffer{}, os.Stderr, func(k string) string { return env[k] })
+		if term.outStyle.color || term.outStyle.live {
+			t.Errorf("environment %v: a buffer is no terminal", env)
+		}
+		if len(env) > 0 && term.errStyle.color {
+			t.Errorf("environment %v: colours in spite of it", env)
+		}
+	}
+	for value, want := range map[string]bool{"en_US.UTF-8": true, "C.utf8": true, "C": false, "": false} {
+		if got := newTerminal(nil, &bytes.Buffer{}, &bytes.Buffer{}, func(string) string { return value }).unicode; got != want {
+			t.Errorf("locale %q: unicode %t, want %t", value, got, want)
+		}
+	}
+}
+
+func TestEngineVersionIsThatOfTheLibrary(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`bytecodealliance/wasmtime-go/v\d+ v(\S+)`).FindSubmatch(mod)
+	if m == nil || string(m[1]) != engineVersion {
+		t.Errorf("go.mod has wasmtime-go %q, weft version says %s", m, engineVersion)
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	tests := []struct {
+		text string
+		want int64 // 0: refused
+	}{
+		{"65536", 65536}, {"64KiB", 64 << 10}, {"1.5GiB", 3 << 29}, {"4GiB", 4 << 30}, {"10B", 10},
+		{"", 0}, {"MiB", 0}, {"-1MiB", 0}, {"1MB", 0}, {"5GiB", 0}, {"1 MiB", 0}, {"0", 0}, {"NaN", 0}, {"inf", 0},
+	}
+	for _, tt := range tests {
+		got, err := parseSize(tt.text)
+		if (err == nil) != (tt.want > 0) || got != tt.want {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+func TestAppName(t *testing.T) {
+	for dir, want := range map[string]string{"/x/My App": "my-app", "/x/___": "app", "/x/" + strings.Repeat("a", 80): strings.Repeat("a", 63), "/": "app"} {
+		if got := appName(dir); got != want {
+			t.Errorf("appName(%q) = %q, want %q", dir, got, want)
+		}
+	}
+}

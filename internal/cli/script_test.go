@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/telemetry"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"weft":       func() { os.Exit(Main()) },
+		"weft-stage": func() { os.Exit(stageMain()) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("REWRITE") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LANG", "C.UTF-8")
+			caches, err := os.UserCacheDir()
+			if err != nil {
+				return err
+			}
+			env.Setenv("GOCACHE", cmp.Or(os.Getenv("GOCACHE"), filepath.Join(caches, "go-build"))) // HOME is the script's folder
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "node" {
+				return nodeWorks(), nil
+			}
+			return false, fmt.Errorf("unknown condition %s", cond)
+		},
+	})
+}
+
+// nodeWorks reports whether this test binary carries a domain host and the machine lets it run.
+func nodeWorks() bool {
+	n, err := openNode(os.TempDir())
+	if err != nil {
+		return false
+	}
+	n.Close()
+	return true
+}
+
+// stageMain is weft with a stage node in place of the real one: it acts out what a workflow's name says.
+func stageMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	open := func(string) (node, error) { return stage{}, nil }
+	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), open, os.Args[1:])
+}
+
+// stage is a node that runs nothing.
+type stage struct{}
+
+func (stage) Close() error { return nil }
+
+func (stage) Build(_ context.Context, a *app.App, p *progress) error {
+	if a.Name == "broken" {
+		return errors.New("function f: exit status 1")
+	}
+	p.Observe(telemetry.Event{Kind: telemetry.EventBuildStarted, Function: "f"})
+	p.Observe(telemetry.Event{Kind: telemetry.EventBuildFinished, Function: "f", Took: 1500 * time.Millisecond})
+	p.Observe(telemetry.Event{Kind: telemetry.EventBuildFinished, Function: "g", Text: "cached"})
+	return nil
+}
+
+func (stage) Run(ctx context.Context, r runRequest) (runResult, error) {
+	tell := func(kind telemetry.EventKind, index, attempt int, text string) {
+		r.Progress.Observe(telemetry.Event{Kind: kind, Step: "s", Index: index, Attempt: attempt, Text: text, Took: time.Millisecond})
+	}
+	o := outcome{ID: "r-1", Status: flow.Succeeded, Output: r.Input, Trace: &telemetry.Trace{Run: "r-1", Spans: []telemetry.Span{
+		{Kind: telemetry.KindStep, Step: "s", Index: telemetry.NoIndex, End: time.Millisecond},
+		{Kind: telemetry.KindAttempt, Step: "s", Index: telemetry.NoIndex, Attempt: 1, Host: "host 1", End: time.Millisecond},
+	}}}
+	tell(telemetry.EventStepStarted, 0, 1, "")
+	switch r.Workflow {
+	case "policies":
+		o.Output = map[string]any{"load": r.Load, "pass": r.Pass, "seed": r.Seed}
+	case "text":
+		o.Output = "plain <text>"
+	case "buffer":
+		o.Output = map[string]any{"$buffer": "s/out", "size": 5}
+	case "noisy":
+		tell(telemetry.EventLog, 0, 1, "to stderr \x1b[2J")
+		tell(telemetry.EventStepRetried, 0, 1, "exit status 9")
+	case "bad":
+		o.Status, o.Output = flow.Failed, nil
+		o.Failure = &flow.Failure{Kind: flow.KindTimeout, Message: "took longer than 30s", Step: "s[0]"}
+		tell(telemetry.EventStepFailed, 0, 1, o.Failure.Message)
+	case "unsupported":
+		return nil, fmt.Errorf("services: %w", errors.ErrUnsupported)
+	case "slow":
+		fmt.Fprintln(os.Stdout, "running")
+		<-ctx.Done()
+		o.Status = flow.CancelledRun
+	}
+	return stageResult{o}, nil
+}
+
+func (stage) Exec(_ context.Context, r execRequest) (int, error) {
+	if slices.Contains(r.Args, "sleep") {
+		return 0, context.DeadlineExceeded
+	}
+	fmt.Fprintf(r.Stdout, "args %q env %v files %v dial %v listen %v memory %d timeout %s\n", r.Args, r.Env, r.Files, r.Dial, r.Listen, r.Memory, r.Timeout)
+	if len(r.Args) > 0 {
+		return strconv.Atoi(r.Args[0])
+	}
+	return 0, nil
+}
+
+// stageResult is what a stage run gave.
+type stageResult struct{ outcome }
+
+func (r stageResult) Outcome() outcome { return r.outcome }
+func (stageResult) Close() error       { return nil }
+
+func (stageResult) Open(slot string) (io.ReadCloser, int64, error) {
+	return io.NopCloser(strings.NewReader("bytes")), 5, nil
+}
