@@ -161,6 +161,7 @@ type Start struct {
 	Attempt  uint64
 	Key      string
 	Input    []byte // standard input, at most InlineMax
+	Long     int64  // length of a longer one, in the descriptor beside the message; 0: Input is it
 	Stdin    string // the slot whose bytes are standard input; empty: Input is
 }
 
@@ -174,6 +175,7 @@ func (m *Start) code(c *coder) {
 	c.uint(&m.Attempt)
 	c.string(&m.Key)
 	c.bytes(&m.Input)
+	c.int(&m.Long)
 	c.string(&m.Stdin)
 }
 
@@ -189,12 +191,19 @@ type Withdraw struct{ Call uint64 }
 func (*Withdraw) kind() byte      { return kindWithdraw }
 func (m *Withdraw) code(c *coder) { c.uint(&m.Call) }
 
-// Stop interrupts what a call waits for. Code that computes does not notice:
-// for that there is only the end of its host.
-type Stop struct{ Call uint64 }
+// Stop interrupts what a call waits for, now and later, with a WASI errno.
+// Code that computes does not notice: for that there is only the end of its
+// host.
+type Stop struct {
+	Call  uint64
+	Errno uint32
+}
 
-func (*Stop) kind() byte      { return kindStop }
-func (m *Stop) code(c *coder) { c.uint(&m.Call) }
+func (*Stop) kind() byte { return kindStop }
+func (m *Stop) code(c *coder) {
+	c.uint(&m.Call)
+	c.uint32(&m.Errno)
+}
 
 // Need asks for a segment of at least Bytes. The answers come in order.
 type Need struct{ Bytes int64 }
@@ -254,6 +263,8 @@ type Ask struct {
 	Op   Op
 	Name string // slot, or the host name of OpDial
 	Type uint64 // fingerprint, or the port of OpDial
+
+	Limited bool // of OpWait: it ends by itself, with a time-out
 }
 
 func (*Ask) kind() byte { return kindAsk }
@@ -263,6 +274,7 @@ func (m *Ask) code(c *coder) {
 	c.byte((*uint8)(&m.Op))
 	c.string(&m.Name)
 	c.uint(&m.Type)
+	c.bool(&m.Limited)
 }
 
 // Value is what a slot holds: inline bytes, a segment, or a file of the run's
@@ -303,14 +315,16 @@ func (m *Answer) code(c *coder) {
 // Waiting says that a call waits for a slot, Resumed that it goes on. From
 // these the node knows a deadlock.
 type Waiting struct {
-	Call uint64
-	Name string
+	Call    uint64
+	Name    string
+	Limited bool // it ends by itself, with a time-out
 }
 
 func (*Waiting) kind() byte { return kindWaiting }
 func (m *Waiting) code(c *coder) {
 	c.uint(&m.Call)
 	c.string(&m.Name)
+	c.bool(&m.Limited)
 }
 
 // Resumed ends Waiting.

@@ -1,0 +1,20 @@
+// Command weft-host is the domain host: the confined process in which
+// WebAssembly functions run. It is embedded in weft and started by it alone.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/weft-run/weft/internal/sandbox/wasm"
+	"github.com/weft-run/weft/internal/sandbox/wasm/confine"
+)
+
+func main() {
+	applied := confine.Applied()
+	if !applied.Host {
+		fmt.Fprintln(os.Stderr, "weft-host is started by weft and not by hand")
+		os.Exit(2)
+	}
+	os.Exit(wasm.Main(applied, os.NewFile(3, "control")))
+}

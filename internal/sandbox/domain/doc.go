@@ -1,0 +1,22 @@
+// Package domain is the node's side of running functions in sandboxes: it keeps
+// domain hosts ready, compiles modules into images, gives a run its domain, and
+// decides what becomes of the buffers that pass between the run's calls.
+//
+//	pool, err := domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: dir})
+//	image, err := pool.Image(ctx, "hello.wasm")
+//	d := pool.Domain(domain.Options{Run: "r-1", Done: func(r domain.Result) { … }})
+//	d.Start(domain.Call{ID: 1, Function: &domain.Function{Name: "hello", Image: image}, Path: "hello"})
+//
+// A domain normally has one host, and then the host itself decides who gets a
+// slot: a hand-over costs no message. When a second host joins (a call that has
+// to run alone, the successor of a host that died), every host asks the node.
+// The node made every memory file and keeps a descriptor of each, so what a
+// finished call published outlives the host it was made in.
+//
+//	pool.go      hosts kept ready, their reuse
+//	host.go      one host: process and connection
+//	image.go     modules to images, the image cache
+//	domain.go    the calls of a run: start, stop, what a lost host means
+//	slots.go     the run's buffers: supply, shared slots, reading results
+//	expr.go      expressions
+package domain

@@ -1,0 +1,726 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// Kinds of failures that come from running a function, beside those of flow.
+const (
+	KindExit     = "exit"     // it exited with a status
+	KindTrap     = "trap"     // its code trapped
+	KindOutput   = "output"   // its output is too long
+	KindLimit    = "limit"    // it broke a limit of CPU time or memory
+	KindLost     = "lost"     // its domain host ended
+	KindRefused  = "refused"  // it could not be started
+	KindDeadlock = "deadlock" // it waits for a slot that nobody can publish
+)
+
+// graceStop is how long a stopped call may take to leave what it waits for,
+// before its host is ended.
+const graceStop = 20 * time.Millisecond
+
+// File is a grant of a folder or file.
+type File struct {
+	Host     string // absolute path without symbolic links
+	Guest    string
+	Form     string // "dir", "file", "zip" or "fat"
+	ReadOnly bool
+}
+
+// Function is a function as hosts need it.
+type Function struct {
+	Name      string
+	Image     *Image
+	Args      []string
+	Env       []string      // "KEY=value"
+	Memory    int64         // bytes of linear memory
+	CPU       time.Duration // of one attempt; 0: no limit
+	Output    wire.Output
+	MaxOutput int64 // bytes
+	Files     []File
+	Dial      []string // "host:port"
+	Listen    []int    // loopback ports
+}
+
+// Call is one attempt of one function.
+type Call struct {
+	ID       uint64
+	Function *Function
+	Path     string // of the step, with its index: "map[2]"
+	Step     string
+	Index    int // -1 outside a foreach
+	Attempt  int
+	Key      string // idempotency key
+	Input    []byte // standard input
+	Stdin    string // a slot whose bytes are standard input instead
+	Alone    bool   // in a host of its own
+	Streams  []*os.File
+}
+
+// Result is how a call ended.
+type Result struct {
+	Call    uint64
+	Failure *flow.Failure // nil: it succeeded, and waits for Commit or Withdraw
+	Code    uint32        // exit status
+	Output  []byte        // standard output, unless Spilled
+	Spilled *wire.Value   // standard output that is in slot "stdout" of the step
+	Host    string
+	Begun   time.Time // when the node sent it to its host
+	Wall    time.Duration
+	CPU     time.Duration
+	Memory  int64
+	Loaded  []wire.Loaded
+	Moved   []wire.Moved
+}
+
+// Options of a Domain.
+type Options struct {
+	Run     string
+	Version string // of the app: hosts are used again only for the same one; "" never
+	Quota   int64  // bytes of buffers; default 4 GiB
+	Eager   bool   // set up every module before a function starts
+	Pass    string // "reference" (default) or "file"
+	Scratch string // folder for Pass "file"
+
+	// Done is told the end of each call, Log what functions write to standard
+	// error. They are called from the domain's goroutines and must not block.
+	Done func(Result)
+	Log  func(call uint64, text []byte)
+	// Stalled is told that every running call waits for a slot; Stalled.Break
+	// ends them if nothing else can happen in the run.
+	Stalled func()
+}
+
+// Domain is the set of sandboxes that serve one run.
+type Domain struct {
+	o      Options
+	pool   *Pool
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup // readers of hosts and other goroutines of the domain
+
+	mu        sync.Mutex
+	main      *host              // serves all calls but those that run alone; guarded by mu, as all below
+	hosts     map[*host]struct{} // every host of the run
+	shared    bool               // slots are decided here
+	sharing   chan struct{}      // closed when the main host has answered Share
+	calls     map[uint64]*call   // running, or waiting for Commit or Withdraw
+	table     *buffer.Table      // the run's slots
+	segments  map[uint64]*segment
+	supplied  int64 // bytes of segments given to hosts
+	folder    *buffer.Folder
+	scratch   *os.File
+	next      uint32 // ID of the last function defined
+	published bool   // a call has committed: a new host does not know its slots
+	finished  bool
+}
+
+// call is a Call under way.
+type call struct {
+	Call
+	host     *host
+	attempt  buffer.Attempt
+	begun    time.Time
+	running  bool
+	stopped  bool   // its result does not matter
+	waiting  string // slot that it waits for
+	limited  bool   // the wait ends by itself
+	ask      *wire.Ask
+	exceeded *wire.Exceeded
+	deadlock error
+	conflict error      // it published a name that another call has published
+	puts     []wire.Put // from Published
+}
+
+// Domain makes the domain of a run. Finish and Close it.
+func (p *Pool) Domain(o Options) (*Domain, error) {
+	if o.Quota <= 0 {
+		o.Quota = 4 << 30
+	}
+	d := &Domain{
+		o: o, pool: p,
+		hosts: map[*host]struct{}{}, calls: map[uint64]*call{},
+		table: buffer.NewTable(o.Quota), segments: map[uint64]*segment{},
+	}
+	if o.Pass == "file" {
+		dir, err := os.MkdirTemp(o.Scratch, "run-")
+		if err != nil {
+			return nil, fmt.Errorf("make folder for buffers: %w", err)
+		}
+		g, err := p.spawner.OpenDir(dir, false)
+		if err == nil {
+			d.scratch = g.File
+			d.folder = buffer.NewFolder(int(g.File.Fd()))
+			d.o.Scratch = dir
+		} else {
+			os.Remove(dir)
+			return nil, fmt.Errorf("open folder for buffers: %w", err)
+		}
+	}
+	d.ctx, d.cancel = context.WithCancel(p.ctx)
+	return d, nil
+}
+
+// Start begins a call. Its end, whatever it is, is told to Options.Done.
+func (d *Domain) Start(c Call) {
+	k := &call{Call: c, attempt: buffer.Attempt{Path: c.Path, Number: c.Attempt}, running: true}
+	d.mu.Lock()
+	d.calls[c.ID] = k
+	if d.main != nil && !c.Alone {
+		err := d.send(d.main, k)
+		d.mu.Unlock()
+		if err != nil {
+			d.refuse(k, err)
+		}
+		return
+	}
+	d.mu.Unlock()
+	d.work.Go(func() {
+		if err := d.startElsewhere(k); err != nil {
+			d.refuse(k, err)
+		}
+	})
+}
+
+// startElsewhere gets a host for a call: the domain's first, the successor of
+// a lost one, or one for the call alone.
+func (d *Domain) startElsewhere(k *call) error {
+	h, err := d.pool.take(d.ctx, d.o.Version, k.Alone)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.finished || k.stopped {
+		d.work.Go(func() { d.pool.give(h, "") })
+		return context.Canceled
+	}
+	if d.main != nil && !k.Alone { // another call was faster
+		d.work.Go(func() { d.pool.give(h, "") })
+		return d.send(d.main, k)
+	}
+	if err := d.join(h); err != nil {
+		d.work.Go(h.kill)
+		return err
+	}
+	if !k.Alone {
+		d.main = h
+	}
+	return d.send(h, k)
+}
+
+// join makes a host one of the domain's; d.mu is held. From the second one on
+// slots are decided here: the first host is told, and has answered on return.
+func (d *Domain) join(h *host) error {
+	if len(d.hosts) > 0 || d.published {
+		d.shared = true
+	}
+	if d.main != nil && d.shared && d.sharing == nil {
+		answered := make(chan struct{})
+		d.sharing = answered
+		if err := d.main.conn.Send(&wire.Share{}); err == nil {
+			gone := d.main.over
+			d.mu.Unlock()
+			select {
+			case <-answered:
+			case <-gone:
+			}
+			d.mu.Lock()
+		}
+	}
+	var fds []int
+	if d.scratch != nil {
+		fds = append(fds, int(d.scratch.Fd()))
+	}
+	err := h.conn.Send(&wire.Assign{Run: d.o.Run, Quota: d.o.Quota, Eager: d.o.Eager, PassFile: d.scratch != nil, Shared: d.shared}, fds...)
+	if err != nil {
+		return err
+	}
+	d.hosts[h] = struct{}{}
+	d.work.Go(func() { d.read(h) })
+	return nil
+}
+
+// send gives a call to a host; d.mu is held.
+func (d *Domain) send(h *host, k *call) error {
+	id, err := d.define(h, k.Function)
+	if err != nil {
+		return err
+	}
+	m := &wire.Start{
+		Call: k.ID, Function: id, Path: k.Path, Step: k.Step, Index: int64(k.Index),
+		Attempt: uint64(k.Attempt), Key: k.Key, Input: k.Input, Stdin: k.Stdin,
+	}
+	var fds []int
+	for _, f := range k.Streams {
+		fds = append(fds, int(f.Fd()))
+	}
+	if len(k.Input) > wire.InlineMax {
+		fd, err := memfile("input", k.Input)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		m.Input, m.Long = nil, int64(len(k.Input))
+		fds = append(fds, fd)
+	}
+	k.host, k.begun = h, time.Now()
+	h.calls[k.ID] = k
+	if err := h.conn.Send(m, fds...); err != nil {
+		delete(h.calls, k.ID)
+		return err
+	}
+	return nil
+}
+
+// define tells a host about a function once; d.mu is held.
+func (d *Domain) define(h *host, f *Function) (uint32, error) {
+	if id, ok := h.defined[f]; ok {
+		return id, nil
+	}
+	d.next++
+	m := &wire.Function{
+		ID: d.next, Name: f.Name, Args: f.Args, Env: f.Env, Memory: f.Memory, CPU: int64(f.CPU),
+		Output: f.Output, MaxOutput: f.MaxOutput, Dial: len(f.Dial) > 0,
+	}
+	files := []*os.File{}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	for _, g := range f.Files {
+		file, err := d.grant(g)
+		if err != nil {
+			return 0, fmt.Errorf("grant %s to function %s: %w", g.Guest, f.Name, err)
+		}
+		files = append(files, file)
+		m.Mounts = append(m.Mounts, wire.Mount{Guest: g.Guest, Form: g.Form, ReadOnly: g.ReadOnly})
+	}
+	for _, port := range f.Listen {
+		l, err := sandbox.Listen(d.ctx, port)
+		if err != nil {
+			return 0, fmt.Errorf("listen for function %s: %w", f.Name, err)
+		}
+		files = append(files, l)
+		m.Listen = append(m.Listen, uint32(port))
+	}
+	fds := []int{int(f.Image.file.Fd())}
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	if err := h.conn.Send(m, fds...); err != nil {
+		return 0, err
+	}
+	h.defined[f] = m.ID
+	return m.ID, nil
+}
+
+func (d *Domain) grant(g File) (*os.File, error) {
+	if g.Form != "dir" {
+		return sandbox.OpenFile(g.Host, g.ReadOnly)
+	}
+	grant, err := d.pool.spawner.OpenDir(g.Host, g.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	return grant.File, nil
+}
+
+// refuse ends a call that never reached a host.
+func (d *Domain) refuse(k *call, err error) {
+	d.mu.Lock()
+	k.running = false
+	stopped := k.stopped
+	d.mu.Unlock()
+	if !stopped {
+		d.o.Done(Result{Call: k.ID, Failure: &flow.Failure{Kind: KindRefused, Message: err.Error()}})
+	}
+}
+
+// read serves one host until it is idle, lost, or the domain has ended.
+func (d *Domain) read(h *host) {
+	defer close(h.over)
+	for {
+		m, fds, err := h.conn.Receive()
+		for _, fd := range fds { // a host has no descriptors to give
+			unix.Close(fd)
+		}
+		if err != nil {
+			d.lost(h, err)
+			return
+		}
+		if _, ok := m.(*wire.Idle); ok {
+			h.idle <- struct{}{}
+			return
+		}
+		if err := d.handle(h, m); err != nil {
+			h.process.Kill()
+			d.lost(h, err)
+			return
+		}
+	}
+}
+
+// handle carries out one message of a host. An error is a broken protocol: the
+// host is not trusted any longer.
+func (d *Domain) handle(h *host, m wire.Message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	running := func(id uint64) (*call, error) {
+		if k := h.calls[id]; k != nil {
+			return k, nil
+		}
+		return nil, fmt.Errorf("%T names call %d, which does not run there", m, id)
+	}
+	switch m := m.(type) {
+	case *wire.Log:
+		if k := h.calls[m.Call]; k != nil && d.o.Log != nil {
+			d.o.Log(m.Call, m.Text)
+		}
+	case *wire.Need:
+		return d.supply(h, m.Bytes)
+	case *wire.Dropped:
+		d.drop(m.Segments)
+	case *wire.Waiting:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.waiting, k.limited = m.Name, m.Limited
+		d.stalled()
+	case *wire.Resumed:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.waiting = ""
+		if k.ask != nil {
+			k.ask = nil
+			d.table.Unwait(k.attempt)
+		}
+	case *wire.Exceeded:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.exceeded = m
+		h.process.Kill()
+	case *wire.Published:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.puts = append(k.puts, m.Puts...)
+	case *wire.Ask:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		return d.answer(h, k, m)
+	case *wire.Shared:
+		for _, o := range m.Open {
+			k, err := running(o.Call)
+			if err != nil {
+				return err
+			}
+			for _, name := range o.Takes {
+				if _, err := d.table.Take(k.attempt, name, 0); err != nil {
+					return fmt.Errorf("call %s took what is not there: %w", k.Path, err)
+				}
+			}
+		}
+		if d.sharing != nil {
+			close(d.sharing)
+		}
+	case *wire.Done:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		return d.done(h, k, m)
+	default:
+		return fmt.Errorf("unexpected message %T", m)
+	}
+	return nil
+}
+
+// done records the end of a call; d.mu is held.
+func (d *Domain) done(h *host, k *call, m *wire.Done) error {
+	delete(h.calls, k.ID)
+	k.running, k.waiting, k.ask = false, "", nil
+	d.table.Unwait(k.attempt)
+	r := Result{
+		Call: k.ID, Code: m.Code, Output: m.Output, Host: h.name, Begun: k.begun,
+		Wall: time.Duration(m.Wall), CPU: time.Duration(m.CPU), Memory: m.Memory, Loaded: m.Loaded, Moved: m.Moved,
+	}
+	if k.stopped {
+		d.forget(k)
+		d.work.Go(func() { d.leave(h) })
+		return nil
+	}
+	if k.deadlock != nil && m.Status != wire.StatusOK {
+		r.Failure = &flow.Failure{Kind: KindDeadlock, Message: k.deadlock.Error(), Permanent: true}
+	} else if m.Status != wire.StatusOK {
+		r.Failure = failureOf(k, m)
+	} else if err := d.record(h, k, m); err != nil {
+		return err
+	}
+	if m.Spilled.Segment.ID != 0 {
+		r.Spilled = &m.Spilled
+	}
+	if k.Alone {
+		d.work.Go(func() { d.leave(h) })
+	}
+	if m.Status == wire.StatusTrap && len(m.Frames) > 0 {
+		d.work.Go(func() {
+			r.Failure.Message += trace(m.Frames, d.pool.locate(d.ctx, k.Function.Image, m.Frames))
+			d.o.Done(r)
+		})
+		return nil
+	}
+	d.work.Go(func() { d.o.Done(r) })
+	return nil
+}
+
+func failureOf(k *call, m *wire.Done) *flow.Failure {
+	switch m.Status {
+	case wire.StatusExit:
+		return &flow.Failure{Kind: KindExit, Message: fmt.Sprintf("function %s exited with status %d", k.Function.Name, m.Code)}
+	case wire.StatusTrap:
+		return &flow.Failure{Kind: KindTrap, Message: fmt.Sprintf("function %s trapped: %s", k.Function.Name, m.Message)}
+	case wire.StatusOutput:
+		return &flow.Failure{Kind: KindOutput, Message: fmt.Sprintf("function %s: %s", k.Function.Name, m.Message), Permanent: true}
+	default:
+		return &flow.Failure{Kind: KindRefused, Message: fmt.Sprintf("function %s: %s", k.Function.Name, m.Message)}
+	}
+}
+
+// trace writes the stack of a trap, a line a frame.
+func trace(frames []wire.Frame, lines []string) string {
+	var b strings.Builder
+	for i, f := range frames {
+		b.WriteString("\n    at " + f.Function)
+		if lines[i] != "" {
+			b.WriteString(" (" + lines[i] + ")")
+		}
+	}
+	return b.String()
+}
+
+// lost ends the calls of a host that is gone: who broke a limit has failed and
+// runs alone next time, its siblings are run again without using their budget.
+func (d *Domain) lost(h *host, err error) {
+	h.process.Kill()
+	exit := h.process.Wait()
+	why := h.whyEnded(err)
+	h.conn.Close()
+	h.stderr.close()
+	d.mu.Lock()
+	delete(d.hosts, h)
+	if d.main == h {
+		d.main = nil
+	}
+	var results []Result
+	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
+		k := h.calls[id]
+		k.running, k.waiting, k.ask = false, "", nil
+		d.table.Withdraw(k.attempt)
+		if k.stopped || d.finished {
+			d.forget(k)
+			continue
+		}
+		f := &flow.Failure{Kind: KindLost, Message: why.Error(), Free: true}
+		switch {
+		case k.exceeded != nil:
+			f = &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: %s", k.Function.Name, k.exceeded.Text), Alone: true}
+		case exit.Reason == sandbox.ReasonMemory && len(h.calls) == 1:
+			f = &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: its domain host was out of memory", k.Function.Name), Alone: true}
+		case exit.Reason == sandbox.ReasonMemory:
+			f.Alone = true // which one it was shows when each runs alone
+		case len(h.calls) == 1 && !h.closing:
+			f.Free, f.Alone = false, true
+		}
+		delete(d.calls, id)
+		results = append(results, Result{Call: id, Failure: f, Host: h.name, Begun: k.begun, Wall: time.Since(k.begun)})
+	}
+	clear(h.calls)
+	d.mu.Unlock()
+	for _, r := range results {
+		d.o.Done(r)
+	}
+}
+
+// Stop ends a call whose result does not matter any longer. One that waits is
+// interrupted; one that computes takes its host with it.
+func (d *Domain) Stop(id uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.calls[id]
+	if k == nil || k.stopped {
+		return
+	}
+	k.stopped = true
+	if !k.running || k.host == nil {
+		d.forget(k)
+		return
+	}
+	h := k.host
+	h.conn.Send(&wire.Stop{Call: id, Errno: errnoCanceled})
+	d.work.Go(func() {
+		select {
+		case <-time.After(graceStop):
+		case <-h.over:
+		case <-d.ctx.Done():
+		}
+		d.mu.Lock()
+		still := h.calls[id] != nil
+		if still {
+			h.closing = true
+		}
+		d.mu.Unlock()
+		if still {
+			h.process.Kill()
+		}
+	})
+}
+
+// leave ends a host that served one call alone.
+func (d *Domain) leave(h *host) {
+	d.mu.Lock()
+	end := h != d.main && len(h.calls) == 0
+	if end {
+		h.closing = true
+	}
+	d.mu.Unlock()
+	if end {
+		h.process.Kill()
+	}
+}
+
+// Commit makes the puts and takes of a call that succeeded real. It fails when
+// another call has published one of its names first; Withdraw then.
+func (d *Domain) Commit(id uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.calls[id]
+	if k == nil {
+		return nil
+	}
+	if k.conflict != nil {
+		return k.conflict
+	}
+	ready, err := d.table.Commit(k.attempt)
+	if err != nil {
+		return err
+	}
+	d.published = true
+	delete(d.calls, id)
+	d.tell(k, &wire.Commit{Call: id})
+	d.wake(ready)
+	d.released()
+	return nil
+}
+
+// Withdraw undoes the puts and takes of a call that failed.
+func (d *Domain) Withdraw(id uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k := d.calls[id]; k != nil {
+		d.forget(k)
+	}
+}
+
+// forget withdraws a call here and in its host; d.mu is held.
+func (d *Domain) forget(k *call) {
+	delete(d.calls, k.ID)
+	d.wake(d.table.Withdraw(k.attempt))
+	d.tell(k, &wire.Withdraw{Call: k.ID})
+	d.released()
+}
+
+func (d *Domain) tell(k *call, m wire.Message) {
+	if _, ok := d.hosts[k.host]; ok && k.host != nil {
+		k.host.conn.Send(m) // its end is the reader's business
+	}
+}
+
+// Finish ends the run's sandboxes. Hosts that are idle serve the next run of
+// the same app version, others are ended. What was published stays readable
+// until Close.
+func (d *Domain) Finish() {
+	d.mu.Lock()
+	if d.finished {
+		d.mu.Unlock()
+		return
+	}
+	d.finished = true
+	hosts := slices.Collect(maps.Keys(d.hosts))
+	for _, h := range hosts {
+		if len(h.calls) > 0 || h != d.main {
+			h.closing = true
+			h.process.Kill()
+		}
+	}
+	d.mu.Unlock()
+	d.cancel()
+	d.pool.work.Go(func() {
+		for _, h := range hosts {
+			d.giveBack(h)
+		}
+		d.work.Wait()
+	})
+}
+
+// resetTimeout bounds how long a host may take to forget a run.
+const resetTimeout = 5 * time.Second
+
+func (d *Domain) giveBack(h *host) {
+	if !h.closing && h.conn.Send(&wire.Reset{}) == nil {
+		select {
+		case <-h.idle:
+			<-h.over
+			h.over = make(chan struct{})
+			h.known = map[uint64]struct{}{}
+			d.pool.give(h, d.o.Version)
+			return
+		case <-h.over:
+		case <-time.After(resetTimeout):
+		}
+	}
+	h.process.Kill()
+	<-h.over
+	h.kill()
+}
+
+// Close frees what the run left: its buffers are gone afterwards.
+func (d *Domain) Close() error {
+	d.Finish()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.table.Drop()
+	for id := range d.segments {
+		d.discard(id)
+	}
+	if d.scratch == nil {
+		return nil
+	}
+	err := errors.Join(d.scratch.Close(), os.RemoveAll(d.o.Scratch))
+	d.scratch = nil
+	return err
+}

@@ -1,0 +1,123 @@
+package domain
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// Limits of evaluating expressions.
+const (
+	exprMemory  = 512 << 20 // bytes of the process
+	exprTimeout = 10 * time.Second
+)
+
+// evaluator is the confined process that evaluates jq expressions. It is
+// started on first use, and again after an expression broke a limit.
+type evaluator struct {
+	pool *Pool
+
+	mu   sync.Mutex // one evaluation at a time
+	host *host      // guarded by mu
+	last uint64     // guarded by mu
+}
+
+// Evaluate computes jq expressions over a scope, each giving one value. It
+// runs in a confined process: an expression can take seconds and gigabytes.
+func (p *Pool) Evaluate(ctx context.Context, expressions []string, scope any) ([]any, error) {
+	return p.expr.evaluate(ctx, expressions, scope)
+}
+
+func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope any) (values []any, err error) {
+	b, err := json.Marshal(scope)
+	if err != nil {
+		return nil, fmt.Errorf("encode scope: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.host == nil {
+		if e.host, err = spawn(ctx, e.pool.spawner, sandbox.RoleExpr, sandbox.Limits{Memory: exprMemory, Pids: 64}); err != nil {
+			return nil, err
+		}
+	}
+	e.last++
+	request := &wire.Evaluate{ID: e.last, Expressions: expressions}
+	var fds []int
+	if len(b) <= wire.InlineMax {
+		request.Scope = b
+	} else {
+		fd, err := memfile("scope", b)
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(fd)
+		fds = append(fds, fd)
+	}
+	h := e.host
+	timer := time.AfterFunc(exprTimeout, func() { h.process.Kill() })
+	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
+	defer stop()
+	var m wire.Message
+	if err = h.conn.Send(request, fds...); err == nil {
+		m, _, err = h.conn.Receive()
+	}
+	late := !timer.Stop()
+	if err != nil {
+		why := h.process.Wait().Reason
+		h.kill()
+		e.host = nil
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case late:
+			return nil, fmt.Errorf("it took longer than %v", exprTimeout)
+		case why == sandbox.ReasonMemory:
+			return nil, fmt.Errorf("it needs more than %d MiB", exprMemory>>20)
+		}
+		return nil, fmt.Errorf("its process ended: %s", why)
+	}
+	reply, ok := m.(*wire.Evaluated)
+	if !ok || reply.ID != e.last {
+		return nil, fmt.Errorf("the evaluator answered %T", m)
+	}
+	if reply.Error != "" {
+		return nil, fmt.Errorf("%s", reply.Error)
+	}
+	if err := json.Unmarshal(reply.Values, &values); err != nil {
+		return nil, fmt.Errorf("decode values: %w", err)
+	}
+	return values, nil
+}
+
+func (e *evaluator) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.host != nil {
+		e.host.kill()
+		e.host = nil
+	}
+}
+
+// memfile puts bytes into a memory file and returns its descriptor.
+func memfile(name string, b []byte) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("make memory file: %w", err)
+	}
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err != nil && err != unix.EINTR {
+			unix.Close(fd)
+			return -1, fmt.Errorf("fill memory file: %w", err)
+		}
+		b = b[max(n, 0):]
+	}
+	return fd, nil
+}

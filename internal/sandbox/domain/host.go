@@ -1,0 +1,156 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// startTimeout bounds how long a host may take to say Ready.
+const startTimeout = 10 * time.Second
+
+// host is the node's end of a domain host: its process and its connection.
+type host struct {
+	name    string
+	process *sandbox.Process
+	conn    *wire.Conn
+	stderr  *tail
+	started time.Duration // from spawn to Ready
+
+	defined map[*Function]uint32 // functions that it has; guarded by its domain's mu
+	known   map[uint64]struct{}  // segments that it has; guarded by its domain's mu
+	calls   map[uint64]*call     // calls that run in it; guarded by its domain's mu
+	closing bool                 // its end is wanted; guarded by its domain's mu
+	idle    chan struct{}        // told of Idle
+	over    chan struct{}        // closed when its reader has ended
+}
+
+// spawn starts a confined process in a role and waits until it is ready.
+func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sandbox.Limits) (*host, error) {
+	begun := time.Now()
+	conn, child, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer child.Close()
+	stderr, err := newTail()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	p, err := s.Spawn(ctx, sandbox.SpawnOptions{Role: role, Control: child, Stderr: stderr.w, Limits: limits})
+	stderr.w.Close()
+	if err != nil {
+		conn.Close()
+		stderr.close()
+		return nil, fmt.Errorf("start %s host: %w", role, err)
+	}
+	h := &host{
+		name: fmt.Sprintf("host-%d", p.PID()), process: p, conn: conn, stderr: stderr,
+		defined: map[*Function]uint32{}, known: map[uint64]struct{}{}, calls: map[uint64]*call{},
+		idle: make(chan struct{}, 1), over: make(chan struct{}),
+	}
+	stop := context.AfterFunc(ctx, func() { p.Kill() })
+	defer stop()
+	timer := time.AfterFunc(startTimeout, func() { p.Kill() })
+	defer timer.Stop()
+	m, _, err := conn.Receive()
+	ready, ok := m.(*wire.Ready)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("start %s host: %w", role, h.whyEnded(err))
+	case !ok:
+		err = fmt.Errorf("start %s host: its first message is %T", role, m)
+	case ready.Version != wire.Version:
+		err = fmt.Errorf("start %s host: it speaks version %d of the protocol, this node version %d: run make build", role, ready.Version, wire.Version)
+	}
+	if err != nil {
+		h.kill()
+		return nil, err
+	}
+	h.started = time.Since(begun)
+	return h, nil
+}
+
+// kill ends the process and waits until nothing is left of it.
+func (h *host) kill() {
+	h.process.Kill()
+	h.conn.Close()
+	<-h.process.Done()
+	h.stderr.close()
+}
+
+// whyEnded says why a host is gone, from its exit status and its last words.
+func (h *host) whyEnded(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		h.process.Kill()
+	}
+	exit := h.process.Wait()
+	why := fmt.Sprintf("domain host %s ended: %s", h.name, exit.Reason)
+	switch exit.Reason {
+	case sandbox.ReasonExit, sandbox.ReasonConfine:
+		why += fmt.Sprintf(" with status %d", exit.Code)
+	case sandbox.ReasonSignal:
+		why += fmt.Sprintf(" %v", exit.Signal)
+	}
+	if last := h.stderr.text(); last != "" {
+		why += ": " + last
+	}
+	return errors.New(why)
+}
+
+// tail keeps the last bytes that a process wrote to its standard error.
+type tail struct {
+	r, w *os.File
+	done chan struct{}
+
+	mu   sync.Mutex
+	last []byte // guarded by mu
+}
+
+// tailMax bounds what is kept of a process's last words, in bytes.
+const tailMax = 4 << 10
+
+func newTail() (*tail, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	t := &tail{r: r, w: w, done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		buf := make([]byte, tailMax)
+		for {
+			n, err := r.Read(buf)
+			t.mu.Lock()
+			t.last = append(t.last, buf[:n]...)
+			t.last = t.last[max(0, len(t.last)-tailMax):]
+			t.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return t, nil
+}
+
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.last))
+}
+
+func (t *tail) close() {
+	t.r.Close()
+	<-t.done
+}

@@ -1,0 +1,246 @@
+package domain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// PoolOptions configure a Pool.
+type PoolOptions struct {
+	// Executable is the domain host's ELF file.
+	Executable []byte
+	// CacheDir holds the image cache, in a folder "images".
+	CacheDir string
+	// Hosts is how many clean hosts are kept ready. Default 1.
+	Hosts int
+	// Reuse is how many hosts that have served an app version are kept for its
+	// next run. Default 4.
+	Reuse int
+	// Memory bounds each host process, in bytes: linear memories, private pages
+	// of views and buffers made in it. Default 80 % of the machine's.
+	Memory int64
+}
+
+// Pool holds what the runs of a node share: confined hosts kept ready ahead of
+// need, images, and memory files for buffers.
+type Pool struct {
+	o       PoolOptions
+	exe     *os.File
+	spawner *sandbox.Spawner
+	images  *images
+	supply  *buffer.Supply
+	expr    evaluator
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
+
+	mu     sync.Mutex
+	ready  []*host            // clean; guarded by mu
+	used   map[string][]*host // by app version, the last used last; guarded by mu
+	making int                // hosts being started; guarded by mu
+	closed bool               // guarded by mu
+}
+
+// ErrClosed is returned by a pool after Close.
+var ErrClosed = errors.New("the pool is closed")
+
+// NewPool probes the machine and starts to fill the pool. Close it.
+func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
+	if o.Hosts <= 0 {
+		o.Hosts = 1
+	}
+	if o.Reuse <= 0 {
+		o.Reuse = 4
+	}
+	if o.Memory <= 0 {
+		o.Memory = physicalMemory() / 5 * 4
+	}
+	sum := sha256.Sum256(o.Executable)
+	images, err := newImages(filepath.Join(o.CacheDir, "images"), hex.EncodeToString(sum[:]))
+	if err != nil {
+		return nil, err
+	}
+	exe, err := sandbox.Executable(o.Executable)
+	if err != nil {
+		return nil, err
+	}
+	spawner, err := sandbox.NewSpawner(ctx, sandbox.SpawnerOptions{Exec: exe})
+	if err != nil {
+		exe.Close()
+		return nil, err
+	}
+	p := &Pool{
+		o: o, exe: exe, spawner: spawner, images: images,
+		supply: buffer.NewSupply(buffer.SupplyOptions{}),
+		used:   map[string][]*host{},
+	}
+	p.expr.pool = p
+	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.refill()
+	return p, nil
+}
+
+// Degraded lists what is weaker on this machine than weft wants, in words.
+func (p *Pool) Degraded() []string { return p.spawner.Degraded() }
+
+// Isolation tells the walls around each host.
+func (p *Pool) Isolation() sandbox.Isolation { return p.spawner.Isolation() }
+
+// Close ends every host and waits until nothing of them is left.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	hosts := p.ready
+	for _, used := range p.used {
+		hosts = append(hosts, used...)
+	}
+	p.ready, p.used = nil, map[string][]*host{}
+	p.mu.Unlock()
+	p.cancel()
+	p.work.Wait()
+	for _, h := range hosts {
+		h.kill()
+	}
+	p.expr.close()
+	err := p.spawner.Close()
+	return errors.Join(err, p.supply.Close(), p.exe.Close())
+}
+
+// refill starts hosts until enough are ready.
+func (p *Pool) refill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; !p.closed && len(p.ready)+p.making < p.o.Hosts; p.making++ {
+		p.work.Go(func() {
+			h, err := p.start(p.ctx)
+			p.mu.Lock()
+			p.making--
+			keep := err == nil && !p.closed
+			if keep {
+				p.ready = append(p.ready, h)
+			}
+			p.mu.Unlock()
+			if err == nil && !keep {
+				h.kill()
+			}
+		})
+	}
+}
+
+func (p *Pool) start(ctx context.Context) (*host, error) {
+	return spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096})
+}
+
+// take gives a host to a run: one that has served the same app version, a
+// clean one, or a new one. fresh says that it must be clean.
+func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	var h *host
+	if used := p.used[version]; !fresh && version != "" && len(used) > 0 {
+		h = used[len(used)-1]
+		p.used[version] = used[:len(used)-1]
+	} else if n := len(p.ready); n > 0 {
+		h = p.ready[n-1]
+		p.ready = p.ready[:n-1]
+	}
+	p.mu.Unlock()
+	p.refill()
+	if h != nil {
+		select {
+		case <-h.process.Done(): // it died while it waited
+			h.kill()
+		default:
+			return h, nil
+		}
+	}
+	return p.start(ctx)
+}
+
+// give takes back a host that is idle, for the next run of the version.
+func (p *Pool) give(h *host, version string) {
+	p.mu.Lock()
+	var old *host
+	if used := p.used[version]; !p.closed && version != "" {
+		p.used[version] = append(used, h)
+		h = nil
+		if len(p.used[version]) > p.o.Reuse {
+			old = p.used[version][0]
+			p.used[version] = p.used[version][1:]
+		}
+	}
+	p.mu.Unlock()
+	if h != nil {
+		h.kill()
+	}
+	if old != nil {
+		old.kill()
+	}
+}
+
+// Ready waits until a clean host is ready and returns how long its start took.
+func (p *Pool) Ready(ctx context.Context) (time.Duration, error) {
+	for {
+		p.mu.Lock()
+		if n := len(p.ready); n > 0 {
+			took := p.ready[n-1].started
+			p.mu.Unlock()
+			return took, nil
+		}
+		idle := p.making == 0
+		p.mu.Unlock()
+		if idle { // the last start failed: let it say why
+			h, err := p.start(ctx)
+			if err != nil {
+				return 0, err
+			}
+			p.mu.Lock()
+			p.ready = append(p.ready, h)
+			p.mu.Unlock()
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Memory is the proportional set size of a ready host, in bytes.
+func (p *Pool) Memory() (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.ready) == 0 {
+		return 0, errors.New("no host is ready")
+	}
+	use, err := p.ready[0].process.Memory()
+	return use.PSS, err
+}
+
+func physicalMemory() int64 {
+	var kib int64
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 8 << 30
+	}
+	defer f.Close()
+	if _, err := fmt.Fscanf(f, "MemTotal: %d kB", &kib); err != nil {
+		return 8 << 30
+	}
+	return kib << 10
+}

@@ -1,0 +1,325 @@
+package domain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// WASI error numbers of answers to hosts.
+const (
+	errnoCanceled  = 11
+	errnoDeadlock  = 16
+	errnoQuota     = 19
+	errnoExist     = 20
+	errnoInvalid   = 28
+	errnoIO        = 29
+	errnoAmbiguous = 34
+	errnoNotFound  = 44
+	errnoType      = 67
+	errnoNotGrant  = 76
+	errnoRefused   = 14
+)
+
+// segment is a memory file that the node made and gave to hosts.
+type segment struct {
+	*buffer.Segment
+	host    *host // that it was made for
+	slots   int   // slots of the table that it holds
+	dropped bool  // no host keeps it for reuse
+}
+
+// supply gives a host a segment; d.mu is held.
+func (d *Domain) supply(h *host, n int64) error {
+	refuse := func(why string) error { return h.conn.Send(&wire.Supply{Refused: why}) }
+	size := buffer.Class(n)
+	if n <= 0 || size == 0 {
+		return refuse(fmt.Sprintf("no buffer of %d bytes", n))
+	}
+	if d.supplied+size > d.o.Quota {
+		return refuse(fmt.Sprintf("the run holds %d MiB of buffers, %d MiB more are over its quota of %d MiB", d.supplied>>20, size>>20, d.o.Quota>>20))
+	}
+	s, err := d.pool.supply.Get(n)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	d.supplied += s.Capacity()
+	d.segments[s.ID()] = &segment{Segment: s, host: h}
+	h.known[s.ID()] = struct{}{}
+	return h.conn.Send(&wire.Supply{Segment: wire.Segment{ID: s.ID(), Capacity: s.Capacity()}}, s.FD())
+}
+
+// drop hears that a host has closed segments.
+func (d *Domain) drop(ids []uint64) {
+	for _, id := range ids {
+		if s := d.segments[id]; s != nil {
+			if s.dropped = true; s.slots == 0 {
+				d.discard(id)
+			}
+		}
+	}
+}
+
+func (d *Domain) discard(id uint64) {
+	s := d.segments[id]
+	delete(d.segments, id)
+	d.supplied -= s.Capacity()
+	s.Release()
+}
+
+// released frees what no slot holds any longer.
+func (d *Domain) released() {
+	for _, h := range d.table.Released() {
+		switch h := h.(type) {
+		case *buffer.Segment:
+			if s := d.segments[h.ID()]; s != nil {
+				s.slots = 0
+				if s.dropped || d.shared {
+					d.discard(h.ID())
+				}
+			}
+		case *buffer.File:
+			if d.shared {
+				h.Remove()
+			}
+		}
+	}
+}
+
+// record enters the puts and takes that a call reports into the run's table,
+// where they wait for Commit.
+func (d *Domain) record(h *host, k *call, m *wire.Done) error {
+	puts := append(k.puts, m.Puts...)
+	if m.Spilled.Segment.ID != 0 {
+		puts = append(puts, wire.Put{Name: "stdout", Value: m.Spilled})
+	}
+	for _, p := range puts {
+		v, err := d.value(h, p.Value)
+		if err != nil {
+			return err
+		}
+		switch err := d.table.Put(k.attempt, p.Name, v); {
+		case errors.Is(err, buffer.ErrExists):
+			k.conflict = err // another call was faster; Commit says so
+		case err != nil:
+			return fmt.Errorf("call %s: %w", k.Path, err)
+		}
+	}
+	if d.shared { // takes were decided here
+		return nil
+	}
+	for _, name := range m.Takes {
+		if _, err := d.table.Take(k.attempt, name, 0); err != nil {
+			return fmt.Errorf("call %s took what is not there: %w", k.Path, err)
+		}
+	}
+	return nil
+}
+
+// value finds what a host says that a slot holds.
+func (d *Domain) value(h *host, w wire.Value) (buffer.Value, error) {
+	v := buffer.Value{Len: w.Len, Type: w.Type}
+	switch {
+	case w.Segment.ID != 0:
+		s := d.segments[w.Segment.ID]
+		if s == nil || w.Len < 0 || w.Len > s.Capacity() {
+			return v, fmt.Errorf("host %s published segment %d with %d bytes, which it does not have", h.name, w.Segment.ID, w.Len)
+		}
+		if _, ok := h.known[w.Segment.ID]; !ok {
+			return v, fmt.Errorf("host %s published segment %d, which is another host's", h.name, w.Segment.ID)
+		}
+		s.slots++
+		v.Holder = s.Segment
+	case w.File != "" && d.folder != nil:
+		v.Holder = d.folder.File(w.File, w.Len)
+	default:
+		v.Holder, v.Len = &buffer.Inline{Bytes: w.Inline}, int64(len(w.Inline))
+	}
+	return v, nil
+}
+
+// answer decides about a slot for a host of a shared run, or connects.
+func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
+	if m.Op == wire.OpDial {
+		d.work.Go(func() { d.dial(h, k, m) })
+		return nil
+	}
+	if !d.shared {
+		return fmt.Errorf("host %s asks for slot %q, and decides about slots itself", h.name, m.Name)
+	}
+	name, v, err := d.table.Peek(k.attempt, m.Name, m.Type)
+	switch {
+	case m.Op == wire.OpWait:
+		there, werr := d.table.Wait(k.attempt, m.Name)
+		if werr == nil && !there {
+			k.ask, k.waiting, k.limited = m, m.Name, m.Limited
+			d.stalled()
+			return nil
+		}
+		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(werr)})
+	case err != nil:
+		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(err)})
+	case m.Op == wire.OpTake:
+		v, err = d.table.Take(k.attempt, name.String(), m.Type)
+	case m.Op == wire.OpBorrow:
+		v, err = d.table.Borrow(k.attempt, name.String(), m.Type)
+	}
+	a := &wire.Answer{ID: m.ID, Errno: errno(err), Name: name.String(), Value: wire.Value{Len: v.Len, Type: v.Type}}
+	if err != nil || m.Op == wire.OpLen {
+		return h.conn.Send(a)
+	}
+	switch holder := v.Holder.(type) {
+	case *buffer.Inline:
+		a.Value.Inline = holder.Bytes
+	case *buffer.File:
+		a.Value.File = holder.Name()
+	case *buffer.Segment:
+		// A reader outside the producer's host: nobody may write any more.
+		if err := holder.Seal(); err != nil {
+			return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoIO})
+		}
+		a.Value.Segment = wire.Segment{ID: holder.ID(), Capacity: holder.Capacity()}
+		h.known[holder.ID()] = struct{}{}
+		return h.conn.Send(a, holder.FD())
+	}
+	return h.conn.Send(a)
+}
+
+// dial connects for a call to an address that its function is granted.
+func (d *Domain) dial(h *host, k *call, m *wire.Ask) {
+	a := &wire.Answer{ID: m.ID}
+	f, err := sandbox.Dial(d.ctx, k.Function.Dial, m.Name, int(m.Type))
+	switch {
+	case errors.Is(err, sandbox.ErrNotGranted):
+		a.Errno = errnoNotGrant
+	case err != nil:
+		a.Errno = errnoRefused
+	default:
+		defer f.Close()
+		h.conn.Send(a, int(f.Fd()))
+		return
+	}
+	h.conn.Send(a)
+}
+
+// wake answers the hosts of calls whose wait is over.
+func (d *Domain) wake(ready []buffer.Attempt) {
+	for _, a := range ready {
+		for _, k := range d.calls {
+			if k.attempt == a && k.ask != nil {
+				k.host.conn.Send(&wire.Answer{ID: k.ask.ID})
+				k.ask, k.waiting = nil, ""
+			}
+		}
+	}
+}
+
+// stalled tells the run when every running call waits, without a time-out, for
+// a slot that is not there.
+func (d *Domain) stalled() {
+	if d.o.Stalled != nil && d.deadlock() != nil {
+		d.work.Go(d.o.Stalled)
+	}
+}
+
+// deadlock returns who waits for what when no running call can go on; d.mu is
+// held.
+func (d *Domain) deadlock() *buffer.Deadlock {
+	var waits []buffer.Wait
+	for _, k := range d.calls {
+		if !k.running || k.stopped {
+			continue
+		}
+		if k.waiting == "" || k.limited {
+			return nil
+		}
+		if k.ask == nil { // the host's own table may be ahead of its message
+			there, err := d.table.Wait(k.attempt, k.waiting)
+			d.table.Unwait(k.attempt)
+			if there || err != nil {
+				return nil
+			}
+		}
+		waits = append(waits, buffer.Wait{Attempt: k.attempt, Name: k.waiting})
+	}
+	if len(waits) == 0 {
+		return nil
+	}
+	return &buffer.Deadlock{Waits: waits}
+}
+
+// Break ends the waits of a deadlock, if there still is one: each of its calls
+// gets the error, and what it fails with names the slots.
+func (d *Domain) Break() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dead := d.deadlock()
+	if dead == nil {
+		return
+	}
+	for _, k := range d.calls {
+		if !k.running || k.waiting == "" {
+			continue
+		}
+		k.deadlock = dead
+		if k.ask != nil {
+			k.host.conn.Send(&wire.Answer{ID: k.ask.ID, Errno: errnoDeadlock})
+			k.ask, k.waiting = nil, ""
+			d.table.Unwait(k.attempt)
+		} else {
+			k.host.conn.Send(&wire.Stop{Call: k.ID, Errno: errnoDeadlock})
+		}
+	}
+}
+
+// errno tells a host what an operation on the table failed with.
+func errno(err error) uint32 {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, buffer.ErrNotFound), errors.Is(err, buffer.ErrTaken):
+		return errnoNotFound
+	case errors.Is(err, buffer.ErrType):
+		return errnoType
+	case errors.Is(err, buffer.ErrAmbiguous):
+		return errnoAmbiguous
+	case errors.Is(err, buffer.ErrExists):
+		return errnoExist
+	case errors.Is(err, buffer.ErrQuota):
+		return errnoQuota
+	case errors.Is(err, buffer.ErrName):
+		return errnoInvalid
+	}
+	return errnoIO
+}
+
+// reader reads what a slot holds.
+func reader(v buffer.Value) (io.Reader, int64, error) {
+	switch h := v.Holder.(type) {
+	case *buffer.Segment:
+		return h.Reader(v.Len), v.Len, nil
+	case *buffer.File:
+		b := make([]byte, v.Len)
+		_, err := h.Load(b)
+		return bytes.NewReader(b), v.Len, err
+	default:
+		return bytes.NewReader(h.(*buffer.Inline).Bytes), v.Len, nil
+	}
+}
+
+// Open reads a slot of the run from outside: "STEP/name", as a value's
+// reference says it. The reader is valid until Close.
+func (d *Domain) Open(slot string) (io.Reader, int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	return reader(v)
+}

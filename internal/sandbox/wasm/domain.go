@@ -1,0 +1,232 @@
+package wasm
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/sandbox/wasm/engine"
+	"github.com/weft-run/weft/internal/sandbox/wasm/wasi"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// domain is what the sandboxes of one run share in this host.
+//
+// While the run has one host the table here decides who gets a slot, so a
+// hand-over is a lock and a map, and the node hears of it when the call is done.
+// After Share the node's table decides, and this one only counts what the calls
+// of this host hold.
+type domain struct {
+	wire.Assign
+	host   *host
+	folder *buffer.Folder // of pass: file; nil: by reference
+	arena  *buffer.Arena
+
+	mu      sync.Mutex
+	table   *buffer.Table            // guarded by mu, as all below
+	calls   map[uint64]*call         // until Commit or Withdraw
+	running map[uint64]*call         // until their code has ended
+	blocked map[buffer.Attempt]*call // calls that wait for a slot
+	watched bool                     // the watcher runs
+
+	dropping sync.Mutex
+	dropped  []uint64 // segments closed since the last Dropped; guarded by dropping
+}
+
+func newDomain(h *host, m *wire.Assign, folder *buffer.Folder) *domain {
+	d := &domain{
+		Assign: *m, host: h, folder: folder,
+		table: buffer.NewTable(m.Quota),
+		calls: map[uint64]*call{}, running: map[uint64]*call{}, blocked: map[buffer.Attempt]*call{},
+	}
+	d.arena = buffer.NewArena(buffer.ArenaOptions{Return: d.discard})
+	return d
+}
+
+// discard closes a segment that the arena does not keep, and remembers to say so.
+func (d *domain) discard(s *buffer.Segment) {
+	s.Close()
+	d.dropping.Lock()
+	d.dropped = append(d.dropped, s.ID())
+	d.dropping.Unlock()
+}
+
+// tellDropped lets the node close its descriptors of discarded segments.
+func (d *domain) tellDropped() {
+	d.dropping.Lock()
+	dropped := d.dropped
+	d.dropped = nil
+	d.dropping.Unlock()
+	if len(dropped) > 0 {
+		d.host.conn.Send(&wire.Dropped{Segments: dropped})
+	}
+}
+
+// close ends the run. No call runs any more.
+func (d *domain) close() {
+	d.mu.Lock()
+	d.table.Drop()
+	d.free()
+	d.mu.Unlock()
+	d.arena.Close()
+}
+
+// free gives back what nothing holds any longer; d.mu is held.
+func (d *domain) free() {
+	for _, h := range d.table.Released() {
+		switch h := h.(type) {
+		case *buffer.Segment:
+			if d.Shared { // the node may still hand it to another host
+				h.OnRelease(d.discard)
+			}
+			h.Release()
+		case *buffer.File:
+			if !d.Shared {
+				h.Remove()
+			}
+		}
+	}
+}
+
+// commit makes the puts and takes of a call final and wakes who waited for them.
+func (d *domain) commit(id uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.calls[id]
+	if c == nil {
+		return
+	}
+	delete(d.calls, id)
+	if d.Shared {
+		d.wake(d.table.Withdraw(c.attempt))
+	} else if ready, err := d.table.Commit(c.attempt); err == nil {
+		d.wake(ready)
+	}
+	d.free()
+}
+
+// withdraw undoes the puts and takes of a call.
+func (d *domain) withdraw(id uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.calls[id]
+	if c == nil {
+		return
+	}
+	delete(d.calls, id)
+	d.wake(d.table.Withdraw(c.attempt))
+	d.free()
+}
+
+func (d *domain) wake(ready []buffer.Attempt) {
+	for _, a := range ready {
+		if c := d.blocked[a]; c != nil {
+			delete(d.blocked, a)
+			close(c.ready)
+		}
+	}
+}
+
+// stop interrupts a call: what it waits for, and every later wait, fails.
+func (d *domain) stop(id uint64, errno wasi.Errno) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.running[id]
+	if c == nil || c.stopErrno != 0 {
+		return
+	}
+	c.stopErrno = errno
+	close(c.stopped)
+	c.sandbox.sys.Interrupt()
+}
+
+// share hands the decisions over to the node and tells what is open.
+func (d *domain) share() []wire.Open {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Shared = true
+	var open []wire.Open
+	for _, id := range slices.Sorted(maps.Keys(d.running)) {
+		c := d.running[id]
+		if len(c.takes) > 0 {
+			open = append(open, wire.Open{Call: id, Takes: slices.Clone(c.takes)})
+		}
+		if c.ready != nil { // let it ask the node instead
+			d.table.Unwait(c.attempt)
+			if d.blocked[c.attempt] == c {
+				delete(d.blocked, c.attempt)
+				close(c.ready)
+			}
+		}
+	}
+	return open
+}
+
+// segment gets memory for n bytes: kept by the arena, or from the node.
+func (d *domain) segment(n int64) (*buffer.Segment, error) {
+	if s := d.arena.Get(n); s != nil {
+		return s, nil
+	}
+	s, err := d.host.need(n)
+	if err != nil {
+		return nil, err
+	}
+	s.OnRelease(d.arena.Put)
+	return s, nil
+}
+
+// sandbox is one instance with its operating system.
+type sandbox struct {
+	inst *engine.Instance
+	sys  *wasi.System
+	call *call // the one it serves
+
+	started  bool // _initialize has run
+	resident bool // it can serve further calls
+}
+
+func (s *sandbox) close() {
+	s.sys.Close()
+	s.inst.Close()
+}
+
+// call is one attempt of one function.
+type call struct {
+	*domain
+	fn      *function
+	start   *wire.Start
+	attempt buffer.Attempt
+	begun   time.Time
+	sandbox *sandbox
+	thread  int // kernel thread that runs it
+	slow    bool
+
+	views  map[uint32]*window // by guest address
+	credit atomic.Int64       // bytes of linear memory granted for views
+	base   uintptr            // of linear memory
+	cpu    int64              // of the thread when the call began, in nanoseconds
+	out    *capture
+
+	// What Done reports.
+	puts   []wire.Put
+	loaded []wire.Loaded
+	moved  []wire.Moved
+
+	takes     []string      // full names; guarded by domain.mu
+	ready     chan struct{} // of the wait under way; guarded by domain.mu
+	stopped   chan struct{} // closed by Stop
+	stopErrno wasi.Errno    // guarded by domain.mu
+	exceeded  bool          // the watcher's
+}
+
+// window is a range of linear memory that shows a buffer.
+type window struct {
+	ptr     uint32
+	length  int64 // whole granules
+	holder  buffer.Holder
+	filling bool // the producer's writable mapping
+	plain   bool // pass: file: ordinary memory that is to be written to a file
+}

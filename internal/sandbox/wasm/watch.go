@@ -1,0 +1,78 @@
+package wasm
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// watchEvery is how often running calls are measured. A call can overrun its
+// CPU limit by about that.
+const watchEvery = 10 * time.Millisecond
+
+// memoryEvery is every how many measurements memory is looked at too, which
+// walks page tables.
+const memoryEvery = 5
+
+// watch starts the watcher unless it runs; d.mu is held. It ends when no call
+// runs any more, so an idle host has no timer.
+func (d *domain) watch() {
+	if d.watched {
+		return
+	}
+	d.watched = true
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			<-tick.C
+			d.mu.Lock()
+			if len(d.running) == 0 {
+				d.watched = false
+				d.mu.Unlock()
+				return
+			}
+			var over []*wire.Exceeded
+			for _, c := range d.running {
+				if x := c.measure(n%memoryEvery == 0); x != nil {
+					over = append(over, x)
+				}
+			}
+			d.mu.Unlock()
+			for _, x := range over {
+				d.host.conn.Send(x)
+			}
+		}
+	}()
+}
+
+// measure tells once that a call broke a limit which only the end of this
+// process can enforce. d.mu is held.
+func (c *call) measure(memory bool) *wire.Exceeded {
+	if c.exceeded {
+		return nil
+	}
+	x := &wire.Exceeded{Call: c.start.Call}
+	// clock_getcpuclockid(3): the CPU-time clock of a thread of this process.
+	clock := ^int32(c.thread)<<3 | 6
+	var used unix.Timespec
+	if c.fn.CPU > 0 && unix.ClockGettime(clock, &used) == nil && used.Nano()-c.cpu > c.fn.CPU {
+		x.Limit, x.Text = "cpu", fmt.Sprintf("it used more than %v of CPU time", time.Duration(c.fn.CPU))
+	} else if credit := c.credit.Load(); memory && credit > 0 && c.host.pagemap >= 0 {
+		// Linear memory never moves: the engine's pool reserves 4 GiB a slot.
+		// Views count as pages of files until they are written to.
+		own, err := buffer.Dirtied(c.host.pagemap, c.base, min(c.fn.Memory+credit, 4<<30))
+		if err != nil || own <= c.fn.Memory {
+			return nil
+		}
+		x.Limit, x.Text = "memory", fmt.Sprintf("it uses %d MiB of its own memory, pages that it wrote to in views included; the limit is %d MiB", own>>20, c.fn.Memory>>20)
+	} else {
+		return nil
+	}
+	c.exceeded = true
+	return x
+}
