@@ -1,44 +1,288 @@
 package sandbox
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Grant is a folder that may be passed to a sandbox.
 type Grant struct {
-	File     *os.File // pass it by SCM_RIGHTS, then close it
+	File     *os.File // pass it by SCM_RIGHTS, then close it; it is an O_PATH descriptor
+	ReadOnly bool     //
 	Degraded string   // what is weaker than weft wants, and why; empty: nothing
 }
 
+// owner is who the files of a folder belong to.
+type owner struct{ uid, gid int }
+
+// mountAttributes hold for every granted folder: what is in it is data.
+const mountAttributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+
 // OpenDir opens the folder at path for a sandbox of this spawner. The path must
 // be absolute and free of symbolic links. The descriptor is a detached mount of
-// its own: `..` ends at its root, it cannot be written if readOnly, and nothing
-// in it can be executed or is a device. Where the file system allows it, the
-// files of the folder's owner belong to the sandbox's user, and the files that
-// the sandbox creates belong to the folder's owner.
+// its own: `..` ends at its root, it cannot be written if readOnly, nothing in
+// it can be executed or is a device, and what is mounted below the folder is
+// not in it. Where the file system allows it, the files of the folder's owner
+// belong to the sandbox's user, and the files that the sandbox creates belong
+// to the folder's owner.
 func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
-	return nil, errors.ErrUnsupported
+	dir, err := openPlain(path, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, fmt.Errorf("grant folder %s: %w", path, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("grant folder %s: %w", path, err)
+	}
+	if fs.Type == unix.PROC_SUPER_MAGIC {
+		dir.Close()
+		return nil, fmt.Errorf("grant folder %s: the files of the process file system are not granted", path)
+	}
+	if !s.iso.Mount {
+		return &Grant{File: dir, ReadOnly: readOnly,
+			Degraded: "no mount namespaces here: the folder is guarded by Landlock and by the host's own checks"}, nil
+	}
+	defer dir.Close()
+	clone := s.cloneAsUser
+	if s.root {
+		clone = s.cloneAsRoot
+	}
+	g, err := clone(path, dir, readOnly)
+	if err != nil {
+		return nil, fmt.Errorf("grant folder %s: %w", path, err)
+	}
+	return g, nil
+}
+
+// cloneAsRoot makes the detached mount. Root's workload runs under ids of its
+// own, so the owner of the folder is mapped onto them.
+func (s *Spawner) cloneAsRoot(path string, dir *os.File, readOnly bool) (*Grant, error) {
+	fd, err := unix.OpenTree(int(dir.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("clone mount: %w", err)
+	}
+	g := &Grant{File: os.NewFile(uintptr(fd), path), ReadOnly: readOnly}
+	attr := unix.MountAttr{Attr_set: mountAttributes}
+	if readOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		g.File.Close()
+		return nil, fmt.Errorf("set mount attributes: %w", err)
+	}
+	if err := s.mapOwner(fd, dir); err != nil {
+		g.Degraded = fmt.Sprintf("owners cannot be mapped (%v): the sandbox sees the folder as user %d", err, s.iso.UID)
+	}
+	return g, nil
+}
+
+// mapOwner makes the owner of dir the sandbox's user within the detached mount.
+func (s *Spawner) mapOwner(mount int, dir *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return err
+	}
+	who := owner{int(st.Uid), int(st.Gid)}
+	if who == (owner{s.iso.UID, s.iso.GID}) {
+		return nil
+	}
+	ns, err := s.ownerMap(who)
+	if err != nil {
+		return err
+	}
+	return unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH,
+		&unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd())})
+}
+
+// ownerMap returns a user namespace that maps who to the sandbox's ids. It is
+// made by starting a process in one, which ends as soon as the namespace is
+// open, and kept for the next grant.
+func (s *Spawner) ownerMap(who owner) (*os.File, error) {
+	s.mu.Lock()
+	ns, ok := s.ownerMaps[who]
+	s.mu.Unlock()
+	if ok {
+		return ns, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	defer w.Close()
+	pid, err := s.exe([]string{"weft-host", "map"}, nil, []*os.File{r, s.null, s.null}, &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		Pdeathsig:   syscall.SIGKILL,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: who.uid, HostID: s.iso.UID, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: who.gid, HostID: s.iso.GID, Size: 1}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
+	_ = unix.Kill(pid, unix.SIGKILL)
+	reap(pid)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, ok := s.ownerMaps[who]; ok {
+		ns.Close()
+		return other, nil
+	}
+	s.ownerMaps[who] = ns
+	return ns, nil
+}
+
+// reap waits for a short-lived child.
+func reap(pid int) unix.WaitStatus {
+	var status unix.WaitStatus
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
+			return status
+		}
+	}
+}
+
+// cloneAsUser has the detached mount made by a helper in a user namespace,
+// because an ordinary user may not make one. Nothing is mapped: the sandbox
+// runs under the user's own ids.
+func (s *Spawner) cloneAsUser(path string, dir *os.File, readOnly bool) (*Grant, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(pair[0])
+	theirs := os.NewFile(uintptr(pair[1]), "control")
+	mode := "rw"
+	if readOnly {
+		mode = "ro"
+	}
+	attr := Isolation{User: true, Mount: true, UID: s.iso.UID, GID: s.iso.GID}.attributes(false)
+	attr.Pdeathsig = syscall.SIGKILL
+	pid, err := s.exe([]string{"weft-host", "grant", mode, path}, nil, []*os.File{s.null, s.null, s.null, theirs}, attr)
+	theirs.Close()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := receive(pair[0])
+	reap(pid)
+	if err != nil {
+		return nil, fmt.Errorf("clone mount: %w", err)
+	}
+	g := &Grant{File: os.NewFile(uintptr(fd), path), ReadOnly: readOnly}
+	var mine, got unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(dir.Fd()), &mine), unix.Fstat(fd, &got)); err != nil {
+		g.File.Close()
+		return nil, err
+	}
+	if mine.Dev != got.Dev || mine.Ino != got.Ino {
+		g.File.Close()
+		return nil, errors.New("the folder was replaced meanwhile")
+	}
+	return g, nil
+}
+
+// receive reads the helper's answer: an error number, and without an error a
+// descriptor.
+func receive(socket int) (int, error) {
+	body := make([]byte, 4)
+	control := make([]byte, unix.CmsgSpace(4))
+	var n, cn int
+	var err error
+	for {
+		n, cn, _, _, err = unix.Recvmsg(socket, body, control, unix.MSG_CMSG_CLOEXEC)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return -1, err
+	}
+	if n != len(body) {
+		return -1, errors.New("the helper gave no answer")
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:cn])
+	if err == nil && len(messages) == 1 {
+		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
+			return fds[0], nil
+		}
+	}
+	errno := unix.Errno(uint32(body[0]) | uint32(body[1])<<8 | uint32(body[2])<<16 | uint32(body[3])<<24)
+	if errno == unix.EINVAL {
+		return -1, errors.New("something is mounted below the folder, which an ordinary user cannot leave out")
+	}
+	return -1, errno
 }
 
 // OpenFile opens one regular file for a sandbox: for reading, or for reading
 // and writing. The path must be absolute and free of symbolic links.
-func OpenFile(path string, readOnly bool) (*os.File, error) { return nil, errors.ErrUnsupported }
-
-// ErrNotGranted is returned by Dial for an address that the allow list does not
-// name, and for one that it names only by a name that leads to an address no
-// sandbox may reach.
-var ErrNotGranted = errors.New("not granted")
-
-// Dial connects to host:port for a sandbox, if allow names it. The entries of
-// allow are "host:port". An entry whose host is an address or "localhost"
-// grants exactly that address, whatever it is. An entry with a name never
-// leads to loopback, link-local, multicast or metadata addresses, nor to the
-// node itself. The result is a connected TCP socket.
-func Dial(ctx context.Context, allow []string, host string, port int) (*os.File, error) {
-	return nil, errors.ErrUnsupported
+func OpenFile(path string, readOnly bool) (*os.File, error) {
+	flags := unix.O_RDWR
+	if readOnly {
+		flags = unix.O_RDONLY
+	}
+	// Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
+	f, err := openPlain(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, fmt.Errorf("grant file %s: %w", path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("grant file %s: %w", path, err)
+	}
+	return f, nil
 }
 
-// Listen returns a socket that listens on the loopback address at port.
-func Listen(ctx context.Context, port int) (*os.File, error) { return nil, errors.ErrUnsupported }
+// openPlain opens an absolute path in which nothing is a symbolic link. What an
+// app may ask for is judged by its name, so the name must be the true one.
+func openPlain(path string, flags int) (*os.File, error) {
+	if !filepath.IsAbs(path) {
+		return nil, errors.New("the path is not absolute")
+	}
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
+	for {
+		fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case unix.EINTR, unix.EAGAIN:
+			continue
+		case unix.ELOOP:
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				return nil, fmt.Errorf("the path leads through a symbolic link; grant %s instead", real)
+			}
+			return nil, errors.New("the path leads through a symbolic link")
+		case unix.ENOENT:
+			return nil, fmt.Errorf("%s does not exist", firstMissing(path))
+		case unix.ENOTDIR:
+			return nil, errors.New("it is not a folder")
+		}
+		return nil, err
+	}
+}
+
+// firstMissing returns the shortest prefix of path that does not exist.
+func firstMissing(path string) string {
+	for i := range path {
+		if i == 0 || path[i] != '/' {
+			continue
+		}
+		if _, err := os.Lstat(path[:i]); errors.Is(err, os.ErrNotExist) {
+			return path[:i]
+		}
+	}
+	return strings.TrimSuffix(path, "/")
+}

@@ -39,11 +39,11 @@ type Limits struct {
 // SpawnOptions says what to start and how to confine it.
 type SpawnOptions struct {
 	Role    Role
-	Control *os.File   // the child's end of a SOCK_SEQPACKET pair: its descriptor 3. Spawn leaves the caller's copy open
-	Stderr  *os.File   // its descriptors 1 and 2; nil: discarded
-	Limits  Limits     //
-	Grants  []*os.File // folders it may use; needed only where Isolation.Mount is false, and ignored elsewhere
-	Env     []string   // its whole environment, such as GOMAXPROCS=2; nothing is inherited
+	Control *os.File // the child's end of a SOCK_SEQPACKET pair: its descriptor 3. Spawn leaves the caller's copy open
+	Stderr  *os.File // its descriptors 1 and 2; nil: discarded
+	Limits  Limits   //
+	Grants  []*Grant // folders it may use, at most 64; needed only where Isolation.Mount is false, and ignored elsewhere
+	Env     []string // its whole environment, such as GOMAXPROCS=2; nothing is inherited
 }
 
 // ErrClosed is returned by Spawn after Close.
@@ -69,10 +69,11 @@ type Spawner struct {
 	calls chan func() // run by the thread, in order
 	gone  chan struct{}
 
-	mu      sync.Mutex
-	closed  bool                  // guarded by mu
-	last    int                   // number of the last process; guarded by mu
-	running map[*Process]struct{} // guarded by mu
+	mu        sync.Mutex
+	closed    bool                  // guarded by mu
+	last      int                   // number of the last process; guarded by mu
+	running   map[*Process]struct{} // guarded by mu
+	ownerMaps map[owner]*os.File    // guarded by mu
 }
 
 // NewSpawner finds out what the machine allows, creates the node's cgroup and
@@ -93,13 +94,14 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 		return nil, fmt.Errorf("new spawner: %w", err)
 	}
 	s := &Spawner{
-		exec:    opts.Exec,
-		root:    os.Getuid() == 0,
-		cgroups: newCgroups(kernelFiles{}, self),
-		null:    null,
-		calls:   make(chan func()),
-		gone:    make(chan struct{}),
-		running: map[*Process]struct{}{},
+		exec:      opts.Exec,
+		root:      os.Getuid() == 0,
+		cgroups:   newCgroups(kernelFiles{}, self),
+		null:      null,
+		calls:     make(chan func()),
+		gone:      make(chan struct{}),
+		running:   map[*Process]struct{}{},
+		ownerMaps: map[owner]*os.File{},
 	}
 	go s.thread()
 	s.do(func() {
@@ -173,6 +175,8 @@ func (o *SpawnOptions) validate() error {
 		return fmt.Errorf("unknown role %q", o.Role)
 	case o.Control == nil:
 		return errors.New("no control socket")
+	case len(o.Grants) > 64:
+		return fmt.Errorf("%d granted folders are too many", len(o.Grants))
 	case o.Role == RoleRun && o.Limits.Space != 0:
 		return errors.New("address space of a run host cannot be limited")
 	}
@@ -216,7 +220,9 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 		stderr = s.null
 	}
 	files := []*os.File{goRead, stderr, stderr, opts.Control}
-	files = append(files, grants...)
+	for _, g := range grants {
+		files = append(files, g.File)
+	}
 	p.pid, err = s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
 	goRead.Close()
 	if err != nil {
@@ -225,7 +231,7 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	// From here on the process is waited for, whatever happens.
 	go p.wait()
 	if err := p.group.attach(p.pid); err == nil {
-		_, err = goWrite.Write(enterConfig(s.iso, s.root, len(grants), opts.Limits))
+		_, err = goWrite.Write(enterConfig(s.iso, s.root, grants, opts.Limits))
 	}
 	if err != nil {
 		_ = p.Kill()
@@ -285,6 +291,9 @@ func (s *Spawner) Close() error {
 	}
 	close(s.calls)
 	<-s.gone
+	for _, ns := range s.ownerMaps {
+		errs = append(errs, ns.Close())
+	}
 	errs = append(errs, s.cgroups.close(), s.null.Close())
 	return errors.Join(errs...)
 }

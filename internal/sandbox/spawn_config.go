@@ -10,7 +10,7 @@ import (
 // build, so there is no version; the size is checked.
 const (
 	enterMagic = 0x77656674
-	enterSize  = 64
+	enterSize  = 72
 
 	enterSetID    = 1 << 0
 	enterUserNS   = 1 << 1
@@ -26,7 +26,7 @@ const (
 const defaultFiles = 1024
 
 // enterConfig encodes the configuration of one host.
-func enterConfig(iso Isolation, root bool, grants int, l Limits) []byte {
+func enterConfig(iso Isolation, root bool, grants []*Grant, l Limits) []byte {
 	var flags uint32
 	set := func(on bool, flag uint32) {
 		if on {
@@ -48,12 +48,18 @@ func enterConfig(iso Isolation, root bool, grants int, l Limits) []byte {
 	if iso.User { // elsewhere the user's other processes would count
 		threads = l.Pids
 	}
+	var writable int64
+	for i, g := range grants {
+		if !g.ReadOnly {
+			writable |= 1 << i
+		}
+	}
 	b := make([]byte, 0, enterSize)
-	for _, v := range []uint32{enterMagic, enterSize, flags, uint32(iso.UID), uint32(iso.GID), uint32(grants)} {
+	for _, v := range []uint32{enterMagic, enterSize, flags, uint32(iso.UID), uint32(iso.GID), uint32(len(grants))} {
 		b = binary.NativeEndian.AppendUint32(b, v)
 	}
-	for _, v := range []int64{int64(seconds(l.CPU)), int64(files), l.FileSize, l.Space, int64(threads)} {
-		b = binary.NativeEndian.AppendUint64(b, uint64(max(v, 0)))
+	for _, v := range []int64{int64(seconds(l.CPU)), int64(files), l.FileSize, l.Space, int64(threads), writable} {
+		b = binary.NativeEndian.AppendUint64(b, uint64(v))
 	}
 	return b
 }

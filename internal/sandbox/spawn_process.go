@@ -1,7 +1,7 @@
 package sandbox
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -165,42 +165,20 @@ func (p *Process) classify(status unix.WaitStatus, usage unix.Rusage) Exit {
 	return e
 }
 
-// SetLimits changes Memory, Cores, Weight, Pids, Files and FileSize of the
-// running process; CPU and Space stay as they were.
+// SetLimits changes Memory, Cores, Weight and Pids of the running process, the
+// limits that its cgroup keeps; the others stay as they were.
 func (p *Process) SetLimits(l Limits) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
 		return fmt.Errorf("limit host %d: %w", p.pid, os.ErrProcessDone)
 	}
-	l.CPU, l.Space = p.limits.CPU, p.limits.Space
-	if l == p.limits {
-		return nil
-	}
-	if err := p.group.limit(&p.limits, l); err != nil {
+	next := p.limits
+	next.Memory, next.Cores, next.Weight, next.Pids = l.Memory, l.Cores, l.Weight, l.Pids
+	if err := p.group.limit(&p.limits, next); err != nil {
 		return err
 	}
-	if l.Files != p.limits.Files {
-		if err := p.prlimit(unix.RLIMIT_NOFILE, uint64(l.Files), defaultFiles); err != nil {
-			return err
-		}
-	}
-	if l.FileSize != p.limits.FileSize {
-		if err := p.prlimit(unix.RLIMIT_FSIZE, uint64(l.FileSize), unix.RLIM_INFINITY); err != nil {
-			return err
-		}
-	}
-	p.limits = l
-	return nil
-}
-
-func (p *Process) prlimit(resource int, value, none uint64) error {
-	if value == 0 {
-		value = none
-	}
-	if err := unix.Prlimit(p.pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil {
-		return fmt.Errorf("limit host %d: %w", p.pid, err)
-	}
+	p.limits = next
 	return nil
 }
 
@@ -211,16 +189,20 @@ type MemoryUse struct {
 }
 
 // Memory reads what the process occupies now. It walks the page tables, which
-// takes longer the more memory is mapped.
+// takes longer the more memory is mapped. Where the kernel keeps the node from
+// looking that closely (an ordinary user without user namespaces), PSS is RSS.
 func (p *Process) Memory() (MemoryUse, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/smaps_rollup")
+	proc := "/proc/" + strconv.Itoa(p.pid)
+	text, err := os.ReadFile(proc + "/smaps_rollup")
+	if errors.Is(err, os.ErrPermission) {
+		return coarseMemory(proc + "/statm")
+	}
 	if err != nil {
 		return MemoryUse{}, fmt.Errorf("measure host %d: %w", p.pid, err)
 	}
 	var m MemoryUse
-	lines := bufio.NewScanner(strings.NewReader(string(text)))
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
 		if len(fields) != 3 {
 			continue
 		}
@@ -233,4 +215,18 @@ func (p *Process) Memory() (MemoryUse, error) {
 		}
 	}
 	return m, nil
+}
+
+// coarseMemory reads the number of resident pages: the second field of statm.
+func coarseMemory(statm string) (MemoryUse, error) {
+	text, err := os.ReadFile(statm)
+	if err != nil {
+		return MemoryUse{}, fmt.Errorf("measure host: %w", err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return MemoryUse{}, fmt.Errorf("measure host: %s: %w", statm, err)
+	}
+	bytes := resident * int64(os.Getpagesize())
+	return MemoryUse{PSS: bytes, RSS: bytes}, nil
 }

@@ -233,7 +233,7 @@ static void restrict_self(const struct enter_config *c)
 	// Landlock cannot learn new folders once it is on, and a run host gets
 	// its folders later; in the empty root it has no files to guard.
 	int nothing = (c->flags & ENTER_LANDLOCK) || strcmp(weft_enter_result.role, "run") != 0;
-	abi = enter_landlock(nothing, 4, (int)c->grants);
+	abi = enter_landlock(nothing, 4, (int)c->grants, c->writable);
 	if (abi > 0) {
 		record("landlock", STEP_DONE, 0, abi);
 	} else if (abi == 0) {

@@ -30,6 +30,7 @@ struct enter_config {
 	uint64_t file_size; /* bytes */
 	uint64_t space;     /* bytes of address space */
 	uint64_t nproc;     /* threads of the user namespace */
+	uint64_t writable;  /* bit i: grant i may be written; not a limit */
 };
 
 enum { STEP_DONE = 1, STEP_SKIPPED = 2, STEP_FAILED = 3 };
@@ -56,8 +57,9 @@ extern struct enter_result weft_enter_result;
 /* enter_landlock restricts the calling thread. It returns the ABI that was
  * used, 0 when the kernel has nothing to offer for the mode, or -errno.
  * nothing: deny the whole file system but the folders in the descriptors
- * first .. first+count-1. Otherwise: leave files alone. */
-int enter_landlock(int nothing, int first, int count);
+ * first .. first+count-1, of which those in writable may be changed. Otherwise:
+ * leave files alone. */
+int enter_landlock(int nothing, int first, int count, uint64_t writable);
 
 /* enter_grant serves the role "grant" and does not return. */
 void enter_grant(int argc, char **argv);

@@ -34,6 +34,8 @@ enum {
 	NET_BIND_CONNECT = 3,        // ABI 4
 	SCOPE_SOCKET_AND_SIGNAL = 3, // ABI 6
 	FS_EXECUTE = 1 << 0,
+	FS_READ_FILE = 1 << 2,
+	FS_READ_DIR = 1 << 3,
 	FS_MAKE_CHAR = 1 << 6,
 	FS_MAKE_SOCK = 1 << 9,
 	FS_MAKE_FIFO = 1 << 10,
@@ -52,7 +54,7 @@ static uint64_t fs_rights(int abi)
 	return (1 << 13) - 1;
 }
 
-int enter_landlock(int nothing, int first, int count)
+int enter_landlock(int nothing, int first, int count, uint64_t writable)
 {
 	struct ruleset_attr attr = {0};
 	int abi, set;
@@ -80,6 +82,8 @@ int enter_landlock(int nothing, int first, int count)
 							  FS_MAKE_FIFO | FS_MAKE_BLOCK | FS_IOCTL_DEV),
 			.parent = first + i,
 		};
+		if (!(writable >> i & 1))
+			rule.allowed &= FS_READ_FILE | FS_READ_DIR;
 		if (syscall(SYS_landlock_add_rule, set, RULE_PATH_BENEATH, &rule, 0))
 			return -errno;
 	}

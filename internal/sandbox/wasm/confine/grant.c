@@ -1,7 +1,7 @@
 // The role "grant": an ordinary user may not clone a mount, but may in a user
-// namespace of its own. The node starts this program in one, with the folder in
-// descriptor 4; it answers on descriptor 3 with the descriptor of a detached
-// mount of that folder, and ends. It runs no Go and sees nothing of a user.
+// namespace of its own. The node starts this program in one; it answers on
+// descriptor 3 with the descriptor of a detached mount of the folder that is
+// its argument, and ends. It runs no Go and sees nothing of a user.
 //
 // References: open_tree(2), mount_setattr(2), unix(7) SCM_RIGHTS.
 
@@ -15,20 +15,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
-#endif
-
 enum {
-	OPEN_TREE_CLONE_ = 1,
+	CLONE_TREE = 1,    // OPEN_TREE_CLONE
+	NO_MAGICLINKS = 2, // RESOLVE_*
+	NO_SYMLINKS = 4,
 	ATTR_RDONLY = 0x1,
 	ATTR_NOSUID = 0x2,
 	ATTR_NODEV = 0x4,
 	ATTR_NOEXEC = 0x8,
 };
 
-struct attr {
+struct attr { // struct mount_attr
 	uint64_t set, clear, propagation, userns;
+};
+
+struct how { // struct open_how
+	uint64_t flags, mode, resolve;
 };
 
 // answer sends the descriptor, or the error number when fd is negative.
@@ -56,14 +58,20 @@ static void answer(int fd, int err)
 void enter_grant(int argc, char **argv)
 {
 	struct attr attr = {.set = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC};
-	int fd;
+	struct how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = NO_MAGICLINKS | NO_SYMLINKS};
+	int dir, fd;
 
-	if (argc > 2 && strcmp(argv[2], "ro") == 0)
+	if (argc != 4)
+		answer(-1, EPROTO);
+	if (strcmp(argv[2], "ro") == 0)
 		attr.set |= ATTR_RDONLY;
-	fd = (int)syscall(SYS_open_tree, 4, "", OPEN_TREE_CLONE_ | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	dir = (int)syscall(SYS_openat2, AT_FDCWD, argv[3], &how, sizeof how);
+	if (dir < 0)
+		answer(-1, errno);
+	fd = (int)syscall(SYS_open_tree, dir, "", CLONE_TREE | O_CLOEXEC | AT_EMPTY_PATH);
 	if (fd < 0)
 		answer(-1, errno);
-	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr))
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr))
 		answer(-1, errno);
 	answer(fd, 0);
 }
