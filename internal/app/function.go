@@ -1,0 +1,256 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Runtimes of functions, and what a function's standard output holds.
+const (
+	RuntimeWasm = "wasm"
+
+	OutputJSON  = "json"  // a JSON value
+	OutputText  = "text"  // becomes a JSON string
+	OutputBytes = "bytes" // becomes a buffer
+)
+
+// Defaults and bounds of a function's limits.
+const (
+	DefaultMemory    = 128 << 20
+	DefaultTimeout   = 30 * time.Second
+	DefaultMaxOutput = 64 << 20
+
+	minMemory   = 64 << 10 // one page
+	maxMemory   = 4 << 30  // what 32-bit linear memory holds
+	minTimeout  = time.Millisecond
+	maxTimeout  = 24 * time.Hour
+	maxOutput   = 4 << 30
+	maxParallel = 10_000
+)
+
+// Function is code with one input and one output, and the limits and grants
+// of the sandbox that it runs in.
+type Function struct {
+	Name        string
+	Runtime     string            // RuntimeWasm
+	Source      string            // Go package folder, C file or folder, Rust file or .wasm file; relative to the app's folder
+	Args        []string          // arguments after the program's name
+	Env         map[string]string // further environment variables
+	Memory      int64             // bytes of linear memory, views of buffers apart; default 128 MiB
+	Timeout     time.Duration     // wall time of one attempt; default 30 s
+	CPU         time.Duration     // CPU time of one attempt; default: Timeout
+	Output      string            // OutputJSON, OutputText or OutputBytes
+	MaxOutput   int64             // bytes of standard output; default 64 MiB
+	Files       []FileGrant       // what it sees of the host's files
+	Dial        []string          // "host:port" that it may connect to
+	Listen      []int             // loopback ports that it may accept on
+	Concurrency int               // calls at a time in one run; 0: as many as there are cores
+	Pos         Pos
+}
+
+// FileGrant lets a function see a folder, file, zip archive or FAT image of
+// the host under a path of its own.
+type FileGrant struct {
+	Kind  string // GrantHost, GrantZip or GrantFAT
+	Host  string // path on the host; relative to the app's folder
+	Guest string // absolute, clean path that the function sees
+	Write bool   // otherwise read-only
+}
+
+// Kinds of file grants.
+const (
+	GrantHost = "host" // a folder or file as it is
+	GrantZip  = "zip"  // a zip archive as a folder, read-only
+	GrantFAT  = "fat"  // a FAT image as a folder
+)
+
+var functionFields = []field[Function]{
+	{"runtime", func(b *builder, n *node, f *Function) {
+		f.Runtime = b.choice(n, "runtime", RuntimeWasm, "python", "native")
+		if f.Runtime == "python" || f.Runtime == "native" {
+			b.errorf(n.at, "build it as WebAssembly and use `runtime: wasm`", "runtime %s is not supported yet: function %s", f.Runtime, f.Name)
+		}
+	}},
+	{"source", func(b *builder, n *node, f *Function) {
+		f.Source = b.text(n, "a path")
+		if strings.ContainsRune(f.Source, 0) || len(f.Source) > 4096 {
+			b.wrongKind(n, "a path", "")
+		}
+	}},
+	{"handler", func(b *builder, n *node, f *Function) { b.text(n, "the name of a Python function") }},
+	{"args", func(b *builder, n *node, f *Function) {
+		b.list(n, "a list of strings", func(item *node) {
+			if item.kind == text && item.scalar == "" {
+				f.Args = append(f.Args, "")
+				return
+			}
+			f.Args = append(f.Args, b.noNUL(item, b.text(item, "a string")))
+		})
+	}},
+	{"env", func(b *builder, n *node, f *Function) {
+		f.Env = map[string]string{}
+		b.each(n, "strings", maxListed, func(e entry) {
+			if e.name == "" || strings.ContainsAny(e.name, "=\x00") {
+				b.errorf(e.at, "", "%q cannot name an environment variable", e.name)
+			}
+			if strings.HasPrefix(e.name, "WEFT_") {
+				b.errorf(e.at, "choose another name", "environment variables WEFT_* are set by weft")
+			}
+			if e.value.kind == text && e.value.scalar == "" {
+				f.Env[e.name] = ""
+				return
+			}
+			f.Env[e.name] = b.noNUL(e.value, b.text(e.value, "a string"))
+		})
+	}},
+	{"memory", func(b *builder, n *node, f *Function) { f.Memory = b.size(n, minMemory, maxMemory) }},
+	{"timeout", func(b *builder, n *node, f *Function) { f.Timeout = b.duration(n, minTimeout, maxTimeout) }},
+	{"cpu", func(b *builder, n *node, f *Function) { f.CPU = b.duration(n, minTimeout, maxTimeout) }},
+	{"output", func(b *builder, n *node, f *Function) {
+		f.Output = b.choice(n, "output", OutputJSON, OutputText, OutputBytes)
+	}},
+	{"max_output", func(b *builder, n *node, f *Function) { f.MaxOutput = b.size(n, 1, maxOutput) }},
+	{"files", func(b *builder, n *node, f *Function) {
+		guests := map[string]bool{}
+		b.list(n, `a list of "host::guest[:ro|:rw]"`, func(item *node) {
+			g, ok := b.fileGrant(item)
+			if ok && guests[g.Guest] {
+				b.errorf(item.at, "", "guest path %s is granted twice", g.Guest)
+			}
+			guests[g.Guest] = true
+			f.Files = append(f.Files, g)
+		})
+	}},
+	{"dial", func(b *builder, n *node, f *Function) {
+		b.list(n, `a list of "host:port"`, func(item *node) {
+			f.Dial = append(f.Dial, b.address(item))
+		})
+	}},
+	{"listen", func(b *builder, n *node, f *Function) {
+		b.list(n, "a list of ports", func(item *node) {
+			before := len(b.errs)
+			port := b.integer(item, 1, 65535)
+			if len(b.errs) > before {
+				return
+			}
+			if slices.Contains(f.Listen, port) {
+				b.errorf(item.at, "", "port %d is given twice", port)
+			}
+			f.Listen = append(f.Listen, port)
+		})
+	}},
+	{"concurrency", func(b *builder, n *node, f *Function) { f.Concurrency = b.integer(n, 0, maxParallel) }},
+}
+
+// function reads one entry of functions.
+func (b *builder) function(e entry) *Function {
+	if !functionName.MatchString(e.name) {
+		b.errorf(e.at, "use a-z, 0-9, - and _, beginning with a letter, at most 63", "function name %q is not allowed", shorten(e.name, 80))
+	}
+	f := &Function{
+		Name:      e.name,
+		Runtime:   RuntimeWasm,
+		Memory:    DefaultMemory,
+		Timeout:   DefaultTimeout,
+		Output:    OutputJSON,
+		MaxOutput: DefaultMaxOutput,
+		Pos:       e.at.Pos,
+	}
+	if !readFields(b, e.value, "function "+e.name, functionFields, f) {
+		return nil
+	}
+	if h := e.value.get("handler"); h != nil && f.Runtime == RuntimeWasm {
+		b.errorf(h.at, "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s", e.name, f.Runtime)
+	}
+	if e.value.get("source") == nil {
+		b.errorf(e.at, "add `source: ./"+e.name+"`", "function %s has no source", e.name)
+	}
+	if cpu := e.value.get("cpu"); cpu == nil {
+		f.CPU = f.Timeout
+	}
+	return f
+}
+
+// noNUL refuses strings that cannot be handed to a program.
+func (b *builder) noNUL(n *node, s string) string {
+	if strings.ContainsRune(s, 0) {
+		b.errorf(n.at, "", "string holds a NUL character")
+	}
+	return s
+}
+
+// fileGrant reads "[zip:|fat:]host::guest[:ro|:rw]".
+func (b *builder) fileGrant(n *node) (FileGrant, bool) {
+	const want = `"host::guest", "host::guest:ro" or "host::guest:rw"`
+	s := b.noNUL(n, b.text(n, want))
+	if s == "" {
+		return FileGrant{}, false
+	}
+	g, err := ParseFileGrant(s)
+	if err != nil {
+		b.errorf(n.at, `for example "./data::/data:ro"`, "%v", err)
+		return g, false
+	}
+	return g, true
+}
+
+// ParseFileGrant reads a grant as app files and the command line write it:
+// "host::guest", read-only unless it ends with ":rw". A host path that ends
+// with .zip or .img, or begins with "zip:" or "fat:", is an archive or a FAT
+// image and is seen as a folder.
+func ParseFileGrant(s string) (FileGrant, error) {
+	g := FileGrant{Kind: GrantHost}
+	host, guest, found := strings.Cut(s, "::")
+	if !found {
+		return g, fmt.Errorf("file grant %q has no \"::\" between host and guest path", shorten(s, 80))
+	}
+	if rest, ok := strings.CutPrefix(host, "zip:"); ok {
+		g.Kind, host = GrantZip, rest
+	} else if rest, ok := strings.CutPrefix(host, "fat:"); ok {
+		g.Kind, host = GrantFAT, rest
+	} else if ext := strings.ToLower(filepath.Ext(host)); ext == ".zip" {
+		g.Kind = GrantZip
+	} else if ext == ".img" {
+		g.Kind = GrantFAT
+	}
+	if rest, ok := strings.CutSuffix(guest, ":rw"); ok {
+		g.Write, guest = true, rest
+	} else {
+		guest = strings.TrimSuffix(guest, ":ro")
+	}
+	switch {
+	case host == "":
+		return g, fmt.Errorf("file grant %q has no host path", shorten(s, 80))
+	case !strings.HasPrefix(guest, "/"):
+		return g, fmt.Errorf("guest path %q is not absolute", shorten(guest, 80))
+	case slices.Contains(strings.Split(guest, "/"), ".."):
+		return g, fmt.Errorf("guest path %q holds \"..\"", shorten(guest, 80))
+	case strings.Contains(guest, ":"):
+		return g, fmt.Errorf("file grant %q ends with neither :ro nor :rw", shorten(s, 80))
+	case g.Write && g.Kind == GrantZip:
+		return g, fmt.Errorf("zip archive %s cannot be granted for writing", shorten(host, 80))
+	}
+	g.Host, g.Guest = filepath.Clean(host), path.Clean(guest)
+	return g, nil
+}
+
+// address reads a "host:port".
+func (b *builder) address(n *node) string {
+	const want = `"host:port", such as "example.com:80"`
+	s := b.text(n, want)
+	if s == "" {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(s)
+	p, perr := strconv.Atoi(port)
+	if err != nil || host == "" || perr != nil || p < 1 || p > 65535 || strings.ContainsAny(host, " \x00/*@") {
+		b.errorf(n.at, "", "%s: want %s; found %q", b.key, want, shorten(s, 80))
+	}
+	return s
+}
