@@ -29,6 +29,7 @@ WEFT_FUNCTION(receive) {
 	if (second != sum) return weft_fail("receive: the buffer changed");
 	size_t bytes = v.size;
 	weft_release(&v);
-	return weft_return_json("{\"bytes\": %zu, \"sum\": \"%016llx\", \"take_ns\": %lld, \"read_ns\": %lld, \"again_ns\": %lld}", bytes,
-		(unsigned long long)sum, taken - start, read - taken, again - read);
+	long long released = now();
+	return weft_return_json("{\"bytes\": %zu, \"sum\": \"%016llx\", \"take_ns\": %lld, \"read_ns\": %lld, \"again_ns\": %lld, "
+		"\"release_ns\": %lld}", bytes, (unsigned long long)sum, taken - start, read - taken, again - read, released - again);
 }
