@@ -21,7 +21,7 @@ func (o *ArenaOptions) EnsureDefaults() {
 		o.Count = 256
 	}
 	if o.Return == nil {
-		o.Return = (*Segment).close
+		o.Return = (*Segment).Close
 	}
 }
 

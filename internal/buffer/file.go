@@ -47,7 +47,13 @@ func (f *Folder) Put(key string, data []byte) (*File, error) {
 	return &File{folder: f, key: key, name: name, size: int64(len(data))}, nil
 }
 
-// Close removes the files that are left. The directory stays.
+// File names a file that another Folder of the same directory has put, in this process or another: it can be loaded
+// and removed here.
+func (f *Folder) File(name string, size int64) *File {
+	return &File{folder: f, key: name, name: name, size: size}
+}
+
+// Close removes the files that this Folder has put and nobody removed through it. The directory stays.
 func (f *Folder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -62,6 +62,10 @@ func TestFolder(t *testing.T) {
 	if n, err := empty.Load(nil); n != 0 || err != nil {
 		t.Errorf("load of nothing: %d, %v", n, err)
 	}
+	elsewhere := openFolder(t, dir).File(file.Name(), file.Size()) // as another process of the run names it
+	if n, err := elsewhere.Load(got); n != len(data) || err != nil || !bytes.Equal(got[:n], data) {
+		t.Errorf("load elsewhere: %d, %v", n, err)
+	}
 	if err := os.Truncate(filepath.Join(dir, file.Name()), 5); err != nil {
 		t.Fatal(err)
 	}

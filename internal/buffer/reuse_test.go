@@ -199,7 +199,7 @@ func TestArenaIsBounded(t *testing.T) {
 		mu.Lock()
 		returned = append(returned, s.ID())
 		mu.Unlock()
-		s.close()
+		s.Close()
 	}})
 	put := func(id uint64, capacity int64, seal bool) {
 		s, err := Create(id, capacity)
@@ -256,7 +256,7 @@ func TestArenaDoesNotKeepWhatItCannotZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Release()
-	(<-returned).close()
+	(<-returned).Close()
 	if a.Resident() != 0 || a.Get(1) != nil {
 		t.Error("it is still kept")
 	}

@@ -109,13 +109,6 @@ func inspect(fd int, capacity int64) (sealed bool, err error) {
 	if seals&fixedSize != fixedSize {
 		return false, errors.New("memfd is not sealed against growing and shrinking")
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return false, fmt.Errorf("statfs: %w", err)
-	}
-	if int64(fs.Type) != unix.TMPFS_MAGIC {
-		return false, errors.New("memfd has huge pages, whose allocation can fail when they are touched")
-	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return false, fmt.Errorf("stat: %w", err)
@@ -206,12 +199,13 @@ func (s *Segment) Release() {
 			(*f)(s)
 			return
 		}
-		s.close()
+		s.Close()
 	}
 }
 
-// close ends the segment on this side. Its pages live as long as another process holds or maps it.
-func (s *Segment) close() {
+// Close ends the segment on this side, whatever its references: it is for the owner, to whom OnRelease gave it. Its
+// pages live as long as another process holds or maps it.
+func (s *Segment) Close() {
 	if s.fd >= 0 {
 		unix.Close(s.fd)
 		s.fd = -1

@@ -242,7 +242,7 @@ func TestLastReleaseGoesToTheOwner(t *testing.T) {
 	}
 	mustPanic(t, "a second last release", s.Release)
 	mustPanic(t, "holding what is released", func() { s.Retain() })
-	s.close()
+	s.Close()
 }
 
 func mustPanic(t *testing.T, what string, f func()) {

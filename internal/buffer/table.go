@@ -134,6 +134,18 @@ func (t *Table) Alloc(a Attempt, h Holder) error {
 	return nil
 }
 
+// Hold holds for the attempt a holder that came from elsewhere and is charged there: a value that another host of the
+// run has. It lasts until Release, Commit or Withdraw.
+func (t *Table) Hold(a Attempt, h Holder) {
+	if t.closed || h == nil {
+		return
+	}
+	if !t.retain(h) {
+		t.holders[h] = held{refs: 1}
+	}
+	t.open(a).hold(h)
+}
+
 // Put publishes v as name, "x" or "/x". The holder is charged unless the table holds it already, from Alloc or
 // because a value that was read is passed on by reference.
 func (t *Table) Put(a Attempt, name string, v Value) error {

@@ -376,6 +376,26 @@ func TestReleaseOfOneHold(t *testing.T) {
 	}
 }
 
+func TestHoldOfWhatIsChargedElsewhere(t *testing.T) {
+	b := NewTable(10)
+	v := Value{Holder: &Inline{Bytes: make([]byte, 100)}, Len: 100}
+	b.Hold(mapA, v.Holder)
+	b.Hold(mapA, v.Holder)
+	b.Hold(mapA, nil)
+	if err := b.Put(mapA, "on", v); err != nil || b.Charged() != 0 {
+		t.Errorf("passing it on: %d charged, %v", b.Charged(), err)
+	}
+	b.Withdraw(mapA)
+	if r := b.Released(); len(r) != 1 || r[0] != v.Holder || b.Charged() != 0 {
+		t.Errorf("released %v, %d charged", r, b.Charged())
+	}
+	b.Drop()
+	b.Hold(mapA, v.Holder)
+	if len(b.Released()) != 0 {
+		t.Error("held after the end")
+	}
+}
+
 func TestEmptyValue(t *testing.T) {
 	b := NewTable(1)
 	if err := b.Put(mapA, "empty", Value{}); err != nil {
