@@ -21,11 +21,11 @@ deps: ## what the C, Rust and Python examples and cgo need; does nothing when it
 build: host ## bin/weft, one self-contained binary
 	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
 
-host: ## the domain host, static, where bin/weft embeds it from
+host: deps ## the domain host, static, where bin/weft embeds it from
 	CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory deps build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
 
 unit: host ## the tests without the race detector
 	go test ./...
@@ -34,7 +34,7 @@ race: host ## the tests with the race detector
 	go test -race -timeout 15m ./...
 
 lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the tests
-	@test -z "$$(gofmt -l cmd internal *.go | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }
+	@test -z "$$(find . -name '*.go' -not -path '*/testdata/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
@@ -47,8 +47,9 @@ bench: build ## every experiment in full; tables, CSV, JSON and plots in out/ben
 smoke: build ## every Go benchmark once; checks that the experiments still produce right outputs
 	go test -run '^$$' -bench . -benchtime 1x ./...
 
-demo: deps build ## counts the words of the Go distribution's source
-	bin/weft run examples/wordcount --input "{\"path\": \"$$(go env GOROOT)/src\"}"
+demo: build ## counts the words of every Go source file of the Go distribution
+	@ln -sfn "$$(go env GOROOT)/src" examples/wordcount-go/src
+	bin/weft run examples/wordcount-go --input '{}' --timeline --trace out/demo.svg
 
 clean: ## what the targets above wrote
 	rm -rf bin out $(HOST)

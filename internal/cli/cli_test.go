@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"regexp"
 	"strings"
@@ -172,6 +173,30 @@ func TestAppName(t *testing.T) {
 	for dir, want := range map[string]string{"/x/My App": "my-app", "/x/___": "app", "/x/" + strings.Repeat("a", 80): strings.Repeat("a", 63), "/": "app"} {
 		if got := appName(dir); got != want {
 			t.Errorf("appName(%q) = %q, want %q", dir, got, want)
+		}
+	}
+}
+
+func TestFormatValue(t *testing.T) {
+	tests := []struct{ src, want string }{
+		{`1`, "1\n"},
+		{`{"b":[1,2],"a":"x:y,\"z\" <>"}`, `{"a": "x:y,\"z\" <>", "b": [1, 2]}` + "\n"},
+		{`{"top":[{"word":"if","count":123456},{"word":"err","count":9}],"n":2}`,
+			"{\n  \"n\": 2,\n  \"top\": [\n    {\"count\": 123456, \"word\": \"if\"},\n    {\"count\": 9, \"word\": \"err\"}\n  ]\n}\n"},
+		{`[]`, "[]\n"},
+	}
+	for _, tt := range tests {
+		var v any
+		if err := json.Unmarshal([]byte(tt.src), &v); err != nil {
+			t.Fatal(err)
+		}
+		got, err := formatValue(v, 40)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("formatValue(%s) = %v\n%s\nwant\n%s", tt.src, err, got, tt.want)
+		}
+		var back any
+		if err := json.Unmarshal(got, &back); err != nil {
+			t.Errorf("formatValue(%s) is no JSON: %v", tt.src, err)
 		}
 	}
 }

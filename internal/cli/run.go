@@ -274,7 +274,14 @@ func (sh *shell) printOutput(res runResult, v any) error {
 		}
 		return nil
 	default:
-		return sh.printData("json", v)
+		out, err := formatValue(v, sh.width)
+		if err != nil {
+			return err
+		}
+		if _, err := sh.stdout.Write(out); err != nil {
+			return fmt.Errorf("write to stdout: %w", err)
+		}
+		return nil
 	}
 }
 
