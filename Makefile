@@ -21,11 +21,12 @@ deps: ## what the C, Rust and Python examples and cgo need; does nothing when it
 build: host ## bin/weft, one self-contained binary
 	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/weft ./cmd/weft
 
-host: deps ## the domain host, static, where bin/weft embeds it from
+host: ## the domain host, static, where bin/weft embeds it from
+	@.ci/deps build
 	CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory deps build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
 
 unit: host ## the tests without the race detector
 	go test ./...
@@ -44,11 +45,12 @@ fuzz: ## every Fuzz target for its share of FUZZTIME
 bench: build ## every experiment in full; tables, CSV, JSON and plots in out/bench
 	for x in $(EXPERIMENTS); do bin/weft bench $$x --out out/bench; done
 
-smoke: build ## every Go benchmark once; checks that the experiments still produce right outputs
+smoke: build ## every Go benchmark once, and every experiment for seconds: its outputs are checked, its figures mean nothing
 	go test -run '^$$' -bench . -benchtime 1x ./...
+	for x in $(EXPERIMENTS); do bin/weft bench $$x --quick --budget 10s -o csv; done
 
 demo: build ## counts the words of every Go source file of the Go distribution
-	@ln -sfn "$$(go env GOROOT)/src" examples/wordcount-go/src
+	@mkdir -p out && ln -sfn "$$(go env GOROOT)/src" examples/wordcount-go/src
 	bin/weft run examples/wordcount-go --input '{}' --timeline --trace out/demo.svg
 
 clean: ## what the targets above wrote
