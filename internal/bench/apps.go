@@ -12,10 +12,9 @@ import (
 	"github.com/weft-run/weft/internal/bench/data"
 )
 
-// open builds an example app. Where data is not empty, it is the host folder that the app's functions see as
-// /data.
-func (l *Lab) open(ctx context.Context, app, data string) (App, error) {
-	a, err := l.Weft.Open(ctx, filepath.Join(l.Examples, app), data)
+// open builds an example app. What its functions see at each guest path in mounts is the host folder beside it.
+func (l *Lab) open(ctx context.Context, app string, mounts map[string]string) (App, error) {
+	a, err := l.Weft.Open(ctx, filepath.Join(l.Examples, app), mounts)
 	if err != nil {
 		return nil, fmt.Errorf("open example %s: %w", app, err)
 	}

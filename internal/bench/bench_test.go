@@ -33,10 +33,10 @@ func TestMain(m *testing.M) {
 // noWeft is a node for experiments that need none.
 type noWeft struct{}
 
-func (noWeft) Open(context.Context, string, string) (App, error) { return nil, errNoWeft }
-func (noWeft) StartHost(context.Context) (Host, error)           { return Host{}, errNoWeft }
-func (noWeft) Close() error                                      { return nil }
-func withoutWeft(context.Context, string) (Weft, error)          { return noWeft{}, nil }
+func (noWeft) Open(context.Context, string, map[string]string) (App, error) { return nil, errNoWeft }
+func (noWeft) StartHost(context.Context) (Host, error)                      { return Host{}, errNoWeft }
+func (noWeft) Close() error                                                 { return nil }
+func withoutWeft(context.Context, string) (Weft, error)                     { return noWeft{}, nil }
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

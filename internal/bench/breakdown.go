@@ -26,7 +26,7 @@ func setUpBreakdown(ctx context.Context, lab *Lab) error {
 	if err != nil {
 		return err
 	}
-	chain, err := lab.chain(ctx, languageC, 1<<20, 15, false)
+	chain, err := lab.chain(ctx, 1<<20, true)
 	if err != nil {
 		return err
 	}

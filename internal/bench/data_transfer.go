@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
@@ -17,15 +16,14 @@ func dataTransfer() Experiment {
 		Name:        "data-transfer",
 		Description: "a block of memory from one isolated function to another",
 		Baselines:   []string{"limit", "file", "unix-socket", "http"},
-		Setup:       setUpDataTransfer,
+		Setup: func(ctx context.Context, lab *Lab) error {
+			return setUpDataTransfer(ctx, lab, []int64{4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20})
+		},
 	}
 }
 
-// transferSizes are those of the published figures that weft is compared with.
-var transferSizes = []int64{4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20}
-
-func setUpDataTransfer(ctx context.Context, lab *Lab) error {
-	app, err := lab.open(ctx, "transfer", "")
+func setUpDataTransfer(ctx context.Context, lab *Lab, sizes []int64) error {
+	app, err := lab.open(ctx, "transfer", nil)
 	if err != nil {
 		return err
 	}
@@ -33,38 +31,36 @@ func setUpDataTransfer(ctx context.Context, lab *Lab) error {
 	if err != nil {
 		return err
 	}
-	for _, size := range transferSizes {
+	for _, size := range sizes {
 		name := sizeName(size)
 		rounds := Rounds{WarmUp: 3, Min: 3, Max: 500, Weight: 1}
 		if size >= 16<<20 {
 			rounds.WarmUp, rounds.Weight = 1, 2
 		}
 		g := lab.Group(name, rounds)
-		expect := strconv.FormatUint(baseline.SumOfBlock(int(size)), 10)
-		for _, lang := range []language{languageC, languageGo} {
-			for _, v := range []struct {
-				name string
-				r    Request
-			}{
-				{"reference", Request{Pass: "reference"}},
-				{"reference-across-hosts", Request{Pass: "reference", Apart: true}},
-				{"file", Request{Pass: "file"}},
-			} {
-				v.r.Workflow, v.r.Input = string(lang), map[string]any{"size": size}
-				g.Add(Case{Variant: v.name, Expect: expect, Sample: func(ctx context.Context) (Sample, error) {
-					out, _, _, err := output(ctx, app, v.r)
-					if err != nil {
-						return Sample{}, err
-					}
-					return transferred(out, name, lang)
-				}})
-			}
+		expect := sumText(baseline.SumOfBlock(int(size)))
+		for _, v := range []struct {
+			name string
+			r    Request
+		}{
+			{"reference", Request{Pass: "reference"}},
+			{"reference-across-hosts", Request{Pass: "reference", Apart: true}},
+			{"file", Request{Pass: "file"}},
+		} {
+			v.r.Workflow, v.r.Input = "main", map[string]any{"size": size}
+			g.Add(Case{Variant: v.name, Expect: expect, Sample: func(ctx context.Context) (Sample, error) {
+				out, _, _, err := output(ctx, app, v.r)
+				if err != nil {
+					return Sample{}, err
+				}
+				return transferred(out, name)
+			}})
 		}
 		block := baseline.NewBlock(int(size))
 		for _, t := range transfers {
 			g.Add(Case{Variant: t.variant, Expect: expect, Sample: func(ctx context.Context) (Sample, error) {
 				h, err := t.Hand(ctx, block)
-				s := Sample{Digest: strconv.FormatUint(h.Sum, 10), Values: []Value{Micros("take and read "+name, h.Read), Micros("whole hand-over "+name, h.Publish+h.Read)}}
+				s := Sample{Digest: sumText(h.Sum), Values: []Value{Micros("take and read "+name, h.Read), Micros("whole hand-over "+name, h.Publish+h.Read)}}
 				if h.Publish > 0 {
 					s.Values = append(s.Values, Micros("publish "+name, h.Publish))
 				}
@@ -104,34 +100,35 @@ func (l *Lab) transfers() ([]namedTransfer, error) {
 	return started, nil
 }
 
-// transferred reads what the two functions of the transfer example report: {"send": {"publish_ns"}, "receive": {"take_ns", "read_ns",
-// "release_ns", "sum"}}.
-func transferred(out any, size string, lang language) (Sample, error) {
+// sumText prints a sum as the transfer example does.
+func sumText(sum uint64) string { return fmt.Sprintf("%016x", sum) }
+
+// transferred reads what the two functions of the transfer example report: {"send": {"publish_ns"}, "receive": {"take_ns", "read_ns", "again_ns",
+// "release_ns", "sum"}}. again_ns is the time to read the block once more: memory that is there already.
+func transferred(out any, size string) (Sample, error) {
 	send, receive := member(out, "send"), member(out, "receive")
-	var times [4]time.Duration
+	var times [5]time.Duration
 	for i, t := range []struct {
 		from any
 		key  string
-	}{{send, "publish_ns"}, {receive, "take_ns"}, {receive, "read_ns"}, {receive, "release_ns"}} {
+	}{{send, "publish_ns"}, {receive, "take_ns"}, {receive, "read_ns"}, {receive, "again_ns"}, {receive, "release_ns"}} {
 		var err error
 		if times[i], err = nanoseconds(t.from, t.key); err != nil {
 			return Sample{}, fmt.Errorf("%w: %w", errExample, err)
 		}
 	}
-	publish, take, read, release := times[0], times[1], times[2], times[3]
+	publish, take, read, again, release := times[0], times[1], times[2], times[3], times[4]
 	s := Sample{Digest: scalar(member(receive, "sum"))}
 	for _, m := range []struct {
 		name string
 		took time.Duration
 	}{
-		{"publish ", publish}, {"take ", take}, {"take and read ", take + read}, {"whole hand-over ", publish + take + read}, {"release ", release},
+		{"publish ", publish}, {"take ", take}, {"take and read ", take + read}, {"whole hand-over ", publish + take + read}, {"read again ", again}, {"release ", release},
 	} {
-		v := Micros(m.name+size, m.took)
-		if lang != languageC {
-			v.Against = v.Measure
-			v.Measure += " in " + lang.String()
-		}
-		s.Values = append(s.Values, v)
+		s.Values = append(s.Values, Micros(m.name+size, m.took))
+	}
+	if again > 0 {
+		s.Values = append(s.Values, Value{Measure: "take and read over read again " + size, Unit: "×", Number: float64(take+read) / float64(again)})
 	}
 	return s, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
@@ -18,75 +17,69 @@ func endToEnd() Experiment {
 		Name:        "end-to-end",
 		Description: "whole workflows from the request to the output",
 		Baselines:   []string{"limit", "file"},
-		Setup:       setUpEndToEnd,
+		Setup: func(ctx context.Context, lab *Lab) error {
+			return setUpEndToEnd(ctx, lab, endToEndSizes{wordCount: 100e6, sort: 25e6, chain: 64 << 20})
+		},
 	}
 }
 
-func setUpEndToEnd(ctx context.Context, lab *Lab) error {
-	wordCountSize, sortSize, chainSize, stages := int64(100e6), int64(25e6), int64(64<<20), 15
+// endToEndSizes are the bytes that each workflow works on.
+type endToEndSizes struct {
+	wordCount, sort, chain int64
+}
+
+func setUpEndToEnd(ctx context.Context, lab *Lab, sizes endToEndSizes) error {
 	const ways = 3
 	rounds := Rounds{Min: 1, Max: 50}
-	wordCounts := lab.Group("word count", rounds)
-	sorts := lab.Group("sort", rounds)
-	chains := lab.Group("chain", rounds)
-	forwards := lab.Group("forward", rounds)
-	for _, lang := range []language{languageC, languageGo} {
-		w, err := lab.wordCount(ctx, lang, wordCountSize, ways)
-		if err != nil {
-			return err
+	for _, k := range []struct {
+		app, name string
+		make      func(context.Context, language, int64, int) (*workload, error)
+		size      int64
+	}{
+		{"wordcount", fmt.Sprintf("word count %s, %d mappers and reducers", sizeName(sizes.wordCount), ways), lab.wordCount, sizes.wordCount},
+		{"sort", fmt.Sprintf("sort %s, %d ways", sizeName(sizes.sort), ways), lab.sort, sizes.sort},
+	} {
+		g := lab.Group(k.name, rounds)
+		for _, lang := range []language{languageC, languageGo} {
+			w, err := k.make(ctx, lang, k.size, ways)
+			if err != nil {
+				return err
+			}
+			addVariants(g, w, lang, k.name)
+			if lang != languageC {
+				continue
+			}
+			if err := addNative(ctx, lab, g, w, k.name, k.app); err != nil {
+				return err
+			}
 		}
-		name := fmt.Sprintf("word count %s, %d mappers and reducers", sizeName(wordCountSize), ways)
-		if err := addEndToEnd(ctx, lab, wordCounts, w, lang, name, "wordcount"); err != nil {
-			return err
-		}
-		w, err = lab.sort(ctx, lang, sortSize, ways)
-		if err != nil {
-			return err
-		}
-		name = fmt.Sprintf("sort %s, %d ways", sizeName(sortSize), ways)
-		if err := addEndToEnd(ctx, lab, sorts, w, lang, name, "sort"); err != nil {
-			return err
-		}
-		w, err = lab.chain(ctx, lang, chainSize, stages, false)
-		if err != nil {
-			return err
-		}
-		name = fmt.Sprintf("chain of %d × %s", stages, sizeName(chainSize))
-		addVariants(chains, w, lang, name)
-		if lang == languageC {
-			chains.Add(chainLimit(name, chainSize, stages))
-		}
-		w, err = lab.chain(ctx, lang, chainSize, stages, true)
-		if err != nil {
-			return err
-		}
-		addForward(forwards, w, lang, fmt.Sprintf("forwarding %s untouched, per step", sizeName(chainSize)))
 	}
+	touched, err := lab.chain(ctx, sizes.chain, true)
+	if err != nil {
+		return err
+	}
+	forwarded, err := lab.chain(ctx, sizes.chain, false)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("chain of %d × %s", chainLinks, sizeName(sizes.chain))
+	chains, forwards := lab.Group(name, rounds), lab.Group("forward", rounds)
+	addVariants(chains, touched, languageC, name)
+	chains.Add(chainLimit(name, sizes.chain))
+	addForward(forwards, forwarded, fmt.Sprintf("forwarding %s untouched, per step", sizeName(sizes.chain)))
 	return nil
-}
-
-// inLanguage names the measure of a workflow in a language, and the measure whose baselines it has.
-func inLanguage(name string, lang language) (measure, against string) {
-	if lang == languageC {
-		return name, ""
-	}
-	return name + ", in " + lang.String(), name
 }
 
 // addVariants adds a workload under both ways of passing data.
 func addVariants(g *Group, w *workload, lang language, name string) {
-	measure, against := inLanguage(name, lang)
+	measure, against := lang.measure(name)
 	for _, pass := range []string{"reference", "file"} {
 		g.Add(Case{Variant: pass, Expect: w.expect, Sample: w.sample(measure, against, Request{Pass: pass})})
 	}
 }
 
-// addEndToEnd adds a workload and, once, its native limit.
-func addEndToEnd(ctx context.Context, lab *Lab, g *Group, w *workload, lang language, name, app string) error {
-	addVariants(g, w, lang, name)
-	if lang != languageC {
-		return nil
-	}
+// addNative adds the native limit of a workload.
+func addNative(ctx context.Context, lab *Lab, g *Group, w *workload, name, app string) error {
 	n, err := lab.native(ctx, app)
 	if errors.Is(err, baseline.ErrNoCompiler) {
 		lab.Skip("limit", err.Error())
@@ -102,21 +95,20 @@ func addEndToEnd(ctx context.Context, lab *Lab, g *Group, w *workload, lang lang
 	return nil
 }
 
-// chainLimit does the work of a chain in this process: two blocks that were touched before, each stage reading one and writing the other.
-func chainLimit(name string, size int64, stages int) Case {
+// chainLimit does the work of a chain in this process.
+func chainLimit(name string, size int64) Case {
 	chain := baseline.NewChain(int(size))
-	return Case{Variant: "limit", Expect: fmt.Sprint(chainSum(size, stages, false)), Sample: func(context.Context) (Sample, error) {
+	return Case{Variant: "limit", Expect: chainDigest(size, true), Sample: func(context.Context) (Sample, error) {
 		start := time.Now()
-		sum := chain.Run(stages)
+		first, last, sum := chain.Run(chainLinks)
 		took := time.Since(start)
-		return Sample{Digest: strconv.FormatUint(sum, 10), Values: []Value{Millis(name, took)}}, nil
+		return Sample{Digest: fmt.Sprintf("%d bytes, from %d to %d, sum %016x", size, first, last, sum), Values: []Value{Millis(name, took)}}, nil
 	}}
 }
 
 // addForward adds a chain that only passes its block on, measured by the time between the ends of two stages: everything that a step costs
 // besides work on the data.
-func addForward(g *Group, w *workload, lang language, name string) {
-	measure, against := inLanguage(name, lang)
+func addForward(g *Group, w *workload, measure string) {
 	for _, pass := range []string{"reference", "file"} {
 		g.Add(Case{Variant: pass, Expect: w.expect, Sample: func(ctx context.Context) (Sample, error) {
 			digest, steps, _, err := w.run(ctx, Request{Pass: pass})
@@ -125,9 +117,7 @@ func addForward(g *Group, w *workload, lang language, name string) {
 			}
 			s := Sample{Digest: digest}
 			for i := 1; i+1 < len(steps); i++ { // the first stage fills the block, the last one adds it up
-				v := Micros(measure, steps[i].End-steps[i-1].End)
-				v.Against = against
-				s.Values = append(s.Values, v)
+				s.Values = append(s.Values, Micros(measure, steps[i].End-steps[i-1].End))
 			}
 			return s, nil
 		}})

@@ -14,12 +14,15 @@ import (
 // anyApp is an app that is never run.
 type anyApp struct{}
 
+func (anyApp) Has(string) bool                               { return true }
 func (anyApp) Run(context.Context, Request) (*Result, error) { return nil, errNoWeft }
 
 // opensAnything is a node for tests of what stands beside it.
 type opensAnything struct{ noWeft }
 
-func (opensAnything) Open(context.Context, string, string) (App, error) { return anyApp{}, nil }
+func (opensAnything) Open(context.Context, string, map[string]string) (App, error) {
+	return anyApp{}, nil
+}
 
 // newLab is a lab over the repository's examples.
 func newLab(t *testing.T, w Weft) *Lab {

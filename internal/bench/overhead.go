@@ -25,7 +25,7 @@ func setUpOverhead(ctx context.Context, lab *Lab) error {
 	if err := writeStepsApp(dir, overheadSteps); err != nil {
 		return err
 	}
-	app, err := lab.Weft.Open(ctx, dir, "")
+	app, err := lab.Weft.Open(ctx, dir, nil)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,13 @@ func p99() Experiment {
 		Name:        "p99",
 		Description: "latency of parallel sort under an open load, from the time each request is due",
 		Baselines:   []string{"file"},
-		Setup:       setUpP99,
+		Setup: func(ctx context.Context, lab *Lab) error {
+			s := p99Sizes{sort: []int64{1e6, 25e6}, rates: []float64{10, 20, 40, 80}, requests: 100, arrivals: []load.Arrivals{load.Poisson, load.Fixed}}
+			if lab.Quick {
+				s.sort, s.requests, s.arrivals = s.sort[:1], 25, s.arrivals[:1]
+			}
+			return setUpP99(ctx, lab, s)
+		},
 	}
 }
 
@@ -22,14 +28,17 @@ func p99() Experiment {
 // before it has been measured. Waiting for room counts as latency.
 const p99InFlight = 64
 
-func setUpP99(ctx context.Context, lab *Lab) error {
+// p99Sizes are the bytes to sort, and the loads.
+type p99Sizes struct {
+	sort     []int64
+	rates    []float64
+	requests int
+	arrivals []load.Arrivals
+}
+
+func setUpP99(ctx context.Context, lab *Lab, sizes p99Sizes) error {
 	const ways = 3
-	sizes, requests := []int64{1e6, 25e6}, 100
-	arrivals := []load.Arrivals{load.Poisson, load.Fixed}
-	if lab.Quick {
-		sizes, requests, arrivals = sizes[:1], 25, arrivals[:1]
-	}
-	for _, size := range sizes {
+	for _, size := range sizes.sort {
 		w, err := lab.sort(ctx, languageC, size, ways)
 		if err != nil {
 			return err
@@ -39,12 +48,12 @@ func setUpP99(ctx context.Context, lab *Lab) error {
 				return fmt.Errorf("%s: %w", variant, err)
 			}
 		}
-		for _, rate := range []float64{10, 20, 40, 80} {
-			for _, a := range arrivals {
+		for _, rate := range sizes.rates {
+			for _, a := range sizes.arrivals {
 				name := fmt.Sprintf("sort %s, %s %.0f/s", sizeName(size), a, rate)
 				g := lab.Group(name, Rounds{WarmUp: -1, Max: 5})
 				for _, variant := range []string{"reference", "file"} {
-					spec := load.Spec{Rate: rate, Count: requests, Arrivals: a, Seed: lab.Seed, InFlight: p99InFlight}
+					spec := load.Spec{Rate: rate, Count: sizes.requests, Arrivals: a, Seed: lab.Seed, InFlight: p99InFlight}
 					g.Add(Case{Variant: variant, Expect: w.expect, Sample: func(ctx context.Context) (Sample, error) {
 						return underLoad(ctx, spec, name, w, Request{Pass: variant})
 					}})

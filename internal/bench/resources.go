@@ -16,16 +16,18 @@ func resources() Experiment {
 		Name:        "resources",
 		Description: "processor time and memory of many concurrent runs of parallel sort",
 		Baselines:   []string{"limit", "file"},
-		Setup:       setUpResources,
+		Setup: func(ctx context.Context, lab *Lab) error {
+			size := int64(25e6)
+			if lab.Quick {
+				size = 1e6
+			}
+			return setUpResources(ctx, lab, size, []int{20, 40, 60, 80})
+		},
 	}
 }
 
-func setUpResources(ctx context.Context, lab *Lab) error {
+func setUpResources(ctx context.Context, lab *Lab, size int64, levels []int) error {
 	const ways = 5
-	size, rounds := int64(25e6), Rounds{WarmUp: -1, Max: 5}
-	if lab.Quick {
-		size = 1e6
-	}
 	w, err := lab.sort(ctx, languageC, size, ways)
 	if err != nil {
 		return err
@@ -53,9 +55,9 @@ func setUpResources(ctx context.Context, lab *Lab) error {
 			return digest, err
 		}})
 	}
-	for _, instances := range []int{20, 40, 60, 80} {
+	for _, instances := range levels {
 		name := fmt.Sprintf("%d runs of sort %s", instances, sizeName(size))
-		g := lab.Group(name, rounds)
+		g := lab.Group(name, Rounds{WarmUp: -1, Max: 5})
 		for _, v := range variants {
 			g.Add(Case{Variant: v.variant, Expect: w.expect, Sample: func(ctx context.Context) (Sample, error) {
 				return observed(ctx, instances, name, w.expect, v.run)

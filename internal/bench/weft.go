@@ -8,9 +8,9 @@ import (
 
 // Weft is what the experiments ask of a node. The node of this process is one (StartNode); tests use another.
 type Weft interface {
-	// Open reads the app in dir and builds its functions, so that no run of it has to. Where data is not empty, it replaces the host folder
-	// of every file grant whose guest path is /data.
-	Open(ctx context.Context, dir, data string) (App, error)
+	// Open reads the app in dir and builds its functions, so that no run of it has to. Where mounts has the guest path of a file grant, that
+	// grant's host folder is the one in mounts instead of the app's own.
+	Open(ctx context.Context, dir string, mounts map[string]string) (App, error)
 	// StartHost starts a domain host beside those of the pool and returns when it is ready for an assignment.
 	StartHost(ctx context.Context) (Host, error)
 	// Close ends the node and everything it started.

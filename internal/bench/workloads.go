@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,20 +15,20 @@ import (
 	sdk "github.com/weft-run/weft/sdk/c"
 )
 
-// language is what the functions of an example are written in. It is part of the name of its workflows.
+// language is what the functions of a workflow are written in.
 type language string
 
 const (
-	languageC  language = "c"
-	languageGo language = "go"
+	languageC  language = "C"
+	languageGo language = "Go"
 )
 
-// String is the language's name in measures.
-func (l language) String() string {
+// measure names what is measured of functions in that language, and the measure whose baselines it has: those of C.
+func (l language) measure(name string) (measure, against string) {
 	if l == languageC {
-		return "C"
+		return name, ""
 	}
-	return "Go"
+	return name + " in " + string(l), name
 }
 
 // workload is a workflow of an example app over a data set, with the digest of the right output.
@@ -70,13 +71,38 @@ func (l *Lab) wordCount(ctx context.Context, lang language, size int64, ways int
 	if err != nil {
 		return nil, err
 	}
-	w := &workload{workflow: "main", input: map[string]any{"parts": ways, "reducers": ways}, data: dir, ways: ways}
+	w := &workload{workflow: "main", data: dir, ways: ways}
 	w.expect = fmt.Sprintf("%d words, %d different, %s", answers.Words, answers.Distinct, answers.Digest)
 	w.digest = func(out any) string {
 		return fmt.Sprintf("%s words, %s different, %s", scalar(member(out, "words")), scalar(member(out, "distinct")), scalar(member(out, "digest")))
 	}
-	w.app, err = l.open(ctx, "wordcount", dir)
+	if lang == languageC {
+		w.input = map[string]any{"parts": ways, "reducers": ways}
+		w.app, err = l.open(ctx, "wordcount", map[string]string{"/data": dir})
+		return w, err
+	}
+	// The one in Go counts the words of all files in a folder whose names have an ending in common.
+	named := dir + "-named"
+	if err := linkParts(dir, named, ways, ".txt"); err != nil {
+		return nil, err
+	}
+	w.input = map[string]any{"suffix": ".txt", "batches": ways, "reducers": ways}
+	w.app, err = l.open(ctx, "wordcount-go", map[string]string{"/src": named})
 	return w, err
+}
+
+// linkParts makes a folder with hard links to the parts of a data set, their names with an ending.
+func linkParts(from, to string, parts int, ending string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	for i := range parts {
+		name := "part-" + strconv.Itoa(i)
+		if err := os.Link(filepath.Join(from, name), filepath.Join(to, name+ending)); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // sort sorts size bytes of integers in that many parts.
@@ -90,27 +116,38 @@ func (l *Lab) sort(ctx context.Context, lang language, size int64, ways int) (*w
 	w.digest = func(out any) string {
 		return fmt.Sprintf("%s numbers, %s", scalar(member(out, "numbers")), scalar(member(out, "digest")))
 	}
-	w.app, err = l.open(ctx, "sort", dir)
-	return w, err
-}
-
-// chain passes size bytes through stages functions, each of which reads and writes every word, or, when forwarding, none.
-func (l *Lab) chain(ctx context.Context, lang language, size int64, stages int, forward bool) (*workload, error) {
-	w := &workload{workflow: string(lang), input: map[string]any{"stages": stages, "size": size, "forward": forward}}
-	w.expect = fmt.Sprint(chainSum(size, stages, forward))
-	w.digest = func(out any) string { return scalar(member(out, "sum")) }
-	var err error
-	w.app, err = l.open(ctx, "chain", "")
-	return w, err
-}
-
-// chainSum is the sum of the words at the end of a chain whose first stage fills word i with i.
-func chainSum(size int64, stages int, forward bool) uint64 {
-	sum := baseline.SumOfBlock(int(size))
-	if !forward {
-		sum += uint64(stages-1) * uint64(size/8)
+	app := "sort"
+	if lang == languageGo {
+		app = "sort-go"
 	}
-	return sum
+	w.app, err = l.open(ctx, app, map[string]string{"/data": dir})
+	return w, err
+}
+
+// chainLinks is the number of functions of the chain.
+const chainLinks = 15
+
+// chain hands size bytes through functions of which the first fills them, word i with i, and each of the others reads every word and publishes
+// one that is one larger or, without touch, publishes what it took.
+func (l *Lab) chain(ctx context.Context, size int64, touch bool) (*workload, error) {
+	w := &workload{workflow: "main", input: map[string]any{"size": size, "touch": touch}}
+	w.expect = chainDigest(size, touch)
+	w.digest = func(out any) string {
+		return fmt.Sprintf("%s bytes, from %s to %s, sum %s", scalar(member(out, "bytes")), scalar(member(out, "first")), scalar(member(out, "last")), scalar(member(out, "sum")))
+	}
+	var err error
+	w.app, err = l.open(ctx, "chain", nil)
+	return w, err
+}
+
+// chainDigest is the digest of the right output of a chain. A link that only passes its buffer on reports no sum.
+func chainDigest(size int64, touch bool) string {
+	words, added, sum := uint64(size/8), uint64(0), uint64(0)
+	if touch {
+		added = chainLinks - 1
+		sum = baseline.SumOfBlock(int(size)) + added*words
+	}
+	return fmt.Sprintf("%d bytes, from %d to %d, sum %016x", size, added, words-1+added, sum)
 }
 
 // native compiles the plain C program that does the work of an example app. It is made of the same sources as the app's functions and needs the

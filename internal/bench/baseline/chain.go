@@ -4,22 +4,26 @@ package baseline
 // handing blocks over cost nothing.
 type Chain struct{ from, to []byte }
 
-// NewChain makes the two blocks that the stages read and write in turn.
+// NewChain makes the two blocks that the links read and write in turn.
 func NewChain(size int) *Chain { return &Chain{from: NewBlock(size), to: NewBlock(size)} }
 
-// Run fills a block, word i with i, has each of the other stages read every word of one block and write it, one larger, to the other block, and
-// returns the sum of the last.
-func (c *Chain) Run(stages int) uint64 {
+// Run fills a block, word i with i, and has each of the other links read every word of one block and write it, one larger, to the other block.
+// It returns the first and the last word of the last block and the sum of all.
+func (c *Chain) Run(links int) (first, last, sum uint64) {
 	for i, w := 0, words(c.from); i < len(w); i++ {
 		w[i] = uint64(i)
+		sum += w[i]
 	}
-	for range stages - 1 {
+	for range links - 1 {
 		from, to := words(c.from), words(c.to)
 		to = to[:len(from)]
+		sum = 0
 		for i, w := range from {
 			to[i] = w + 1
+			sum += to[i]
 		}
 		c.from, c.to = c.to, c.from
 	}
-	return Sum(c.from)
+	w := words(c.from)
+	return w[0], w[len(w)-1], sum
 }

@@ -66,19 +66,20 @@ func SumOfBlock(size int) uint64 {
 	return n * (n - 1) / 2
 }
 
-// handOver times a hand-over: publish, then send, after which the answer comes from r.
+// handOver times a hand-over: publish, if there is such a step, then send, after which the answer comes from r.
 func (r *receiver) handOver(ctx context.Context, publish, send func() error) (h Handed, err error) {
 	deadline, _ := ctx.Deadline() // zero: none
 	if err := r.conn.SetDeadline(deadline); err != nil {
 		return h, err
 	}
 	start := monotonic()
+	published := start
 	if publish != nil {
 		if err := publish(); err != nil {
 			return h, err
 		}
+		published = monotonic()
 	}
-	published := monotonic()
 	if err := send(); err != nil {
 		return h, err
 	}

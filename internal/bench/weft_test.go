@@ -1,0 +1,235 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/bench/load"
+)
+
+// fakeWeft knows the example apps and answers for them. It stands for a node in tests of the experiments themselves.
+type fakeWeft struct {
+	lie    string   // the app that gives a wrong answer
+	asked  []string // what was run: "sort file lazy apart"
+	closed int
+}
+
+func (w *fakeWeft) Open(_ context.Context, dir string, mounts map[string]string) (App, error) {
+	a := &fakeApp{weft: w, name: strings.TrimSuffix(filepath.Base(dir), "-go")}
+	for _, host := range mounts {
+		a.data = strings.TrimSuffix(host, "-named")
+	}
+	return a, nil
+}
+
+func (w *fakeWeft) Close() error { w.closed++; return nil }
+
+// StartHost starts a process that waits, as an idle domain host does.
+func (w *fakeWeft) StartHost(context.Context) (Host, error) {
+	start := time.Now()
+	s, err := baseline.NewUnixSocket()
+	if err != nil {
+		return Host{}, err
+	}
+	children, err := descendants(os.Getpid())
+	if err != nil || len(children) == 0 {
+		return Host{}, errors.Join(err, errors.New("no child"))
+	}
+	return Host{PID: children[0].pid, Started: time.Since(start), Closer: s}, nil
+}
+
+type fakeApp struct {
+	weft       *fakeWeft
+	name, data string
+}
+
+func (a *fakeApp) Run(_ context.Context, r Request) (*Result, error) {
+	out, err := a.output(r)
+	if err != nil {
+		return nil, err
+	}
+	if a.name == a.weft.lie {
+		out = map[string]any{"words": 1.0}
+	}
+	result := &Result{Output: out}
+	n := 0
+	switch a.name {
+	case "steps":
+		n = overheadSteps
+	case "chain":
+		n = chainLinks
+	}
+	for i := range n {
+		at := time.Duration(i) * time.Millisecond
+		result.Steps = append(result.Steps, Step{Name: fmt.Sprintf("s%d", i), Start: at, End: at + time.Millisecond, Inside: 900 * time.Microsecond})
+	}
+	return result, nil
+}
+
+// output is what the example's functions return.
+func (a *fakeApp) output(r Request) (any, error) {
+	input, _ := r.Input.(map[string]any)
+	switch a.name {
+	case "hello":
+		return "Hello, " + input["name"].(string) + "!", nil
+	case "load-all":
+		return map[string]any{"clock_ns": 1.0, "fs_ns": 2.0, "buffer_ns": 3.0, "net_ns": 4.0}, nil
+	case "steps":
+		return 1.0, nil
+	case "transfer":
+		size := input["size"].(int64)
+		return map[string]any{
+			"send":    map[string]any{"publish_ns": 1000.0},
+			"receive": map[string]any{"take_ns": 2000.0, "read_ns": 3000.0, "again_ns": 2500.0, "release_ns": 500.0, "sum": sumText(baseline.SumOfBlock(int(size)))},
+		}, nil
+	case "chain":
+		size, touch := input["size"].(int64), input["touch"].(bool)
+		var first, last, sum uint64
+		if touch {
+			first, last, sum = baseline.NewChain(int(size)).Run(chainLinks)
+		} else {
+			last = uint64(size/8) - 1
+		}
+		return map[string]any{"bytes": float64(size), "first": float64(first), "last": float64(last), "sum": sumText(sum)}, nil
+	case "wordcount", "sort":
+		b, err := os.ReadFile(filepath.Join(a.data, "answers.json"))
+		if err != nil {
+			return nil, err
+		}
+		var answers any
+		return answers, json.Unmarshal(b, &answers)
+	}
+	return nil, fmt.Errorf("no app %q", a.name)
+}
+
+// smallExperiments are the experiments with sizes for a test.
+func smallExperiments() []Experiment {
+	small := map[string]func(context.Context, *Lab) error{
+		"end-to-end": func(ctx context.Context, lab *Lab) error {
+			return setUpEndToEnd(ctx, lab, endToEndSizes{wordCount: 300_000, sort: 100_000, chain: 64 << 10})
+		},
+		"data-transfer": func(ctx context.Context, lab *Lab) error {
+			return setUpDataTransfer(ctx, lab, []int64{4 << 10, 1 << 20})
+		},
+		"p99": func(ctx context.Context, lab *Lab) error {
+			return setUpP99(ctx, lab, p99Sizes{sort: []int64{10_000}, rates: []float64{40, 80}, requests: 5, arrivals: []load.Arrivals{load.Poisson, load.Fixed}})
+		},
+		"resources": func(ctx context.Context, lab *Lab) error { return setUpResources(ctx, lab, 10_000, []int{3, 6}) },
+	}
+	all := Experiments()
+	for i := range all {
+		if setup := small[all[i].Name]; setup != nil {
+			all[i].Setup = setup
+		}
+	}
+	return all
+}
+
+// Every experiment must run from set-up to report, with each of its variants in the rows.
+func TestExperiments(t *testing.T) {
+	want := map[string]string{
+		"cold-start":    "eager lazy namespaced-process process python3",
+		"data-transfer": "file http limit memfd page-cache reference reference-across-hosts unix-socket",
+		"end-to-end":    "file limit reference",
+		"breakdown":     "file+eager file+lazy reference+lazy",
+		"p99":           "file reference",
+		"resources":     "file limit reference",
+		"overhead":      "weft",
+		"host":          "namespaced-process process python3 weft",
+	}
+	for _, e := range smallExperiments() {
+		t.Run(e.Name, func(t *testing.T) {
+			w := &fakeWeft{}
+			var printed bytes.Buffer
+			r, err := RunExperiment(t.Context(), e, Options{
+				Quick: true, Budget: time.Second / 2, Out: t.TempDir(), Stdout: &printed, Examples: findExamples(),
+				Start: func(context.Context, string) (Weft, error) { return w, nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var variants []string
+			for _, row := range r.Rows {
+				if !slices.Contains(variants, row.Variant) {
+					variants = append(variants, row.Variant)
+				}
+			}
+			for _, s := range r.Skipped {
+				t.Logf("skipped %s: %s", s.Variant, s.Reason)
+				variants = append(variants, s.Variant)
+			}
+			slices.Sort(variants)
+			if got := strings.Join(slices.Compact(variants), " "); got != want[e.Name] {
+				t.Errorf("variants %s, want %s", got, want[e.Name])
+			}
+			if !r.Checked || r.Outputs == 0 {
+				t.Error("not checked")
+			}
+			if w.closed != 1 {
+				t.Errorf("the node was closed %d times", w.closed)
+			}
+			if testing.Verbose() {
+				t.Logf("\n%s", printed.String())
+			}
+		})
+	}
+}
+
+// An app that answers wrongly must fail each experiment that uses it.
+func TestExperimentsRefuseWrongAnswers(t *testing.T) {
+	for name, app := range map[string]string{"end-to-end": "wordcount", "breakdown": "sort", "resources": "sort", "overhead": "steps"} {
+		for _, e := range smallExperiments() {
+			if e.Name != name {
+				continue
+			}
+			_, err := RunExperiment(t.Context(), e, Options{
+				Quick: true, Budget: time.Second, Examples: findExamples(),
+				Start: func(context.Context, string) (Weft, error) { return &fakeWeft{lie: app}, nil },
+			})
+			if !errors.Is(err, errDigest) {
+				t.Errorf("%s with a lying %s: %v", name, app, err)
+			}
+		}
+	}
+}
+
+// What the processor time and the memory of a child are is seen from its parent.
+func TestObserve(t *testing.T) {
+	block := baseline.NewBlock(64 << 20)
+	s, err := baseline.NewUnixSocket() // its process gets to hold 64 MiB
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := observe(t.Context(), func(ctx context.Context) error {
+		start := time.Now()
+		for time.Since(start) < 400*time.Millisecond {
+			if _, err := s.Hand(ctx, block); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if u.peak < 128<<20 || u.peak > 4<<30 || u.mean <= 0 || u.mean > u.peak || u.taken < 2 {
+		t.Errorf("memory: peak %d MiB, mean %d MiB in %d samples; two processes hold 64 MiB each", u.peak>>20, u.mean>>20, u.taken)
+	}
+	if u.cpu < 50*time.Millisecond || u.cpu > 5*time.Second {
+		t.Errorf("processor time %s", u.cpu)
+	}
+	broken := errors.New("broken")
+	if _, err := observe(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("failed work: %v", err)
+	}
+}
