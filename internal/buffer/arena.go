@@ -90,8 +90,8 @@ func (a *Arena) Get(n int64) *Segment {
 	return s
 }
 
-// Put takes a segment without a reference: what OnRelease hands over. Nothing may map it writable any more. When the
-// arena is full, the segments that were unused the longest make room.
+// Put takes a segment without a reference: what OnRelease hands over. No window may show it any more, and no other
+// process may be about to get it. When the arena is full, the segments that were unused the longest make room.
 func (a *Arena) Put(s *Segment) {
 	a.mu.Lock()
 	if a.closed || s.Sealed() || s.capacity > a.o.Resident {

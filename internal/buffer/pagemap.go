@@ -59,7 +59,7 @@ type pageRegion struct{ start, end, categories uint64 }
 // scanPagemap counts pages that are present or swapped out and not of the file.
 func scanPagemap(fd int, addr uintptr, length int64) (int64, error) {
 	// The kernel is given the address of regions inside a struct, so they must not move.
-	regions := new([64]pageRegion)
+	regions := new([256]pageRegion)
 	var pin runtime.Pinner
 	pin.Pin(regions)
 	defer pin.Unpin()

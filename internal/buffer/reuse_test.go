@@ -1,8 +1,8 @@
 package buffer
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +24,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 func contents(t *testing.T, s *Segment) []byte {
 	t.Helper()
-	b, err := io.ReadAll(s.Reader(s.Capacity()))
-	if err != nil {
+	b := make([]byte, s.Capacity())
+	if _, err := s.ReadAt(b, 0); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -103,11 +103,7 @@ func TestSupplyFromManyGoroutines(t *testing.T) {
 func used(t *testing.T, capacity int64) *Segment {
 	t.Helper()
 	s := create(t, capacity)
-	p := make([]byte, capacity)
-	for i := range p {
-		p[i] = 0xAA
-	}
-	if _, err := s.WriteAt(p, 0); err != nil {
+	if _, err := s.WriteAt(bytes.Repeat([]byte{0xAA}, int(capacity)), 0); err != nil {
 		t.Fatal(err)
 	}
 	return s

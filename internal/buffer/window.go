@@ -204,7 +204,7 @@ func newScratch() (*scratch, error) {
 	return &scratch{memory: m, addr: start + skip, bytes: m[skip : skip+scratchSize : skip+scratchSize]}, nil
 }
 
-// zeros is never written, so it is one page of zeros as far as memory is concerned.
+// zeros is never written, so that its pages are all the kernel's one page of zeros.
 var zeros [1 << 20]byte
 
 // each maps the first n bytes of s, piece by piece, calls f with every piece, and leaves the scratch empty.
