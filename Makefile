@@ -6,7 +6,8 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 HOST        := internal/sandbox/hostbin/weft-host
 LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
-STATIC      := -linkmode external -extldflags "-static"
+QUIETLD     := $(shell ld --help 2>/dev/null | grep -q -e --no-warnings && echo ' -Wl,--no-warnings')
+STATIC      := -linkmode external -extldflags "-static$(QUIETLD)"
 GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
 FUZZTIME    ?= 3m
