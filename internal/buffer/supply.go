@@ -10,7 +10,7 @@ import (
 type SupplyOptions struct {
 	Classes  []int64 // sizes kept ready, rounded up to classes; default 64 KiB, 256 KiB, 1 MiB, 16 MiB, 64 MiB
 	Count    int     // segments kept ready per size; default 4
-	Resident int64   // bytes of them that are given memory ahead of need, smallest sizes first; default 0
+	Resident int64   // bytes of them that are given memory ahead of need, smallest sizes first; default 8 MiB, negative: none
 }
 
 // EnsureDefaults fills in what is not set.
@@ -20,6 +20,9 @@ func (o *SupplyOptions) EnsureDefaults() {
 	}
 	if o.Count <= 0 {
 		o.Count = 4
+	}
+	if o.Resident == 0 {
+		o.Resident = 8 << 20
 	}
 }
 
