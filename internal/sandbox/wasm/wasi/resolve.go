@@ -41,11 +41,14 @@ func openBeneath(dir int, path string, flags int, mode uint32) (int, Errno) {
 		return walkOpen(dir, path, flags, mode)
 	}
 	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY),
+		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	if flags&unix.O_CREAT != 0 {
 		how.Mode = uint64(mode)
+	}
+	if flags&unix.O_PATH == 0 { // with which openat2 takes few other flags
+		how.Flags |= unix.O_NOCTTY
 	}
 	for range maxRaces {
 		fd, err := unix.Openat2(dir, path, &how)
@@ -147,7 +150,10 @@ func walkOpen(dir int, path string, flags int, mode uint32) (int, Errno) {
 		default:
 			last := after == ""
 			if last && more { // trailing slash: must be a directory, and is followed
-				flags = flags&^(unix.O_NOFOLLOW|unix.O_CREAT|unix.O_EXCL) | unix.O_DIRECTORY
+				if flags&unix.O_CREAT != 0 {
+					return -1, Eisdir
+				}
+				flags = flags&^unix.O_NOFOLLOW | unix.O_DIRECTORY
 			}
 			target, e := w.link(name)
 			if e != Success {
