@@ -303,25 +303,26 @@ func (g *group) close() error {
 
 // cgroupSelf is where the node finds itself.
 type cgroupSelf struct {
-	pid   int
-	start string               // start time of the node's process, in clock ticks since boot
-	ns    string               // inode of the node's pid namespace, in which pid counts
-	born  func(pid int) string // start time of a process of this namespace; "" when there is none
-	v1    map[string]string    // controller -> directory of the node's own group
-	v2    []string             // directories in which a group may be made, in the order to try them
+	pid    int
+	start  string               // start time of the node's process, in clock ticks since boot
+	ns     string               // inode of the node's pid namespace, in which pid counts
+	suffix string               // tells the directory of a probe from that of the node
+	born   func(pid int) string // start time of a process of this namespace; "" when there is none
+	v1     map[string]string    // controller -> directory of the node's own group
+	v2     []string             // directories in which a group may be made, in the order to try them
 }
 
 // name is the name of the node's directory. With the start time a pid that is
 // used again is told apart; with the namespace, the same pid in another
 // container.
 func (s cgroupSelf) name() string {
-	return fmt.Sprintf("weft-%d-%s-%s", s.pid, s.start, s.ns)
+	return fmt.Sprintf("weft-%d-%s-%s%s", s.pid, s.start, s.ns, s.suffix)
 }
 
 // stale reports whether name is that of a node of this namespace that has died.
 func (s cgroupSelf) stale(name string) bool {
 	parts := strings.Split(name, "-")
-	if len(parts) != 4 || parts[0] != "weft" || parts[3] != s.ns {
+	if len(parts) < 4 || parts[0] != "weft" || parts[3] != s.ns {
 		return false
 	}
 	pid, err := strconv.Atoi(parts[1])

@@ -102,8 +102,7 @@ func (s *Spawner) mapOwner(mount int, dir *os.File) error {
 }
 
 // ownerMap returns a user namespace that maps who to the sandbox's ids. It is
-// made by starting a process in one, which ends as soon as the namespace is
-// open, and kept for the next grant.
+// kept for the next grant.
 func (s *Spawner) ownerMap(who owner) (*os.File, error) {
 	s.mu.Lock()
 	ns, ok := s.ownerMaps[who]
@@ -111,24 +110,8 @@ func (s *Spawner) ownerMap(who owner) (*os.File, error) {
 	if ok {
 		return ns, nil
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	defer w.Close()
-	pid, err := s.exe([]string{"weft-host", "map"}, nil, []*os.File{r, s.null, s.null}, &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		Pdeathsig:   syscall.SIGKILL,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: who.uid, HostID: s.iso.UID, Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: who.gid, HostID: s.iso.GID, Size: 1}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
-	_ = unix.Kill(pid, unix.SIGKILL)
-	reap(pid)
+	var err error
+	s.do(func() { ns, err = userNamespace(who, owner{s.iso.UID, s.iso.GID}) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,13 +125,35 @@ func (s *Spawner) ownerMap(who owner) (*os.File, error) {
 	return ns, nil
 }
 
-// reap waits for a short-lived child.
-func reap(pid int) unix.WaitStatus {
+// userNamespace returns a user namespace in which inside is the id that outside
+// is in this one. A process is started in it, stopped by tracing before it has
+// run any instruction, and ended. The calling thread must be locked.
+func userNamespace(inside, outside owner) (*os.File, error) {
+	pid, _, err := syscall.StartProcess("/proc/self/exe", []string{"weft-map"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		Pdeathsig:   syscall.SIGKILL,
+		Ptrace:      true,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: inside.uid, HostID: outside.uid, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: inside.gid, HostID: outside.gid, Size: 1}},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("map owners: %w", err)
+	}
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
+	_ = unix.Kill(pid, unix.SIGKILL)
+	reap(pid)
+	return ns, err
+}
+
+// reap waits for the end of a short-lived child.
+func reap(pid int) {
 	var status unix.WaitStatus
 	for {
-		if _, err := unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
-			return status
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		if err == nil && status.Stopped() || err == unix.EINTR {
+			continue
 		}
+		return
 	}
 }
 

@@ -91,10 +91,10 @@ func policy(role string, pid int) []rule {
 	}
 	rules = append(rules, openingHere...)
 
-	// Machine code is only mapped by the role that runs it, and never writable
-	// at the same time.
+	// Machine code is mapped by the role that runs it, and by the one that makes
+	// it, whose engine maps what it compiled; never writable at the same time.
 	protection := [][]check{{{2, unix.PROT_EXEC, 0}}}
-	if role == "run" {
+	if role != "expr" {
 		protection = append(protection, []check{{2, unix.PROT_WRITE, 0}})
 	}
 	const (
