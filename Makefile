@@ -6,8 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 HOST        := internal/sandbox/hostbin/weft-host
 LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
-QUIETLD     := $(shell ld --help 2>/dev/null | grep -q -e --no-warnings && echo ' -Wl,--no-warnings')
-STATIC      := -linkmode external -extldflags "-static$(QUIETLD)"
+STATIC      := -linkmode external -extldflags "-static"
 GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
 FUZZTIME    ?= 3m
@@ -24,7 +23,7 @@ build: host ## bin/weft, one self-contained binary
 
 host: ## the domain host, static, where bin/weft embeds it from
 	@.ci/deps build
-	CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host
+	@echo 'CGO_ENABLED=1 go build -o $(HOST) ./cmd/weft-host'; said=$$(CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host 2>&1) || { echo "$$said" >&2; exit 1; } # the linker warns of what static programs cannot load
 
 test: ## everything that CI runs
 	@SECONDS=0; $(MAKE) --no-print-directory deps build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
