@@ -2,9 +2,14 @@
 // Gets a page by HTTP from a granted address and returns the status and the size of the body.
 #include <weft.h>
 
+#ifndef GET_HOST
+#define GET_HOST "127.0.0.1"
+#define GET_PORT 17878
+#endif
+
 WEFT_FUNCTION(get) {
-	const char *host = weft_arg_str("host", "127.0.0.1"), *path = weft_arg_str("path", "/");
-	int fd, port = (int)weft_arg_int("port", 17878);
+	const char *host = weft_arg_str("host", GET_HOST), *path = weft_arg_str("path", "/");
+	int fd, port = (int)weft_arg_int("port", GET_PORT);
 	int e = weft_dial(host, (uint16_t)port, &fd);
 	if (e) return weft_fail("dial %s:%d: %s", host, port, weft_error(e));
 	char request[1024];

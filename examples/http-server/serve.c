@@ -2,6 +2,10 @@
 // Serves HTTP on a granted port: as many requests as it is told, one after the other.
 #include <weft.h>
 
+#ifndef SERVE_PORT
+#define SERVE_PORT 17878
+#endif
+
 /* request reads up to the empty line that ends the head of a request, and returns its size, or -1. */
 static int request(int fd, char *head, int room) {
 	int n = 0;
@@ -18,7 +22,7 @@ static int request(int fd, char *head, int room) {
 
 WEFT_FUNCTION(serve) {
 	static char head[8192];
-	int listener, served = 0, requests = (int)weft_arg_int("requests", 1), port = (int)weft_arg_int("port", 17878);
+	int listener, served = 0, requests = (int)weft_arg_int("requests", 1), port = (int)weft_arg_int("port", SERVE_PORT);
 	int e = weft_listen((uint16_t)port, &listener);
 	if (e) return weft_fail("listen on %d: %s", port, weft_error(e));
 	while (served < requests) {

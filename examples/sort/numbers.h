@@ -32,8 +32,8 @@ static inline const char *numbers_slot(char name[96], const char *format, int i)
 	return name;
 }
 
-/* numbers_read publishes the contents of a file, read straight into the buffer. 8 zero bytes follow the text. */
-static inline int numbers_read(const char *path, const char *slot) {
+/* numbers_load publishes the contents of a file, read straight into the buffer, with 8 zero bytes after it. */
+static inline int numbers_load(const char *path, const char *slot) {
 	struct stat info;
 	weft_view v;
 	size_t have = 0;
@@ -51,8 +51,14 @@ static inline int numbers_read(const char *path, const char *slot) {
 	close(fd);
 	e = weft_put(slot, WEFT_BYTES, v.data, v.size);
 	if (e) return weft_fail("publish %s: %s", slot, weft_error(e));
-	weft_return_json("{\"bytes\": %zu}", have);
 	return weft_release(&v);
+}
+
+/* numbers_read is numbers_load as a function of its own. */
+static inline int numbers_read(const char *path, const char *slot) {
+	uint64_t size = 0;
+	if (numbers_load(path, slot) || weft_len(slot, &size, NULL)) return 1;
+	return weft_return_json("{\"bytes\": %llu}", (unsigned long long)size - 8);
 }
 
 /* numbers_parse reads decimal numbers between commas and white space, 8 digits at a time, and returns how many there are;

@@ -1,0 +1,6 @@
+// Greets, with the number of the instance.
+#include "alloystack.h"
+
+WEFT_FUNCTION(hello_world) {
+	return weft_return_json("\"Hello, world! id: %d\"", argument("id", 0));
+}

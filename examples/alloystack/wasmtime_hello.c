@@ -1,0 +1,2 @@
+// The same function by the name of its C version.
+#include "hello_world.c"

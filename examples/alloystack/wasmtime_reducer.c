@@ -1,0 +1,3 @@
+// weft:cflags -O3 -msimd128
+// The same function by the name of its C version.
+#include "reducer.c"
