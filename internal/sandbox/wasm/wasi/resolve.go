@@ -8,9 +8,11 @@ import (
 )
 
 // Paths are resolved beneath a directory descriptor. openat2(2) with
-// RESOLVE_BENEATH does it inside the kernel, atomically; a kernel or a seccomp
-// filter without it (ENOSYS) is answered by walking the path component by
-// component, never letting the kernel follow a link or "..".
+// RESOLVE_BENEATH does it inside the kernel, in one call; where the kernel or
+// the seccomp filter does not have it (ENOSYS), the path is walked component by
+// component, never letting the kernel follow a link or "..". The filter of a
+// domain host has no openat2, whose mode it could not see, so there it is the
+// walk that guards the border; both pass the same tests.
 
 const (
 	// createMode and directoryMode are what new files and directories get,
@@ -105,10 +107,11 @@ func plain(name string) bool {
 
 // walker resolves a path without openat2. It holds a descriptor of each
 // directory from the root of the walk to where it is, so that ".." is a step
-// back in its own list, whatever is renamed meanwhile.
+// back in its own list, whatever is renamed meanwhile. Every component is opened
+// with O_NOFOLLOW, and looked at more closely only when that fails.
 type walker struct {
 	stack []int // O_PATH; the first is the caller's
-	links int
+	links int   // followed so far
 }
 
 func (w *walker) top() int { return w.stack[len(w.stack)-1] }
@@ -119,101 +122,104 @@ func (w *walker) close() {
 	}
 }
 
-// walkOpen is openBeneath for kernels without openat2.
+// walkOpen is openBeneath for kernels and filters without openat2.
 func walkOpen(dir int, path string, flags int, mode uint32) (int, Errno) {
-	if path == "" {
-		return -1, Enoent
-	}
-	if path[0] == '/' {
-		return -1, Eperm
-	}
-	w := walker{stack: []int{dir}}
+	var stack [8]int
+	w := walker{stack: append(stack[:0], dir)}
 	defer w.close()
-	rest := path
-	for {
+	for rest := path; ; {
 		name, after, more := strings.Cut(rest, "/")
 		after = strings.TrimLeft(after, "/")
 		switch name {
 		case "", ".":
-			if after == "" {
-				return openat(w.top(), ".", flags, mode)
-			}
 		case "..":
 			if len(w.stack) == 1 {
 				return -1, Eperm
 			}
 			closeFD(w.top())
 			w.stack = w.stack[:len(w.stack)-1]
-			if after == "" {
-				return openat(w.top(), ".", flags, mode)
-			}
 		default:
-			last := after == ""
-			if last && more { // trailing slash: must be a directory, and is followed
-				if flags&unix.O_CREAT != 0 {
-					return -1, Eisdir
-				}
-				flags = flags&^unix.O_NOFOLLOW | unix.O_DIRECTORY
-			}
-			target, e := w.link(name)
-			if e != Success {
+			fd, target, e := w.step(name, flags, mode, after == "", more)
+			switch {
+			case e != Success:
 				return -1, e
-			}
-			if target == "" && last {
-				fd, e := openat(w.top(), name, flags|unix.O_NOFOLLOW, mode)
-				if e == Eloop && flags&unix.O_NOFOLLOW == 0 {
-					continue // became a link since
-				}
-				return fd, e
-			}
-			if target == "" {
-				fd, e := openat(w.top(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
-				if e != Success {
+			case target != "":
+				if rest, e = w.follow(target, after, more); e != Success {
 					return -1, e
 				}
-				w.stack = append(w.stack, fd)
-				break
+				continue
+			case after == "":
+				return fd, Success
 			}
-			if last && flags&unix.O_NOFOLLOW != 0 {
-				return openat(w.top(), name, flags, mode) // the link itself, or LOOP
-			}
-			if last && flags&(unix.O_CREAT|unix.O_EXCL) == unix.O_CREAT|unix.O_EXCL {
-				return -1, Eexist
-			}
-			if w.links++; w.links > maxLinks {
-				return -1, Eloop
-			}
-			if target[0] == '/' {
-				return -1, Eperm
-			}
-			if len(target)+len(after) > maxPath {
-				return -1, Enametoolong
-			}
-			rest = target
-			if more {
-				rest += "/" + after
-			}
-			continue
+			w.stack = append(w.stack, fd)
+		}
+		if after == "" {
+			return openat(w.top(), ".", flags, mode)
 		}
 		rest = after
 	}
 }
 
-// link returns what the name in the current directory points to, or nothing
-// when it is not a symbolic link or does not exist.
-func (w *walker) link(name string) (string, Errno) {
+// step opens a component, or returns what it points to when it is a symbolic
+// link to follow. The last component is opened as the caller wants it, the
+// others as directories.
+func (w *walker) step(name string, flags int, mode uint32, last, slash bool) (fd int, target string, e Errno) {
+	if !last {
+		flags = unix.O_PATH | unix.O_DIRECTORY
+	} else if slash { // what a slash follows must be a directory, and is followed
+		if flags&unix.O_CREAT != 0 {
+			return -1, "", Eisdir
+		}
+		flags = flags&^unix.O_NOFOLLOW | unix.O_DIRECTORY
+	}
+	fd, e = openat(w.top(), name, flags|unix.O_NOFOLLOW, mode)
+	if last && flags&unix.O_NOFOLLOW != 0 {
+		return fd, "", e
+	}
+	switch {
+	case e == Success && flags&(unix.O_PATH|unix.O_DIRECTORY) == unix.O_PATH: // may be the link itself
+		if target, _ = readlinkat(fd, ""); target != "" {
+			closeFD(fd)
+		}
+	case e == Eloop, e == Enotdir:
+		var failed Errno
+		if target, failed = readlinkat(w.top(), name); failed == Success {
+			e = Success
+		}
+	}
+	return fd, target, e
+}
+
+// follow returns the path to go on with after a symbolic link.
+func (w *walker) follow(target, after string, more bool) (string, Errno) {
+	if w.links++; w.links > maxLinks {
+		return "", Eloop
+	}
+	if target[0] == '/' {
+		return "", Eperm
+	}
+	if more {
+		target += "/" + after
+	}
+	if len(target) > maxPath {
+		return "", Enametoolong
+	}
+	return target, Success
+}
+
+// readlinkat returns what a symbolic link points to; with no name, the one that
+// dir itself stands for.
+func readlinkat(dir int, name string) (string, Errno) {
 	var buf [maxPath + 1]byte
 	for {
-		n, err := unix.Readlinkat(w.top(), name, buf[:])
-		switch err {
-		case nil:
-			return string(buf[:n]), Success
-		case unix.EINVAL, unix.ENOENT:
-			return "", Success
-		case unix.EINTR:
+		n, err := unix.Readlinkat(dir, name, buf[:])
+		if err == unix.EINTR {
 			continue
 		}
-		return "", toErrno(err)
+		if err != nil {
+			return "", toErrno(err)
+		}
+		return string(buf[:n]), Success
 	}
 }
 
