@@ -130,7 +130,7 @@ func (c *checker) graph() {
 			key := fmt.Sprintf("needs[%d]", i)
 			switch _, known := c.steps[need]; {
 			case !known:
-				c.add(s.Name, key, fmt.Sprintf("there is no step %q", need), nearest(need, keys(c.steps)))
+				c.add(s.Name, key, fmt.Sprintf("there is no step %q", need), hintFor(c, need, c.steps))
 			case need == s.Name:
 				c.add(s.Name, key, "a step cannot need itself", "")
 			case seen[need]:
@@ -246,7 +246,7 @@ func (c *checker) target(step, key string, t Target) {
 		return
 	}
 	if kind, known := c.targets[t.Name]; !known {
-		c.add(step, key, fmt.Sprintf("there is no function, service method or workflow %q", t.Name), nearest(t.Name, keys(c.targets)))
+		c.add(step, key, fmt.Sprintf("there is no function, service method or workflow %q", t.Name), hintFor(c, t.Name, c.targets))
 	} else if kind != t.Kind {
 		c.add(step, key, fmt.Sprintf("%q is a %s, not a %s", t.Name, kind, t.Kind), "")
 	}
@@ -281,7 +281,7 @@ func (c *checker) reading(name string, step int, names scopeNames) (message, hin
 			return ".error is only there in a catch", ""
 		}
 	case !known:
-		return fmt.Sprintf("there is no step %q", name), nearest(name, append(keys(c.steps), Reserved...))
+		return fmt.Sprintf("there is no step %q", name), hintFor(c, name, c.steps, Reserved...)
 	case step >= 0 && other == step:
 		return "a step's own output is not there before it has run", ""
 	case step >= 0 && c.sound != nil && !c.sound.follows(step, other):
@@ -290,8 +290,21 @@ func (c *checker) reading(name string, step int, names scopeNames) (message, hin
 	return "", ""
 }
 
-// nearest returns the hint of a misspelt name, or nothing when none is close.
-func nearest(name string, names []string) string {
+// maxHints is how many problems get a hint: looking for the nearest of many
+// names is slow, and nobody reads the hundredth.
+const maxHints = 100
+
+// hintFor returns the hint of a misspelt name while there are few problems.
+func hintFor[V any](c *checker, name string, known map[string]V, more ...string) string {
+	if len(c.problems) >= maxHints {
+		return ""
+	}
+	return Nearest(name, append(keys(known), more...))
+}
+
+// Nearest returns a hint for a name that is not among names: `did you mean
+// "split"?`, or nothing when none is close. It sorts names.
+func Nearest(name string, names []string) string {
 	slices.Sort(names)
 	best, least := "", min(3, len(name)/2+1)
 	for _, other := range names {
