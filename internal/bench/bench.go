@@ -131,6 +131,9 @@ func findExamples() string {
 	return "examples"
 }
 
-// ChildMain is the main function of the processes that baselines start: this executable with baseline.Command as its first argument, and args
-// after it. It returns the exit status.
+// ChildCommand is the first argument with which baselines start this executable as another process of theirs. The program calls ChildMain
+// then, before it looks at anything else of its command line.
+const ChildCommand = baseline.Command
+
+// ChildMain is the main function of such a process; args are what follows ChildCommand. It returns the exit status.
 func ChildMain(args []string) int { return baseline.ChildMain(args) }

@@ -19,10 +19,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weft-run/weft/internal/bench"
 )
 
 // Main runs the command line of this process. The first interrupt cancels what is under way, the second kills.
 func Main() int {
+	if len(os.Args) > 1 && os.Args[1] == bench.ChildCommand {
+		return bench.ChildMain(os.Args[2:])
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -32,11 +37,11 @@ func Main() int {
 // shell is what the commands work with.
 type shell struct {
 	*terminal
-	open nodeOpener // starts a node for the commands that need one
+	open opener // starts a node for the commands that need one
 }
 
 // execute runs one command line and reports its error.
-func execute(ctx context.Context, t *terminal, open nodeOpener, args []string) int {
+func execute(ctx context.Context, t *terminal, open opener, args []string) int {
 	sh := &shell{terminal: t, open: open}
 	root := sh.root()
 	root.SetArgs(args)
