@@ -36,7 +36,7 @@ the same when something changed; what has not changed is taken from the cache, $
 			return err
 		}
 		start := time.Now()
-		if err := sh.withNode(func(n node) error { return sh.build(cmd.Context(), n, a, *quiet) }); err != nil {
+		if err := sh.withNode(cmd.Context(), func(n runner) error { return sh.build(cmd.Context(), n, a, *quiet) }); err != nil {
 			return err
 		}
 		b := built{App: a.Name, Functions: slices.Sorted(maps.Keys(a.Functions)), Seconds: time.Since(start).Seconds()}
@@ -50,7 +50,7 @@ the same when something changed; what has not changed is taken from the cache, $
 }
 
 // build builds the app's functions, with progress on stderr.
-func (sh *shell) build(ctx context.Context, n node, a *app.App, quiet bool) error {
+func (sh *shell) build(ctx context.Context, n runner, a *app.App, quiet bool) error {
 	p := sh.newProgress(quiet)
 	defer p.Close()
 	if err := n.Build(ctx, a, p); err != nil {

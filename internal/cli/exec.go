@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/node"
 )
 
 // execOptions are the flags of weft exec.
@@ -48,7 +49,7 @@ program sees no files and no network but those granted here. The exit status is 
 		if err != nil {
 			return err
 		}
-		return sh.withNode(func(n node) error {
+		return sh.withNode(cmd.Context(), func(n runner) error {
 			code, err := n.Exec(cmd.Context(), r)
 			switch {
 			case cmd.Context().Err() != nil:
@@ -65,8 +66,8 @@ program sees no files and no network but those granted here. The exit status is 
 }
 
 // execRequest checks the flags.
-func (sh *shell) execRequest(o execOptions, args []string) (execRequest, error) {
-	r := execRequest{Module: args[0], Args: args[1:], Env: map[string]string{}, Dial: o.dial, Listen: o.listen, Timeout: o.timeout}
+func (sh *shell) execRequest(o execOptions, args []string) (node.ExecRequest, error) {
+	r := node.ExecRequest{Module: args[0], Args: args[1:], Env: map[string]string{}, Dial: o.dial, Listen: o.listen, Timeout: o.timeout}
 	const hint = "name a .wasm file, built for WASI preview 1 (GOOS=wasip1 GOARCH=wasm go build)"
 	switch info, err := os.Stat(r.Module); {
 	case err != nil:

@@ -2,76 +2,67 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
 	"github.com/weft-run/weft/internal/app"
-	"github.com/weft-run/weft/internal/flow"
-	"github.com/weft-run/weft/internal/telemetry"
+	"github.com/weft-run/weft/internal/node"
+	"github.com/weft-run/weft/internal/sandbox/hostbin"
 )
 
-// node is what the commands ask of a node. The real one is wired in by openNode; tests bring another.
-type node interface {
-	Build(ctx context.Context, a *app.App, obs *progress) error
-	Run(ctx context.Context, r runRequest) (runResult, error)
-	Exec(ctx context.Context, r execRequest) (int, error)
+// runner is what the commands ask of a node; tests act one out.
+type runner interface {
+	Build(ctx context.Context, a *app.App, o node.Observer) error
+	Run(ctx context.Context, r node.RunRequest) (result, error)
+	Exec(ctx context.Context, r node.ExecRequest) (int, error)
 	Close() error
 }
 
-// nodeOpener starts a node that keeps its cache in a folder, "" for the default.
-type nodeOpener func(cacheDir string) (node, error)
-
-// runRequest says what to run and how.
-type runRequest struct {
-	App        *app.App
-	Workflow   string
-	Input      any
-	Seed       uint64
-	Load, Pass string // empty: as the app file says
-	Progress   *progress
+// result is the outcome of a run and the buffers that its output names, until Close.
+type result struct {
+	*node.RunResult
+	buffers buffers
 }
 
-// runResult is the outcome of a run. Close gives back its buffers.
-type runResult interface {
-	Outcome() outcome
+// buffers are the buffers of a run.
+type buffers interface {
 	Open(slot string) (io.ReadCloser, int64, error)
 	Close() error
 }
 
-// outcome is what a run came to.
-type outcome struct {
-	ID      string
-	Status  flow.Status
-	Output  any
-	Failure *flow.Failure
-	Trace   *telemetry.Trace
+// opener starts a node.
+type opener func(ctx context.Context, cfg node.Config) (runner, error)
+
+// openNode starts the node of this process.
+func openNode(ctx context.Context, cfg node.Config) (runner, error) {
+	n, err := node.New(ctx, cfg)
+	if errors.Is(err, hostbin.ErrAbsent) {
+		return nil, &exitError{code: exitRefused, err: err, hint: "run make build in weft's source, and use bin/weft"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return local{n}, nil
 }
 
-// execRequest is one program for weft exec.
-type execRequest struct {
-	Module         string
-	Args           []string
-	Env            map[string]string
-	Files          []app.FileGrant
-	Dial           []string
-	Listen         []int
-	Memory         int64         // bytes; 0: the default
-	Timeout        time.Duration // 0: none
-	Stdin          *os.File
-	Stdout, Stderr *os.File
+// local is a node in this process.
+type local struct{ *node.Node }
+
+func (l local) Run(ctx context.Context, r node.RunRequest) (result, error) {
+	res, err := l.Node.Run(ctx, r)
+	return result{res, res}, err
 }
 
 // withNode opens a node for the duration of f and closes it whatever happens.
-func (sh *shell) withNode(f func(n node) error) (err error) {
-	n, err := sh.open(sh.getenv("WEFT_CACHE"))
+func (sh *shell) withNode(ctx context.Context, f func(n runner) error) (err error) {
+	n, err := sh.open(ctx, node.Config{CacheDir: sh.getenv("WEFT_CACHE")})
 	if err != nil {
 		return fmt.Errorf("start a node: %w", err)
 	}
 	defer func() {
-		if closing := n.Close(); closing != nil && err == nil {
-			err = fmt.Errorf("stop the node: %w", closing)
+		if closing := n.Close(); closing != nil {
+			err = errors.Join(err, fmt.Errorf("stop the node: %w", closing))
 		}
 	}()
 	return f(n)

@@ -98,11 +98,10 @@ func (p *progress) Observe(e telemetry.Event) {
 		p.done++
 	case telemetry.EventStepRetried:
 		delete(p.running, path)
-		p.say(yellow, "%s failed, attempt %d: %s; trying again", path, e.Attempt, e.Text)
+		p.say(yellow, "%s failed, attempt %d: %s", path, e.Attempt, e.Text)
 	case telemetry.EventStepFailed:
 		delete(p.running, path)
 		p.bad++
-		p.say(red, "%s failed: %s", path, e.Text)
 	case telemetry.EventLog:
 		p.log(path, e.Text)
 	}

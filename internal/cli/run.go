@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
@@ -102,19 +103,19 @@ func (sh *shell) run(ctx context.Context, o runOptions, args []string) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errRunTimeout)
 		defer cancel()
 	}
-	return sh.withNode(func(n node) error {
+	return sh.withNode(ctx, func(n runner) error {
 		if err := sh.build(ctx, n, a, o.quiet); err != nil {
 			return runTimedOut(ctx, o.timeout, err)
 		}
 		p := sh.newProgress(o.quiet)
 		start := time.Now()
-		res, err := n.Run(ctx, runRequest{App: a, Workflow: w.Name, Input: input, Seed: o.seed, Load: o.load.value, Pass: o.pass.value, Progress: p})
+		res, err := n.Run(ctx, node.RunRequest{App: a, Workflow: w.Name, Input: input, Seed: o.seed, Load: o.load.value, Pass: o.pass.value, Observer: p})
 		p.Close()
 		if err != nil {
 			return runTimedOut(ctx, o.timeout, fmt.Errorf("run workflow %s of app %s: %w", w.Name, a.Name, err))
 		}
 		err = sh.present(ctx, o, res, draw, ran{App: a.Name, Workflow: w.Name, Seconds: time.Since(start).Seconds()})
-		return errors.Join(err, res.Close())
+		return errors.Join(err, res.buffers.Close())
 	})
 }
 
@@ -130,8 +131,7 @@ func runTimedOut(ctx context.Context, limit time.Duration, err error) error {
 }
 
 // present writes trace, timeline and output of a run, and turns a failure into an error.
-func (sh *shell) present(ctx context.Context, o runOptions, res runResult, draw func(io.Writer, *telemetry.Trace) error, r ran) error {
-	out := res.Outcome()
+func (sh *shell) present(ctx context.Context, o runOptions, out result, draw func(io.Writer, *telemetry.Trace) error, r ran) error {
 	if draw != nil && out.Trace != nil {
 		if err := writeFile(o.trace, func(w io.Writer) error { return draw(w, out.Trace) }); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (sh *shell) present(ctx context.Context, o runOptions, res runResult, draw 
 	}
 	switch status := runStatus(ctx, out.Status); status {
 	case exitOK:
-		return sh.printOutput(res, out.Output)
+		return sh.printOutput(out)
 	case exitInterrupted:
 		return &exitError{code: status, err: errors.New("interrupted: the run was cancelled")}
 	default:
@@ -178,7 +178,7 @@ func runStatus(ctx context.Context, s flow.Status) int {
 }
 
 // describeFailure says how the run ended: "failed in step count[3]: exit status 2".
-func describeFailure(o outcome) string {
+func describeFailure(o result) string {
 	switch {
 	case o.Failure == nil:
 		return string(o.Status)
@@ -250,9 +250,9 @@ func (sh *shell) readInput(text string) (any, error) {
 }
 
 // printOutput writes the output of a run: text as it is, a buffer as its bytes, anything else as JSON, null not at all.
-func (sh *shell) printOutput(res runResult, v any) error {
-	if slot, ok := bufferName(v); ok {
-		r, _, err := res.Open(slot)
+func (sh *shell) printOutput(res result) error {
+	if slot, ok := bufferName(res.Output); ok {
+		r, _, err := res.buffers.Open(slot)
 		if err != nil {
 			return fmt.Errorf("read the run's output: %w", err)
 		}
@@ -262,7 +262,7 @@ func (sh *shell) printOutput(res runResult, v any) error {
 		}
 		return nil
 	}
-	switch v := v.(type) {
+	switch v := res.Output.(type) {
 	case nil:
 		return nil
 	case string:

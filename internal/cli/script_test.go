@@ -20,6 +20,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
@@ -55,7 +56,7 @@ func TestScripts(t *testing.T) {
 
 // nodeWorks reports whether this test binary carries a domain host and the machine lets it run.
 func nodeWorks() bool {
-	n, err := openNode(os.TempDir())
+	n, err := openNode(context.Background(), node.Config{CacheDir: filepath.Join(os.TempDir(), "weft-test-cache")})
 	if err != nil {
 		return false
 	}
@@ -67,7 +68,7 @@ func nodeWorks() bool {
 func stageMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	open := func(string) (node, error) { return stage{}, nil }
+	open := func(context.Context, node.Config) (runner, error) { return stage{}, nil }
 	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), open, os.Args[1:])
 }
 
@@ -76,7 +77,7 @@ type stage struct{}
 
 func (stage) Close() error { return nil }
 
-func (stage) Build(_ context.Context, a *app.App, p *progress) error {
+func (stage) Build(_ context.Context, a *app.App, p node.Observer) error {
 	if a.Name == "broken" {
 		return errors.New("function f: exit status 1")
 	}
@@ -86,11 +87,11 @@ func (stage) Build(_ context.Context, a *app.App, p *progress) error {
 	return nil
 }
 
-func (stage) Run(ctx context.Context, r runRequest) (runResult, error) {
+func (stage) Run(ctx context.Context, r node.RunRequest) (result, error) {
 	tell := func(kind telemetry.EventKind, index, attempt int, text string) {
-		r.Progress.Observe(telemetry.Event{Kind: kind, Step: "s", Index: index, Attempt: attempt, Text: text, Took: time.Millisecond})
+		r.Observer.Observe(telemetry.Event{Kind: kind, Step: "s", Index: index, Attempt: attempt, Text: text, Took: time.Millisecond})
 	}
-	o := outcome{ID: "r-1", Status: flow.Succeeded, Output: r.Input, Trace: &telemetry.Trace{Run: "r-1", Spans: []telemetry.Span{
+	o := &node.RunResult{ID: "r-1", Status: flow.Succeeded, Output: r.Input, Trace: &telemetry.Trace{Run: "r-1", Spans: []telemetry.Span{
 		{Kind: telemetry.KindStep, Step: "s", Index: telemetry.NoIndex, End: time.Millisecond},
 		{Kind: telemetry.KindAttempt, Step: "s", Index: telemetry.NoIndex, Attempt: 1, Host: "host 1", End: time.Millisecond},
 	}}}
@@ -110,16 +111,16 @@ func (stage) Run(ctx context.Context, r runRequest) (runResult, error) {
 		o.Failure = &flow.Failure{Kind: flow.KindTimeout, Message: "took longer than 30s", Step: "s[0]"}
 		tell(telemetry.EventStepFailed, 0, 1, o.Failure.Message)
 	case "unsupported":
-		return nil, fmt.Errorf("services: %w", errors.ErrUnsupported)
+		return result{}, fmt.Errorf("services: %w", errors.ErrUnsupported)
 	case "slow":
 		fmt.Fprintln(os.Stdout, "running")
 		<-ctx.Done()
 		o.Status = flow.CancelledRun
 	}
-	return stageResult{o}, nil
+	return result{o, stageBuffers{}}, nil
 }
 
-func (stage) Exec(_ context.Context, r execRequest) (int, error) {
+func (stage) Exec(_ context.Context, r node.ExecRequest) (int, error) {
 	if slices.Contains(r.Args, "sleep") {
 		return 0, context.DeadlineExceeded
 	}
@@ -130,12 +131,11 @@ func (stage) Exec(_ context.Context, r execRequest) (int, error) {
 	return 0, nil
 }
 
-// stageResult is what a stage run gave.
-type stageResult struct{ outcome }
+// stageBuffers are the buffers of a stage run.
+type stageBuffers struct{}
 
-func (r stageResult) Outcome() outcome { return r.outcome }
-func (stageResult) Close() error       { return nil }
+func (stageBuffers) Close() error { return nil }
 
-func (stageResult) Open(slot string) (io.ReadCloser, int64, error) {
+func (stageBuffers) Open(slot string) (io.ReadCloser, int64, error) {
 	return io.NopCloser(strings.NewReader("bytes")), 5, nil
 }

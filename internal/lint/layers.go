@@ -24,16 +24,17 @@ var layers = map[string][]string{
 	"sdk/c":                         {},
 	"internal/lint":                 {},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
-	"internal/sandbox/image":        {"internal/sandbox/wire", "internal/sandbox"},
+	"internal/sandbox/domain":       {"internal/sandbox", "internal/sandbox/wire", "internal/buffer", "internal/telemetry", "internal/flow"},
 	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm/wasi", "internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine"},
 	"internal/sandbox/wasm/wasi":    {"internal/sandbox/wire"},
 	"internal/sandbox/wasm/engine":  {},
 	"internal/sandbox/wasm/confine": {},
 
 	// What puts them together.
-	"internal/node":  {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
-	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox"},
-	"internal/cli": {"internal/node", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
+	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "internal/sandbox/domain",
+		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
+	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "sdk/c"},
+	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox"},
 
 	// Programs.
