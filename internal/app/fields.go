@@ -128,11 +128,7 @@ func (b *builder) choice(n *node, what string, words ...string) string {
 	}
 	s := n.scalar.(string)
 	if !slices.Contains(words, s) {
-		hint := ""
-		if near := nearest(s, words); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		b.errorf(n.at, hint, "unknown %s %q: want %s", what, shorten(s, 60), strings.Join(words, " or "))
+		b.errorf(n.at, nearest(s, words), "unknown %s %q: want %s", what, shorten(s, 60), strings.Join(words, " or "))
 	}
 	return s
 }

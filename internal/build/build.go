@@ -22,7 +22,7 @@ const maxModule = 512 << 20
 // Config says where and how to build.
 type Config struct {
 	CacheDir   string // modules and records; created when absent
-	IncludeDir string // folder with weft.h; empty: C sources find no SDK
+	IncludeDir string // folder with weft.h; empty: the one that came with this program
 	Parallel   int    // compilers at a time; 0: as many as there are cores
 }
 

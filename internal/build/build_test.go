@@ -74,6 +74,7 @@ func TestBuild(t *testing.T) {
 			"hello/say.c":  "#include <stdio.h>\n#include \"say.h\"\nvoid say(void) { puts(\"1\"); }\n",
 		}, false},
 		{"c resident", "c", "f.c", map[string]string{"f.c": residentC}, true},
+		{"c with the SDK", "c", "f.c", map[string]string{"f.c": "#include <weft.h>\n\nWEFT_HANDLER(f) { return 0; }\n"}, true},
 		{"c resident in a comment only", "c", "f.c", map[string]string{"f.c": "// weft_handle\n/* WEFT_HANDLER(x) */\n" + helloC}, false},
 		{"c with flags", "c", "f.c", map[string]string{"f.c": "// weft:cflags -msimd128 -O3 -DN=1\n#include <wasm_simd128.h>\n" +
 			"int main(void) { v128_t v = wasm_i32x4_splat(N); return wasm_i32x4_extract_lane(v, 0) - 1; }\n"}, false},
@@ -186,7 +187,6 @@ func TestBuildErrors(t *testing.T) {
 		{"c no main", "c", "f.c", map[string]string{"f.c": "int x;\n"}, []string{"undefined symbol: main", "WEFT_HANDLER"}},
 		{"c refused flag", "c", "f.c", map[string]string{"f.c": "// weft:cflags -fplugin=x.so\n" + helloC}, []string{"-fplugin=x.so is not allowed"}},
 		{"c undefined function", "c", "f.c", map[string]string{"f.c": "int fork(void); int main(void) { return fork(); }\n"}, []string{"undefined symbol: fork", "no threads"}},
-		{"c no header", "c", "f.c", map[string]string{"f.c": "#include <weft.h>\n"}, []string{"'weft.h' file not found", "hint: weft.h"}},
 		{"go syntax", "go", ".", map[string]string{"go.mod": goMod, "main.go": "package main\n\nfunc main() { x() }\n"}, []string{"main.go:3:15: undefined: x", "GOOS=wasip1"}},
 		{"go library", "go", ".", map[string]string{"go.mod": goMod, "lib.go": "package lib\n"}, []string{"package lib, not a program", "package main"}},
 		{"go no module", "go", ".", map[string]string{"main.go": helloGo}, []string{"go mod init"}},

@@ -3,6 +3,8 @@ package build
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/weft-run/weft/sdk/c"
 )
 
 // cHint says how to get what C functions need.
@@ -32,7 +36,11 @@ func (b *Builder) planC(dir, path string, files []string, f Source) (plan, error
 	if err != nil {
 		return plan{}, &Error{Source: f, Message: "clang is not installed", Hint: cHint, Err: err}
 	}
-	key := []string{"c", dir, path, b.cfg.IncludeDir, fingerprint(clang), strings.Join(cFlags, " ")}
+	include, err := b.includeDir()
+	if err != nil {
+		return plan{}, &Error{Source: f, Message: "cannot write weft.h to the cache", Hint: "set another cache folder, or free space", Err: err}
+	}
+	key := []string{"c", dir, path, include, fingerprint(clang), strings.Join(cFlags, " ")}
 	for _, dependency := range []string{"/usr/bin/wasm-ld", "/usr/lib/wasm32-wasi/libc.a"} {
 		key = append(key, fingerprint(dependency))
 	}
@@ -40,18 +48,34 @@ func (b *Builder) planC(dir, path string, files []string, f Source) (plan, error
 		key = append(key, name+"="+os.Getenv(name))
 	}
 	return plan{key: key, compile: func(ctx context.Context, j *job) ([]string, error) {
-		return b.compileC(ctx, j, clang, dir, path, files)
+		return compileC(ctx, j, clang, include, dir, files)
 	}}, nil
 }
 
-func (b *Builder) compileC(ctx context.Context, j *job, clang, dir, path string, files []string) ([]string, error) {
+// includeDir returns the folder of weft.h. The header that came with this
+// program lies in the cache, under its digest so that it never changes.
+func (b *Builder) includeDir() (string, error) {
+	if b.cfg.IncludeDir != "" {
+		return filepath.Abs(b.cfg.IncludeDir)
+	}
+	sum := sha256.Sum256(c.Header)
+	dir, err := filepath.Abs(filepath.Join(b.cfg.CacheDir, "include", hex.EncodeToString(sum[:8])))
+	if err != nil {
+		return "", err
+	}
+	header := filepath.Join(dir, "weft.h")
+	if info, err := os.Stat(header); err == nil && info.Size() == int64(len(c.Header)) {
+		return dir, nil
+	}
+	return dir, writeFile(header, c.Header, 0o444)
+}
+
+// compileC compiles each file by itself, which tells what files it read, and
+// links them. Paths below dir, the app's folder, are named relative to it.
+func compileC(ctx context.Context, j *job, clang, include, dir string, files []string) ([]string, error) {
 	workDir := filepath.Dir(files[0])
 	args := append([]string{}, cFlags...)
-	// Lines are named relative to the app's folder, wherever that lies.
-	args = append(args, "-ffile-prefix-map="+dir+"=.", "-I"+workDir)
-	if b.cfg.IncludeDir != "" {
-		args = append(args, "-I"+b.cfg.IncludeDir)
-	}
+	args = append(args, "-ffile-prefix-map="+dir+"=.", "-I"+workDir, "-I"+include)
 	resident, optimize := false, []string(nil)
 	for _, file := range files {
 		src, err := os.ReadFile(file)
@@ -185,8 +209,6 @@ func cErrorHint(err error) error {
 		e.Hint = "a function has a main, or a handler made with WEFT_HANDLER"
 	case strings.Contains(out, "undefined symbol"):
 		e.Hint = "WASI preview 1 has no threads, processes or signals; link further libraries with // weft:cflags -lm"
-	case strings.Contains(out, "'weft.h' file not found"):
-		e.Hint = "weft.h comes with weft and lies in its sdk/c folder"
 	}
 	return err
 }
