@@ -305,6 +305,9 @@ func hintFor[V any](c *checker, name string, known map[string]V, more ...string)
 // Nearest returns a hint for a name that is not among names: `did you mean
 // "split"?`, or nothing when none is close. It sorts names.
 func Nearest(name string, names []string) string {
+	if len(name) > 64 {
+		return ""
+	}
 	slices.Sort(names)
 	best, least := "", min(3, len(name)/2+1)
 	for _, other := range names {

@@ -80,7 +80,7 @@ func (m *Machine) addWorkflow(w *Workflow) error {
 			target = m.spec.Workflow
 		}
 		if target == nil {
-			problems = append(problems, Problem{step, key, fmt.Sprintf("there is no workflow %q", t.Name), nearest(t.Name, keys(m.spec.Library))})
+			problems = append(problems, Problem{step, key, fmt.Sprintf("there is no workflow %q", t.Name), Nearest(t.Name, keys(m.spec.Library))})
 			return
 		}
 		called = append(called, target)

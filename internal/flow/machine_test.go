@@ -104,8 +104,8 @@ func BenchmarkNew(b *testing.B) {
 	}
 }
 
-// The cost of a step does not grow with the number of steps: ten times the
-// work takes nowhere near a hundred times as long.
+// The cost of a step does not grow with the number of steps: 32 times the
+// work takes nowhere near a thousand times as long.
 func TestCostIsLinear(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures time")
@@ -124,8 +124,8 @@ func TestCostIsLinear(t *testing.T) {
 				}
 				return best
 			}
-			if small, large := measure(2000), measure(20000); large > 40*small {
-				t.Errorf("2000 steps take %v, 20000 take %v", small, large)
+			if small, large := measure(1000), measure(32000); large > 300*small {
+				t.Errorf("1000 steps take %v, 32000 take %v", small, large)
 			}
 		})
 	}
