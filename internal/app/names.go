@@ -15,11 +15,11 @@ func (b *builder) checkNames() {
 		targets[f.name] = flow.Function
 	}
 	for _, d := range b.workflows {
-		if _, taken := targets[d.name]; taken {
-			b.errorf(d.at, "rename one of the two: steps call both by name", "%q names a function and a workflow", d.name)
-			continue
+		// Where both exist steps call the function, and the workflow is there
+		// to be run.
+		if _, function := targets[d.name]; !function {
+			targets[d.name] = flow.SubWorkflow
 		}
-		targets[d.name] = flow.SubWorkflow
 	}
 	for _, d := range b.workflows {
 		b.resolve(d, targets)
