@@ -111,8 +111,8 @@ func (s *Spawner) ownerMap(who owner) (*os.File, error) {
 		return ns, nil
 	}
 	var err error
-	s.do(func() { ns, err = userNamespace(who, owner{s.iso.UID, s.iso.GID}) })
-	if err != nil {
+	closed := s.do(func() { ns, err = userNamespace(who, owner{s.iso.UID, s.iso.GID}) })
+	if err = errors.Join(closed, err); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

@@ -66,8 +66,9 @@ type Spawner struct {
 	cgroups   *cgroups
 	null      *os.File
 
-	calls chan func() // run by the thread, in order
-	gone  chan struct{}
+	calls chan func()   // run by the thread, in order
+	quit  chan struct{} // closed to end the thread
+	gone  chan struct{} // closed when the thread has ended
 
 	mu        sync.Mutex
 	closed    bool                  // guarded by mu
@@ -99,17 +100,20 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 		cgroups:   newCgroups(kernelFiles{}, self),
 		null:      null,
 		calls:     make(chan func()),
+		quit:      make(chan struct{}),
 		gone:      make(chan struct{}),
 		running:   map[*Process]struct{}{},
 		ownerMaps: map[owner]*os.File{},
 	}
 	go s.thread()
-	s.do(func() {
+	if err := s.do(func() {
 		s.iso, s.degraded = detectIsolation()
 		if s.root && s.iso.Net && emptyNetwork() == nil {
 			s.sharedNet = true
 		}
-	})
+	}); err != nil {
+		return nil, err
+	}
 	for _, m := range s.cgroups.missing {
 		s.degraded = append(s.degraded, "cgroup "+m)
 	}
@@ -121,16 +125,26 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 func (s *Spawner) thread() {
 	defer close(s.gone)
 	runtime.LockOSThread()
-	for call := range s.calls {
-		call()
+	for {
+		select {
+		case call := <-s.calls:
+			call()
+		case <-s.quit:
+			return
+		}
 	}
 }
 
 // do runs f on the thread and waits for it.
-func (s *Spawner) do(f func()) {
+func (s *Spawner) do(f func()) error {
 	done := make(chan struct{})
-	s.calls <- func() { defer close(done); f() }
-	<-done
+	select {
+	case s.calls <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-s.gone:
+		return ErrClosed
+	}
 }
 
 // Isolation returns the walls that processes of this spawner get.
@@ -163,6 +177,9 @@ func (s *Spawner) Spawn(ctx context.Context, opts SpawnOptions) (*Process, error
 
 	err := s.start(p, name, opts)
 	if err != nil {
+		if p.pid == 0 { // nothing was started that could end
+			close(p.done)
+		}
 		s.forget(p)
 		return nil, fmt.Errorf("spawn %s host: %w", opts.Role, err)
 	}
@@ -188,7 +205,7 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 		return err
 	}
 	defer func() {
-		if err != nil {
+		if p.pid == 0 { // else its end closes the group
 			err = errors.Join(err, p.group.close())
 		}
 	}()
@@ -207,7 +224,8 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	attr := s.iso.attributes(s.root)
 	attr.Pdeathsig = syscall.SIGKILL
 	attr.Setsid = true
-	attr.PidFD = &p.pidfd
+	pidfd := -1
+	attr.PidFD = &pidfd
 	if s.sharedNet {
 		attr.Cloneflags &^= syscall.CLONE_NEWNET
 	}
@@ -223,22 +241,20 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	for _, g := range grants {
 		files = append(files, g.File)
 	}
-	p.pid, err = s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
+	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
 	goRead.Close()
 	if err != nil {
 		return err
 	}
-	// From here on the process is waited for, whatever happens.
-	go p.wait()
-	if err := p.group.attach(p.pid); err == nil {
+	p.begin(pid, pidfd)
+	if err = p.group.attach(pid); err == nil {
 		_, err = goWrite.Write(enterConfig(s.iso, s.root, grants, opts.Limits))
 	}
 	if err != nil {
 		_ = p.Kill()
 		<-p.done
-		return err
 	}
-	return nil
+	return err
 }
 
 // exe starts the host executable from the thread.
@@ -251,10 +267,13 @@ func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProc
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	path := "/proc/self/fd/" + strconv.Itoa(int(s.exec.Fd()))
-	s.do(func() {
+	closed := s.do(func() {
 		pid, _, err = syscall.StartProcess(path, argv, attr)
 	})
 	runtime.KeepAlive(files)
+	if closed != nil {
+		return 0, closed
+	}
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
 	}
@@ -268,8 +287,7 @@ func (s *Spawner) forget(p *Process) {
 	delete(s.running, p)
 }
 
-// Close kills what still runs, waits for it, and removes the node's cgroup. No
-// Spawn may be under way.
+// Close kills what still runs, waits for it, and removes the node's cgroup.
 func (s *Spawner) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -289,7 +307,7 @@ func (s *Spawner) Close() error {
 	for _, p := range left {
 		<-p.done
 	}
-	close(s.calls)
+	close(s.quit)
 	<-s.gone
 	for _, ns := range s.ownerMaps {
 		errs = append(errs, ns.Close())

@@ -45,15 +45,27 @@ type Exit struct {
 type Process struct {
 	spawner *Spawner
 	group   *group
-	pid     int
-	pidfd   int
+	pid     int // set by begin
 	done    chan struct{}
 	exit    Exit // written before done is closed
 
 	mu     sync.Mutex
+	pidfd  int    // -1: none; guarded by mu
 	limits Limits // guarded by mu
 	killed bool   // guarded by mu
 	reaped bool   // guarded by mu: the pid may belong to another process by now
+}
+
+// begin makes p the process that was started, and sees to its end.
+func (p *Process) begin(pid, pidfd int) {
+	p.mu.Lock()
+	p.pid, p.pidfd = pid, pidfd
+	killed := p.killed
+	p.mu.Unlock()
+	go p.wait()
+	if killed {
+		_ = p.Kill()
+	}
 }
 
 // PID returns its process id in the node's pid namespace.
@@ -68,6 +80,9 @@ func (p *Process) Kill() error {
 		return nil
 	}
 	p.killed = true
+	if p.pid == 0 { // begin looks at killed
+		return nil
+	}
 	var err error
 	if p.pidfd >= 0 {
 		err = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
