@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,10 +30,7 @@ type command struct {
 
 // String writes the command as one would type it.
 func (c command) String() string {
-	var parts []string
-	for _, e := range c.env {
-		parts = append(parts, e)
-	}
+	parts := slices.Clone(c.env)
 	for _, a := range append([]string{c.path}, c.args...) {
 		if a == "" || strings.ContainsAny(a, " \t\n'\"$\\*?[]{}();&|<>`~#") {
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The page on the app file shows apps that work and names every key.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/app-file.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) == 0 {
+		t.Error("no examples")
+	}
+	for _, b := range blocks {
+		if _, err := Parse("docs/app-file.md", b[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, keys := range [][]string{
+		names(appFields), names(functionFields), names(workflowFields), names(stepFields), names(retryFields), names(triggerFields),
+	} {
+		for _, key := range keys {
+			if !strings.Contains(string(page), "| `"+key+"` |") {
+				t.Errorf("key %s is not described", key)
+			}
+		}
+	}
+}
+
+// The examples that come with weft are valid.
+func TestExamples(t *testing.T) {
+	folders, err := os.ReadDir("../../examples")
+	if err != nil {
+		t.Skip("no examples: ", err)
+	}
+	for _, f := range folders {
+		path := "../../examples/" + f.Name()
+		if _, err := os.Stat(path + "/" + FileName); err != nil {
+			continue
+		}
+		if _, err := Load(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
