@@ -21,11 +21,14 @@ func appArgument(args []string) string {
 func workflowArgument(a *app.App, args []string) (*flow.Workflow, error) {
 	names := slices.Sorted(maps.Keys(a.Workflows))
 	has := "this app has " + strings.Join(names, ", ")
+	near := func(name string) string {
+		return strings.TrimSpace(flow.Nearest(name, names) + " " + has)
+	}
 	switch {
 	case len(names) == 0:
 		return nil, usage("add a workflow to "+a.File, "app %s has no workflow", a.Name)
 	case len(args) > 1 && a.Workflows[args[1]] == nil:
-		return nil, usage(has, "app %s has no workflow %q", a.Name, args[1])
+		return nil, usage(near(args[1]), "app %s has no workflow %q", a.Name, args[1])
 	case len(args) > 1:
 		return a.Workflows[args[1]], nil
 	case a.Workflows["main"] != nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-run/weft/internal/bench"
 	"github.com/weft-run/weft/internal/bench/data"
+	"github.com/weft-run/weft/internal/flow"
 )
 
 func (sh *shell) benchCommand() *cobra.Command {
@@ -41,7 +42,7 @@ medians, p99 and ratios goes to stdout. The experiments are
 			known = known || name == args[0]
 		}
 		if !known {
-			return usage("the experiments are "+strings.Join(bench.Names(), ", "), "there is no experiment %q", args[0])
+			return usage(strings.TrimSpace(flow.Nearest(args[0], bench.Names())+" the experiments are "+strings.Join(bench.Names(), ", ")), "there is no experiment %q", args[0])
 		}
 		o.Out, o.Format, o.Stdout, o.Version = out, form.value, sh.stdout, version
 		if o.Format == "text" {

@@ -109,18 +109,21 @@ func (sh *shell) printCheckup(c checkup) error {
 	fmt.Fprintf(sh.stdout, "weft %s, engine %s\nkernel %s %s, %s, %.1f GiB, as %s\n\n", c.Version.Version, c.Version.Engine, c.Machine.Kernel,
 		c.Machine.Arch, plural(c.Machine.Cores, "core"), float64(c.Machine.Memory)/(1<<30), user)
 	inks := map[sandbox.State]ink{sandbox.StateOK: green, sandbox.StateDegraded: yellow, sandbox.StateMissing: red}
-	features := table{heading: []string{"feature", "state", "found", "used for"}}
+	features := table{heading: []string{"feature", "state", "used for"}}
 	for _, f := range c.Machine.Features {
 		text := f.Use
+		if f.Detail != "" {
+			text = f.Detail + ": " + text
+		}
 		if f.Fallback != "" && f.State != sandbox.StateOK {
 			text += "; without it: " + f.Fallback
 		}
 		if f.Enable != "" && f.State != sandbox.StateOK {
 			text += "; to enable: " + f.Enable
 		}
-		features.rows = append(features.rows, []cell{{text: f.Name}, {string(f.State), inks[f.State]}, {text: f.Detail}, {text: text}})
+		features.rows = append(features.rows, []cell{{text: f.Name}, {string(f.State), inks[f.State]}, {text: text}})
 	}
-	if err := features.write(sh.stdout, sh.outStyle, sh.width); err != nil {
+	if err := features.write(sh.stdout, sh.outStyle, sh.tableWidth()); err != nil {
 		return err
 	}
 	fmt.Fprintln(sh.stdout)
@@ -132,5 +135,5 @@ func (sh *shell) printCheckup(c checkup) error {
 		}
 		list.rows = append(list.rows, []cell{{text: t.Name}, state, {text: t.Version}, {text: t.Use}})
 	}
-	return list.write(sh.stdout, sh.outStyle, sh.width)
+	return list.write(sh.stdout, sh.outStyle, sh.tableWidth())
 }

@@ -3,9 +3,18 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
+
+// tableWidth is where tables on stdout wrap: at the terminal's edge, and not at all for what reads lines.
+func (sh *shell) tableWidth() int {
+	if !sh.outStyle.live {
+		return math.MaxInt32
+	}
+	return sh.width
+}
 
 // cell is one field of a table.
 type cell struct {
