@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // node is a JSON value that knows where it stands.
@@ -47,16 +46,18 @@ func (e *syntaxError) Error() string { return e.message }
 // parseJSON reads a text that is one JSON value. Its errors are of type
 // *syntaxError.
 func parseJSON(src []byte) (node, error) {
+	// The decoder of tokens does not say where an error is; this does.
+	var whole json.RawMessage
+	if err := json.Unmarshal(src, &whole); err != nil {
+		offset, message := len(src), "the file ends too early"
+		if bad, ok := errors.AsType[*json.SyntaxError](err); ok && bad.Error() != "unexpected end of JSON input" {
+			offset, message = int(bad.Offset)-1, bad.Error()
+		}
+		return node{}, &syntaxError{offset, message}
+	}
 	p := parser{src: src, dec: json.NewDecoder(bytes.NewReader(src))}
 	p.dec.UseNumber()
-	root, err := p.value(0)
-	if err != nil {
-		return node{}, p.located(err)
-	}
-	if rest := p.next(); rest < len(src) {
-		return node{}, &syntaxError{rest, "there is something after the end of the value"}
-	}
-	return root, nil
+	return p.value(0)
 }
 
 type parser struct {
@@ -80,7 +81,7 @@ func (p *parser) value(depth int) (node, error) {
 	}
 	token, err := p.dec.Token()
 	if err != nil {
-		return n, err
+		return n, &syntaxError{n.offset, err.Error()}
 	}
 	switch token := token.(type) {
 	case string:
@@ -111,8 +112,8 @@ func (p *parser) list(n *node, depth int) error {
 		}
 		n.elems = append(n.elems, elem)
 	}
-	_, err := p.dec.Token()
-	return err
+	p.dec.Token() // the bracket
+	return nil
 }
 
 func (p *parser) object(n *node, depth int) error {
@@ -120,7 +121,7 @@ func (p *parser) object(n *node, depth int) error {
 		m := member{offset: p.next()}
 		key, err := p.dec.Token()
 		if err != nil {
-			return err
+			return &syntaxError{m.offset, err.Error()}
 		}
 		m.key = key.(string) // the decoder refuses any other key
 		if m.value, err = p.value(depth + 1); err != nil {
@@ -128,26 +129,8 @@ func (p *parser) object(n *node, depth int) error {
 		}
 		n.members = append(n.members, m)
 	}
-	_, err := p.dec.Token()
-	return err
-}
-
-// located turns a decoder's error into one with a place.
-func (p *parser) located(err error) error {
-	if at, ok := errors.AsType[*syntaxError](err); ok {
-		return at
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &syntaxError{len(p.src), "the file ends too early"}
-	}
-	offset := p.next()
-	if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
-		offset = max(0, min(int(bad.Offset)-1, len(p.src)))
-		if bad.Error() == "unexpected end of JSON input" {
-			return &syntaxError{len(p.src), "the file ends too early"}
-		}
-	}
-	return &syntaxError{offset, err.Error()}
+	p.dec.Token() // the brace
+	return nil
 }
 
 // place returns the line and the column of an offset, both from 1; columns

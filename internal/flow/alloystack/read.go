@@ -39,6 +39,9 @@ type App struct {
 // A Stage is what runs at once.
 type Stage []Instance
 
+// MaxInstances is how many instances a stage may have.
+const MaxInstances = 1000
+
 // An Instance is one call of an app.
 type Instance struct {
 	App  string
@@ -261,6 +264,10 @@ func (r *reader) stage(n node) Stage {
 	}
 	if len(list.elems) == 0 {
 		r.problem(list.offset, "the list is empty, so the stage runs nothing", "")
+	}
+	if len(list.elems) > MaxInstances {
+		r.problem(list.offset, fmt.Sprintf("the list has %d entries, the limit is %d", len(list.elems), MaxInstances), "")
+		return nil
 	}
 	var stage Stage
 	for i, entry := range list.elems {
