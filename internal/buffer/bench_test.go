@@ -23,7 +23,7 @@ func atSizes(b *testing.B, f func(b *testing.B, n int64, addr uintptr, memory []
 			shift := 0
 			if pages == "small" {
 				shift = Granule
-			} else if n < hugePage {
+			} else if n < HugePage {
 				continue
 			}
 			b.Run(fmt.Sprintf("%s/%s", sizeName(n), pages), func(b *testing.B) {

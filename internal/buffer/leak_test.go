@@ -61,7 +61,7 @@ func checkLeaks(t testing.TB) {
 // reserve maps ordinary memory that stands for the linear memory of a sandbox, aligned to huge pages.
 func reserve(t testing.TB, length int) (addr uintptr, bytes []byte) {
 	t.Helper()
-	m, err := unix.Mmap(-1, 0, length+hugePage, unix.PROT_READ|unix.PROT_WRITE,
+	m, err := unix.Mmap(-1, 0, length+HugePage, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func reserve(t testing.TB, length int) (addr uintptr, bytes []byte) {
 		}
 	})
 	start := addressOf(m)
-	skip := (hugePage - int(start%hugePage)) % hugePage
+	skip := (HugePage - int(start%HugePage)) % HugePage
 	return start + uintptr(skip), m[skip : skip+length : skip+length]
 }
 

@@ -1,58 +1,10 @@
 package buffer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
-
-// Holder is what holds the bytes of a value: *Segment, *Inline, *File, or what the caller adds. It must be
-// comparable, so a pointer: a holder under two names is counted and charged once.
-type Holder interface {
-	Size() int64 // bytes that a run is charged for holding it; must not change
-}
-
-// Inline holds a small value in ordinary memory.
-type Inline struct{ Bytes []byte }
-
-var _ Holder = (*Inline)(nil)
-
-// Size is the number of bytes.
-func (i *Inline) Size() int64 { return int64(len(i.Bytes)) }
-
-// Value is what a slot holds.
-type Value struct {
-	Holder Holder
-	Len    int64  // bytes
-	Type   uint64 // fingerprint; 0 is untyped and matches every reader
-}
-
-// Attempt is one try of one call of a run. Path is the step, with the index of a foreach: "split", "map[2]"; inside a
-// sub-workflow the path of the calling step goes before: "outer/map[2]".
-type Attempt struct {
-	Path   string
-	Number int // 1, 2, …
-}
-
-// Slot is the full name under which the attempt's Put of name ("x" or "/x") is found by others.
-func (a Attempt) Slot(name string) (Name, error) {
-	n, err := ParseName(name)
-	if err != nil {
-		return Name{}, err
-	}
-	if n.Scope != "" {
-		return Name{}, nameError(name, "a step publishes its own slots as x, run-wide ones as /x")
-	}
-	if !n.Wide {
-		n.Scope = a.Path
-	}
-	return n, nil
-}
-
-func compareAttempts(a, b Attempt) int {
-	return cmp.Or(strings.Compare(a.Path, b.Path), cmp.Compare(a.Number, b.Number))
-}
 
 // Table holds the slots of a run: names, values, and which attempt did what.
 //
@@ -326,6 +278,20 @@ func (t *Table) Withdraw(a Attempt) (ready []Attempt) {
 	return ready
 }
 
+// Discard undoes what attempts below path have published for good, "each[1]" for "each[1]/map[2]": their names are free
+// again. It is for a sub-workflow that is tried once more; none of its attempts is open any longer.
+func (t *Table) Discard(path string) {
+	for name, s := range t.slots {
+		if !strings.HasPrefix(s.by.Path, path+"/") {
+			continue
+		}
+		if s.state != gone {
+			t.bury(s)
+		}
+		delete(t.slots, name)
+	}
+}
+
 // Released returns, once, the holders that nothing holds any longer, in no particular order. The slice is valid until
 // the next operation.
 func (t *Table) Released() []Holder {
@@ -345,127 +311,6 @@ func (t *Table) Drop() {
 		released = append(released, h)
 	}
 	*t = Table{released: released, closed: true}
-}
-
-// find resolves a name for a reader and checks that it can be read as typ.
-func (t *Table) find(op string, a Attempt, name string, typ uint64) (*slot, error) {
-	if t.closed {
-		return nil, &Error{Op: op, Slot: name, Kind: ErrClosed}
-	}
-	n, err := ParseName(name)
-	if err != nil {
-		return nil, err
-	}
-	s, err := t.resolve(op, a, n)
-	if err != nil {
-		return nil, err
-	}
-	if typ != 0 && s.value.Type != 0 && typ != s.value.Type {
-		return nil, &Error{Op: op, Slot: name, Kind: ErrType,
-			Detail: fmt.Sprintf("%s was put as %016x and is read as %016x; build both sides with the same type",
-				s.name, s.value.Type, typ)}
-	}
-	return s, nil
-}
-
-// resolve finds the slot that n means to attempt a, and fails unless it can be read now.
-func (t *Table) resolve(op string, a Attempt, n Name) (*slot, error) {
-	s := t.lookup(a, n)
-	if s == nil && n.Scope == "" && !n.Wide {
-		var err error
-		if s, err = t.anywhere(op, a, n); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case s == nil:
-		return nil, &Error{Op: op, Slot: n.String(), Kind: ErrNotFound, Detail: t.whyNot(a, n)}
-	case s.state == gone:
-		return nil, &Error{Op: op, Slot: n.String(), Kind: ErrNotFound,
-			Detail: s.taker.Path + " has taken it; borrow where several steps read"}
-	case s.state == taken && s.taker == a:
-		return nil, &Error{Op: op, Slot: n.String(), Kind: ErrTaken, Detail: "by this attempt; borrow to read twice"}
-	case s.state == taken:
-		return nil, &Error{Op: op, Slot: n.String(), Kind: ErrTaken,
-			Detail: "by " + s.taker.Path + ", which is running; borrow where several steps read"}
-	}
-	return s, nil
-}
-
-// lookup finds the slot of exactly this name. A scoped name is looked for in the workflow of a first, then in the
-// ones around it.
-func (t *Table) lookup(a Attempt, n Name) *slot {
-	plain := n.Scope == "" && !n.Wide
-	if plain {
-		if a.Path == "" {
-			return nil
-		}
-		n.Scope = a.Path
-	}
-	if p := t.attempts[a]; p != nil {
-		if s := p.pending[n]; s != nil {
-			return s
-		}
-	}
-	if n.Scope != "" && !plain {
-		for around := a.Path; ; {
-			cut := strings.LastIndexByte(around, '/')
-			if cut < 0 {
-				break
-			}
-			around = around[:cut]
-			inner := Name{Scope: around + "/" + n.Scope, Leaf: n.Leaf}
-			if s := t.slots[inner]; s != nil {
-				return s
-			}
-		}
-	}
-	return t.slots[n]
-}
-
-// anywhere finds the one slot with this last part, whoever published it.
-func (t *Table) anywhere(op string, a Attempt, n Name) (*slot, error) {
-	found := t.byLeaf[n.Leaf]
-	if p := t.attempts[a]; p != nil {
-		if own := p.pending[Name{Leaf: n.Leaf, Wide: true}]; own != nil {
-			if len(found) == 0 {
-				return own, nil
-			}
-			found = append(slices.Clip(found), own)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
-		return found[0], nil
-	}
-	names := make([]string, 0, 4)
-	for _, s := range found[:min(len(found), 3)] {
-		names = append(names, s.name.String())
-	}
-	if len(found) > 3 {
-		names = append(names, "…")
-	}
-	return nil, &Error{Op: op, Slot: n.Leaf, Kind: ErrAmbiguous,
-		Detail: fmt.Sprintf("%d slots (%s); name the step", len(found), strings.Join(names, ", "))}
-}
-
-// whyNot explains a name that is not published.
-func (t *Table) whyNot(a Attempt, n Name) string {
-	first := ""
-	for other, p := range t.attempts {
-		for _, s := range p.puts {
-			same := s.name == n || n.Scope == "" && !n.Wide && s.name.Leaf == n.Leaf
-			if other != a && same && (first == "" || other.Path < first) {
-				first = other.Path
-			}
-		}
-	}
-	if first != "" {
-		return first + " has put it and is still running: others see it when that step succeeds; need the step or wait for the slot"
-	}
-	return "put it in a step that this one needs, or wait for it"
 }
 
 func exists(op string, s *slot) error {

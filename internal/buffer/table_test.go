@@ -560,3 +560,31 @@ func TestOperationsDoNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations to read", n)
 	}
 }
+
+func TestDiscard(t *testing.T) {
+	table := NewTable(0)
+	put := func(path, name string) {
+		t.Helper()
+		a := Attempt{Path: path, Number: 1}
+		if err := table.Put(a, name, Value{Holder: &Inline{Bytes: []byte(name)}, Len: int64(len(name))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := table.Commit(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("each[1]/map[0]", "part")
+	put("each[1]/map[1]", "/wide")
+	put("each[10]/map[0]", "part")
+	put("each[1]", "own")
+	table.Discard("each[1]")
+	for name, there := range map[string]bool{"each[1]/map[0]/part": false, "/wide": false, "each[10]/map[0]/part": true, "each[1]/own": true} {
+		if _, _, err := table.Peek(Attempt{Path: "reader", Number: 1}, name, 0); (err == nil) != there {
+			t.Errorf("%s after Discard: %v, want it there: %v", name, err, there)
+		}
+	}
+	if n := len(table.Released()); n != 2 {
+		t.Errorf("%d holders released, want 2", n)
+	}
+	put("each[1]/map[0]", "part") // the name is free again
+}

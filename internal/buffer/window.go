@@ -20,9 +20,10 @@ import (
 //
 // After any error of these functions the range may be unmapped: end the sandbox that it belongs to.
 
-// hugePage is the unit that the kernel can map by one entry of the second-lowest page table. Both address and file
-// offset have to be multiples of it, so guests align what they allocate for large buffers.
-const hugePage = 2 << 20
+// HugePage is what the kernel can map by one entry of the second-lowest page table, in bytes, where both the address
+// and the offset in the segment are multiples of it. An allocation of at least this much that is aligned to it is
+// produced, published and taken at a fraction of the cost.
+const HugePage = 2 << 20
 
 const readWrite = unix.PROT_READ | unix.PROT_WRITE
 
@@ -156,9 +157,9 @@ func advise(addr uintptr, length int64, advice int) error {
 // fills the rest with zeros. Where this kernel or this address cannot do that, small pages serve.
 func makeResident(addr uintptr, s *Segment, length int64) error {
 	resident := s.resident.Load()
-	if resident < length && addr%hugePage == 0 {
-		from := (resident + hugePage - 1) &^ (hugePage - 1)
-		to := length &^ (hugePage - 1)
+	if resident < length && addr%HugePage == 0 {
+		from := (resident + HugePage - 1) &^ (HugePage - 1)
+		to := length &^ (HugePage - 1)
 		if from < to {
 			collapse(addr, s, from, to)
 		}
@@ -177,7 +178,7 @@ func makeResident(addr uintptr, s *Segment, length int64) error {
 
 // collapse tries to back [from, to) by huge pages. Failing is harmless.
 func collapse(addr uintptr, s *Segment, from, to int64) {
-	for off := from; off < to; off += hugePage {
+	for off := from; off < to; off += HugePage {
 		if unix.Fallocate(s.fd, 0, off, 1) != nil {
 			return
 		}
@@ -188,19 +189,19 @@ func collapse(addr uintptr, s *Segment, from, to int64) {
 // scratch is a range of this process's memory in which the package itself maps segments, to zero or to warm them.
 type scratch struct {
 	memory []byte  // as mapped
-	addr   uintptr // first multiple of hugePage in it
+	addr   uintptr // first multiple of HugePage in it
 	bytes  []byte  // scratchSize bytes from addr
 }
 
 const scratchSize = 32 << 20
 
 func newScratch() (*scratch, error) {
-	m, err := unix.Mmap(-1, 0, scratchSize+hugePage, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	m, err := unix.Mmap(-1, 0, scratchSize+HugePage, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("reserve scratch memory: %w", err)
 	}
 	start := uintptr(unsafe.Pointer(&m[0]))
-	skip := (hugePage - start%hugePage) % hugePage
+	skip := (HugePage - start%HugePage) % HugePage
 	return &scratch{memory: m, addr: start + skip, bytes: m[skip : skip+scratchSize : skip+scratchSize]}, nil
 }
 
@@ -257,12 +258,12 @@ func (c *scratch) zero(s *Segment) error {
 func (c *scratch) warm(s *Segment) error {
 	err := c.each(s, s.capacity, func(addr uintptr, piece []byte, off int64) error {
 		n := int64(len(piece))
-		for b := int64(0); b+hugePage <= n; b += hugePage {
+		for b := int64(0); b+HugePage <= n; b += HugePage {
 			if err := unix.Fallocate(s.fd, 0, off+b, 1); err != nil {
 				return err
 			}
 		}
-		if whole := n &^ (hugePage - 1); whole > 0 {
+		if whole := n &^ (HugePage - 1); whole > 0 {
 			_ = advise(addr, whole, unix.MADV_COLLAPSE)
 		}
 		return advise(addr, n, unix.MADV_POPULATE_READ)
