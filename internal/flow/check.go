@@ -242,7 +242,13 @@ func (c *checker) retry(step string, r Retry) {
 }
 
 func (c *checker) target(step, key string, t Target) {
-	if t.IsZero() || c.targets == nil {
+	if t.IsZero() {
+		return
+	}
+	if c.targets == nil {
+		if t.Kind != Function && t.Kind != ServiceMethod && t.Kind != SubWorkflow {
+			c.add(step, key, fmt.Sprintf("%q is called as %q, which is no kind of target", t.Name, t.Kind), "")
+		}
 		return
 	}
 	if kind, known := c.targets[t.Name]; !known {

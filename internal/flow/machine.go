@@ -20,7 +20,8 @@ type Spec struct {
 // not safe for concurrent use.
 type Machine struct {
 	spec   Spec
-	graphs map[string]*Graph // of the workflows that the run may call
+	main   *Graph
+	graphs map[string]*Graph // of the workflows that the run may call, by the name that it calls
 	root   *frame            // nil until the run has started
 	status Status            // empty until the run has ended
 	now    time.Duration
@@ -58,32 +59,48 @@ func New(spec Spec) (*Machine, error) {
 	if spec.Workflow == nil {
 		return nil, fmt.Errorf("make run %s: no workflow", spec.RunID)
 	}
-	if err := m.addWorkflow(spec.Workflow); err != nil {
+	called, err := m.prepare(spec.Workflow, &m.main)
+	if err != nil {
 		return nil, err
+	}
+	for len(called) > 0 {
+		name := called[0]
+		called = called[1:]
+		if m.graphs[name] != nil {
+			continue
+		}
+		var graph *Graph
+		more, err := m.prepare(m.workflow(name), &graph)
+		if err != nil {
+			return nil, err
+		}
+		m.graphs[name] = graph
+		called = append(called, more...)
 	}
 	return m, nil
 }
 
-// addWorkflow makes the graphs of w and of all that it may call.
-func (m *Machine) addWorkflow(w *Workflow) error {
-	if m.graphs[w.Name] != nil {
-		return nil
+// workflow returns the one that steps call by that name, or nil. A workflow
+// may call itself without being in the library.
+func (m *Machine) workflow(name string) *Workflow {
+	if w := m.spec.Library[name]; w != nil || name != m.spec.Workflow.Name {
+		return w
 	}
+	return m.spec.Workflow
+}
+
+// prepare checks a workflow and makes its graph. It returns the names of the
+// workflows that it may call, all of which exist.
+func (m *Machine) prepare(w *Workflow, graph **Graph) (called []string, err error) {
 	problems := Check(w, nil)
-	var called []*Workflow
 	call := func(step, key string, t Target) {
-		if t.Kind != SubWorkflow {
-			return
-		}
-		target := m.spec.Library[t.Name]
-		if target == nil && t.Name == m.spec.Workflow.Name {
-			target = m.spec.Workflow
-		}
-		if target == nil {
+		switch {
+		case t.Kind != SubWorkflow:
+		case m.workflow(t.Name) == nil:
 			problems = append(problems, Problem{step, key, fmt.Sprintf("there is no workflow %q", t.Name), Nearest(t.Name, keys(m.spec.Library))})
-			return
+		default:
+			called = append(called, t.Name)
 		}
-		called = append(called, target)
 	}
 	for _, s := range w.Steps {
 		call(s.Name, "call", s.Call)
@@ -92,19 +109,10 @@ func (m *Machine) addWorkflow(w *Workflow) error {
 		}
 	}
 	if len(problems) > 0 {
-		return &InvalidError{w.Name, problems}
+		return nil, &InvalidError{w.Name, problems}
 	}
-	graph, err := NewGraph(w)
-	if err != nil {
-		return err
-	}
-	m.graphs[w.Name] = graph
-	for _, w := range called {
-		if err := m.addWorkflow(w); err != nil {
-			return err
-		}
-	}
-	return nil
+	*graph, err = NewGraph(w)
+	return called, err
 }
 
 // Status returns how the run ended, or "" while it has not.
@@ -125,7 +133,7 @@ func (m *Machine) Apply(ev Event, now time.Duration) []Command {
 	switch ev := ev.(type) {
 	case Started:
 		if m.root == nil {
-			m.root = m.enter(m.graphs[m.spec.Workflow.Name], nil, m.spec.Input)
+			m.root = m.enter(m.main, nil, m.spec.Input)
 		}
 	case StepFinished:
 		if it := m.calls[ev.Call]; it != nil {
@@ -265,117 +273,4 @@ func (m *Machine) isOpen(c Command) bool {
 		open = e != nil && !e.scope.frame.over
 	}
 	return open && !m.Done()
-}
-
-// frame is one execution of a workflow: the run's own, or one that an item of
-// a step called.
-type frame struct {
-	graph  *Graph
-	caller *item  // nil: the run's own
-	prefix string // of its steps' paths: "" or "each[1]."
-	key    string // of its steps' idempotency keys: "RUN/" or "RUN/each[1]."
-	depth  int
-	input  any
-	run    map[string]any // .run
-	steps  []step
-	left   int // steps that are not done
-	timer  TimerID
-	over   bool // finished, failed or stopped: nothing in it matters any more
-}
-
-// path is that of the step that called the frame, or "".
-func (f *frame) path() string {
-	if f.caller == nil {
-		return ""
-	}
-	return f.caller.path()
-}
-
-// enter begins the execution of a workflow.
-func (m *Machine) enter(graph *Graph, caller *item, input any) *frame {
-	n := len(graph.needs)
-	f := &frame{graph: graph, caller: caller, input: input, steps: make([]step, n), left: n}
-	if caller == nil {
-		f.run, f.key = map[string]any{"id": m.spec.RunID}, m.spec.RunID+"/"
-	} else {
-		f.prefix, f.key = caller.path()+".", caller.key()+"."
-		f.run, f.depth = caller.step.frame.run, caller.step.frame.depth+1
-	}
-	if timeout := graph.flow.Timeout; timeout > 0 {
-		f.timer = m.setTimer(timeout, f.path(), TimerRun, alarm{frame: f})
-	}
-	for i := range f.steps {
-		s := &f.steps[i]
-		s.frame, s.id, s.needs = f, i, len(graph.needs[i])
-		if s.needs == 0 {
-			m.enqueue(s)
-		}
-	}
-	return f
-}
-
-// finishFrame gives the output of a frame whose steps are all done.
-func (m *Machine) finishFrame(f *frame) {
-	m.evaluate(scope{frame: f, step: -1}, []Template{f.graph.flow.Output}, func(values []any, failure *Failure) {
-		if failure != nil {
-			failure.Step = f.path()
-			m.failFrame(f, *failure)
-			return
-		}
-		output := values[0]
-		if f.graph.flow.Output.IsZero() {
-			output = f.outputs()
-		}
-		m.closeFrame(f)
-		if f.caller == nil {
-			m.finish(FinishRun{Status: Succeeded, Output: output})
-			return
-		}
-		f.caller.child = nil
-		m.endAttempt(f.caller)
-		m.finishItem(f.caller, output)
-	})
-}
-
-// outputs is the output of a workflow that does not say what its output is.
-func (f *frame) outputs() any {
-	sinks := f.graph.sinks()
-	if len(sinks) == 1 {
-		return f.steps[sinks[0]].output
-	}
-	outputs := make(map[string]any, len(sinks))
-	for _, i := range sinks {
-		outputs[f.graph.flow.Steps[i].Name] = f.steps[i].output
-	}
-	return outputs
-}
-
-// failFrame ends a frame because of a failure: the run fails, or the attempt
-// of the item that called it.
-func (m *Machine) failFrame(f *frame, failure Failure) {
-	m.stopFrame(f)
-	failure.Free, failure.Alone = false, false
-	if f.caller == nil {
-		m.finish(FinishRun{Status: Failed, Failure: &failure})
-		return
-	}
-	m.endAttempt(f.caller)
-	m.failAttempt(f.caller, failure)
-}
-
-// stopFrame ends a frame and all that runs in it, in the order of its steps.
-func (m *Machine) stopFrame(f *frame) {
-	m.closeFrame(f)
-	for i := range f.steps {
-		for _, it := range f.steps[i].items {
-			if it != nil {
-				m.stopItem(it)
-			}
-		}
-	}
-}
-
-func (m *Machine) closeFrame(f *frame) {
-	f.over = true
-	delete(m.timers, f.timer)
 }

@@ -21,7 +21,7 @@ type Template struct {
 
 // part is one node of the parsed value: a constant, value (one expression),
 // text, list or object.
-type part interface{}
+type part any
 
 type (
 	constant struct{ value any }
@@ -168,14 +168,14 @@ func (t *Template) parseText(s, path string) (part, error) {
 // interpolation "\( )" brings the string's inside back to being code.
 func closingBrace(s string, from int) int {
 	depth, quoted := 0, false
-	var strings []int // nesting of parentheses at each interpolation that is open
 	parens := 0
+	var outer []int // parens around each interpolation that is open
 	for i := from; i < len(s); i++ {
 		switch c := s[i]; {
 		case quoted && c == '\\':
 			i++
 			if i < len(s) && s[i] == '(' {
-				strings, parens, quoted = append(strings, parens), 0, false
+				outer, parens, quoted = append(outer, parens), 0, false
 			}
 		case c == '"':
 			quoted = !quoted
@@ -183,8 +183,8 @@ func closingBrace(s string, from int) int {
 		case c == '(':
 			parens++
 		case c == ')':
-			if parens == 0 && len(strings) > 0 {
-				parens, strings, quoted = strings[len(strings)-1], strings[:len(strings)-1], true
+			if parens == 0 && len(outer) > 0 {
+				parens, outer, quoted = outer[len(outer)-1], outer[:len(outer)-1], true
 				continue
 			}
 			parens--
