@@ -77,6 +77,10 @@ func New(cfg Config) *Builder {
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = runtime.NumCPU()
 	}
+	// Compilers run in other folders than this process.
+	if abs, err := filepath.Abs(cfg.CacheDir); err == nil {
+		cfg.CacheDir = abs
+	}
 	return &Builder{cfg: cfg, slots: make(chan struct{}, cfg.Parallel), busy: map[string]chan struct{}{}}
 }
 
@@ -152,6 +156,7 @@ func (b *Builder) build(ctx context.Context, dir string, f Source, progress func
 		return Module{}, err
 	}
 	b.remember(recordFile, m, inputs, begun)
+	prune(b.cfg.CacheDir, maxCache, time.Now())
 	return m, nil
 }
 
@@ -216,6 +221,7 @@ func (b *Builder) keep(f Source, path string) (Module, error) {
 	digest := hex.EncodeToString(sum[:])
 	m := Module{Path: filepath.Join(b.cfg.CacheDir, "modules", digest+".wasm"), Digest: digest, Size: int64(len(data)), Info: info}
 	if kept, err := os.Stat(m.Path); err == nil && kept.Size() == m.Size {
+		use(m.Path)
 		return m, nil
 	}
 	if err := writeFile(m.Path, data, 0o444); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,7 +42,8 @@ func (c command) String() string {
 }
 
 // run runs a command for a job and returns its standard output. The command
-// gets a process group of its own, all of which is killed when ctx ends.
+// gets a process group of its own, all of which is killed when ctx ends. It
+// does not outlive this process.
 func (j *job) run(ctx context.Context, c command) ([]byte, error) {
 	if !c.quiet {
 		j.progress(Event{Kind: Started, Function: j.source.Function, Command: c.String()})
@@ -50,7 +52,11 @@ func (j *job) run(ctx context.Context, c command) ([]byte, error) {
 	cmd.Dir = c.dir
 	// Temporary files go where they are removed even if the compiler is killed.
 	cmd.Env = append(append(os.Environ(), "TMPDIR="+j.dir), c.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// The kernel sends the death signal when the thread that started the
+	// command ends, so that thread stays until the command is over.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
 	var stdout bytes.Buffer

@@ -134,6 +134,8 @@ func (b *Builder) recall(file string) (Module, bool) {
 			return Module{}, false
 		}
 	}
+	use(m.Path)
+	use(file)
 	return m, true
 }
 
