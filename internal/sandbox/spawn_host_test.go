@@ -42,19 +42,20 @@ type answer struct {
 	Text  string
 }
 
+// serveTest ends with unix.Exit: os.Exit has the race detector wait a second.
 func serveTest(applied confine.Report) {
 	for range 3 { // threads that exist before the filter
 		go func() { runtime.LockOSThread(); select {} }()
 	}
 	if err := confine.Seccomp(applied.Role); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		unix.Exit(1)
 	}
 	text, _ := json.Marshal(applied)
 	reply, _ := json.Marshal(answer{Text: string(text)})
 	for {
 		if _, err := unix.Write(3, reply); err != nil {
-			os.Exit(0)
+			unix.Exit(0)
 		}
 		body, control := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 		n, cn, _, _, err := unix.Recvmsg(3, body, control, unix.MSG_CMSG_CLOEXEC)
@@ -62,11 +63,11 @@ func serveTest(applied confine.Report) {
 			continue
 		}
 		if n == 0 || err != nil {
-			os.Exit(0)
+			unix.Exit(0)
 		}
 		var q request
 		if err := json.Unmarshal(body[:n], &q); err != nil {
-			os.Exit(3)
+			unix.Exit(3)
 		}
 		if cn > 0 {
 			messages, _ := unix.ParseSocketControlMessage(control[:cn])

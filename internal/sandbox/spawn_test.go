@@ -504,7 +504,7 @@ func TestOrdinaryUser(t *testing.T) {
 			cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), "-test.v", "-test.timeout=60s",
 				"-test.run=^Test(Host|EveryThread|Grant|Kill|NothingIsLeft|Probe)")
 			cmd.Dir = dir
-			cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, env, "WEFT_TEST_TMP=" + dir}
+			cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, env}
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 			out, err := cmd.CombinedOutput()
 			if err != nil || testing.Verbose() {
