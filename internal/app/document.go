@@ -162,11 +162,7 @@ func (r *report) document(src []byte) *node {
 	}
 	normal := strings.ReplaceAll(string(src), "\r\n", "\n")
 	r.lines = strings.Split(normal, "\n")
-	tokens := lexer.Tokenize(normal)
-	if !r.boundedTokens(tokens) {
-		return nil
-	}
-	file := r.syntaxTree(tokens)
+	file := r.syntaxTree(normal)
 	if file == nil {
 		return nil
 	}
@@ -240,14 +236,18 @@ func (r *report) boundedTokens(tokens token.Tokens) bool {
 }
 
 // syntaxTree runs the YAML parser. Its first syntax error is the only one it
-// can give.
-func (r *report) syntaxTree(tokens token.Tokens) (file *ast.File) {
+// can give, and should it panic that is an error like any other.
+func (r *report) syntaxTree(src string) (file *ast.File) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.errorf(span{}, "look for unusual YAML and write it more plainly", "YAML parser failed: %v", p)
 			file = nil
 		}
 	}()
+	tokens := lexer.Tokenize(src)
+	if !r.boundedTokens(tokens) {
+		return nil
+	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err == nil {
 		return file
