@@ -50,6 +50,7 @@ wasm_engine_t *weft_engine_new(uint32_t instances, size_t keep_resident, size_t 
 		wasmtime_pooling_allocation_config_total_memories_set(p, instances);
 		wasmtime_pooling_allocation_config_total_tables_set(p, instances * 2);
 		wasmtime_pooling_allocation_config_total_core_instances_set(p, instances);
+		wasmtime_pooling_allocation_config_total_stacks_set(p, 0); // for async calls; a thousand stacks with guard pages would take 2 ms
 		wasmtime_pooling_allocation_config_max_memory_size_set(p, (size_t)4 << 30);
 		wasmtime_pooling_allocation_config_table_elements_set(p, 100000);
 		wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(p, keep_resident);
