@@ -1,0 +1,397 @@
+// Package examples holds apps that run as they are; its tests run them and compare their outputs with what plain code in
+// one process computes.
+package examples
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-run/weft/internal/bench/data"
+)
+
+// weft is the binary under test: $WEFT_BIN, or bin/weft of this tree.
+func weft(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("WEFT_BIN")
+	if path == "" {
+		path = "../bin/weft"
+	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Skipf("needs the weft binary (make build, or set WEFT_BIN): %v", err)
+	}
+	return path
+}
+
+// need skips the test where a tool that builds the example is missing.
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: %v", tool, err)
+		}
+	}
+}
+
+// result is what weft run -o json prints.
+type result struct {
+	Status  string          `json:"status"`
+	Output  json.RawMessage `json:"output"`
+	Failure json.RawMessage `json:"failure"`
+	stderr  string
+}
+
+// run runs a workflow; extra are further arguments.
+func run(t *testing.T, app, workflow string, input any, extra ...string) result {
+	t.Helper()
+	text, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", app}
+	if workflow != "" {
+		args = append(args, workflow)
+	}
+	args = append(args, "--input", string(text), "-o", "json", "--quiet")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, weft(t), append(args, extra...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	r := result{stderr: stderr.String()}
+	if json.Unmarshal(stdout.Bytes(), &r) != nil {
+		t.Fatalf("weft %s: %v\nstdout: %s\nstderr: %s", strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return r
+}
+
+// output runs a workflow that must succeed and decodes its output.
+func output(t *testing.T, app, workflow string, input, into any, extra ...string) {
+	t.Helper()
+	r := run(t, app, workflow, input, extra...)
+	if r.Status != "succeeded" {
+		t.Fatalf("%s %s: status %s: %s\n%s", app, workflow, r.Status, r.Failure, r.stderr)
+	}
+	if err := json.Unmarshal(r.Output, into); err != nil {
+		t.Fatalf("%s %s: output %s: %v", app, workflow, r.Output, err)
+	}
+}
+
+// withData copies the app file of an example to a folder where ./data is other data, and returns it.
+func withData(t *testing.T, app string, spec data.Spec) (string, *data.Answers) {
+	t.Helper()
+	dir := t.TempDir()
+	spec.Dir = filepath.Join(dir, "data")
+	answers, err := data.Generate(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(app, "weft.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := filepath.Abs(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if source, err = filepath.Rel(dir, source); err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer("source: ./", "source: "+source+"/", "../sort/data::", "./data::", "../wordcount/data::", "./data::").Replace(string(text))
+	if err := os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir, answers
+}
+
+func TestExactOutputs(t *testing.T) {
+	for _, c := range []struct {
+		app, workflow, input, want string
+		tools                      []string
+	}{
+		{"hello", "", `{"name": "you \"there\""}`, `"Hello, you \"there\"!"`, []string{"clang"}},
+		{"hello", "", `null`, `"Hello, world!"`, []string{"clang"}},
+		{"hello", "go", `{"name": "you"}`, `"Hello, you!"`, []string{"go"}},
+		{"files", "", `null`, `{"bytes": 21}`, []string{"clang"}},
+		{"unchanged", "", `{"text": "two words\nand three more\n"}`, `"2 5 25\n"`, []string{"clang"}},
+		{"unchanged", "words", `{"text": "two words\n"}`, `2`, []string{"clang"}},
+		{"chain", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"clang"}},
+		{"chain", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"clang"}},
+		{"nn", "", `{"images": 2, "seed": 1}`, `[
+			{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]},
+			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"clang"}},
+		{"rust", "", `{"text": "one\nthree\n"}`, `{"lines": 2, "longest": 5}`, []string{"/usr/bin/rustc"}},
+		{"panic", "caught", `{"how": "trap"}`, `"caught"`, []string{"clang"}},
+		{"../testdata/churn", "", `{"rounds": 24}`, `[24, 24]`, []string{"go"}},
+	} {
+		t.Run(filepath.Base(c.app)+" "+c.workflow, func(t *testing.T) {
+			need(t, c.tools...)
+			var got, want any
+			if err := json.Unmarshal([]byte(c.want), &want); err != nil {
+				t.Fatal(err)
+			}
+			output(t, c.app, c.workflow, json.RawMessage(c.input), &got)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestWordCount(t *testing.T) {
+	need(t, "clang")
+	for _, size := range []int64{1000, 3 << 20} {
+		dir, want := withData(t, "wordcount", data.Spec{Kind: data.Text, Size: size, Parts: 3})
+		for _, pass := range []string{"reference", "file"} {
+			var got data.Answers
+			output(t, dir, "", map[string]int{"parts": 3, "reducers": 2}, &got, "--pass", pass)
+			if got.Digest != want.Digest || got.Words != want.Words || got.Distinct != want.Distinct || !reflect.DeepEqual(got.Top, want.Top) {
+				t.Errorf("%d bytes by %s: got %+v, want %+v", size, pass, got, *want)
+			}
+		}
+	}
+}
+
+func TestSort(t *testing.T) {
+	for _, app := range []string{"sort", "sort-go"} {
+		t.Run(app, func(t *testing.T) {
+			need(t, map[string]string{"sort": "clang", "sort-go": "go"}[app])
+			dir, want := withData(t, app, data.Spec{Kind: data.Integers, Size: 3 << 20, Parts: 3})
+			for _, mergers := range []int{1, 4} {
+				var got data.Answers
+				output(t, dir, "", map[string]int{"sorters": 3, "mergers": mergers}, &got)
+				if got.Digest != want.Digest || got.Numbers != want.Numbers || got.Least != want.Least || got.Most != want.Most {
+					t.Errorf("%d mergers: got %+v, want %+v", mergers, got, *want)
+				}
+			}
+		})
+	}
+}
+
+// Equal numbers, the largest one, parts of different sizes and an empty part.
+func TestSortOfUnevenParts(t *testing.T) {
+	need(t, "clang")
+	dir, _ := withData(t, "sort", data.Spec{Kind: data.Integers, Size: 100, Parts: 1})
+	var all []uint32
+	for i, text := range []string{strings.Repeat("7,", 5000) + "4294967295", "0,1,4294967295", " \n", "3"} {
+		if err := os.WriteFile(filepath.Join(dir, "data", "part-"+strconv.Itoa(i)), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
+			n, err := strconv.ParseUint(f, 10, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, uint32(n))
+		}
+	}
+	var got data.Answers
+	output(t, dir, "", map[string]int{"sorters": 4, "mergers": 3}, &got)
+	if got.Numbers != len(all) || got.Least != 0 || got.Most != 4294967295 {
+		t.Errorf("got %+v for %d numbers", got, len(all))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "data", "part-3"), []byte("1,4294967296"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, dir, "", map[string]int{"sorters": 4, "mergers": 3})
+	if r.Status == "succeeded" || !strings.Contains(r.stderr+string(r.Failure), "no number below 4294967296 at byte") {
+		t.Errorf("status %s, failure %s, stderr %s", r.Status, r.Failure, r.stderr)
+	}
+}
+
+func TestWordCountGo(t *testing.T) {
+	need(t, "go")
+	dir, want := withData(t, "wordcount-go", data.Spec{Kind: data.Text, Size: 2 << 20, Parts: 5})
+	if err := os.Rename(filepath.Join(dir, "data"), filepath.Join(dir, "src")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		part := filepath.Join(dir, "src", "part-"+strconv.Itoa(i))
+		if err := os.Rename(part, part+".txt"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got data.Answers
+	output(t, dir, "", map[string]any{"suffix": ".txt", "batches": 3, "reducers": 2}, &got)
+	if got.Words != want.Words || got.Distinct != want.Distinct || !reflect.DeepEqual(got.Top, want.Top) {
+		t.Errorf("got %+v, want %+v", got, *want)
+	}
+}
+
+func TestTransfer(t *testing.T) {
+	need(t, "clang")
+	for _, size := range []uint64{8, 4 << 10, 1 << 20} {
+		var got map[string]struct {
+			Bytes uint64 `json:"bytes"`
+			Sum   string `json:"sum"`
+		}
+		output(t, "transfer", "", map[string]uint64{"size": size}, &got)
+		n := size / 8
+		if sum := fmt.Sprintf("%016x", n*(n-1)/2); got["receive"].Sum != sum || got["receive"].Bytes != size {
+			t.Errorf("%d bytes: got %+v, want sum %s", size, got, sum)
+		}
+	}
+}
+
+func TestLoadAll(t *testing.T) {
+	need(t, "clang")
+	for _, load := range []string{"lazy", "eager"} {
+		var got map[string]float64
+		output(t, "load-all", "", map[string]int{"port": 17070}, &got, "--load", load)
+		for _, module := range []string{"clock_ns", "fs_ns", "buffer_ns", "net_ns"} {
+			if _, ok := got[module]; !ok {
+				t.Errorf("%s: no %s in %v", load, module, got)
+			}
+		}
+	}
+}
+
+func TestMmap(t *testing.T) {
+	need(t, "clang")
+	text, err := os.ReadFile("wordcount/data/part-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := uint64(0xcbf29ce484222325)
+	for i := 0; i < len(text); i += 7 {
+		digest = (digest ^ uint64(text[i])) * 0x100000001b3
+	}
+	var got struct {
+		Bytes, Pages int
+		Digest       string
+	}
+	output(t, "mmap", "", map[string]any{"path": "/data/part-1", "stride": 7}, &got)
+	if got.Bytes != len(text) || got.Pages != 1 || got.Digest != fmt.Sprintf("%016x", digest) {
+		t.Errorf("got %+v, want %d bytes, digest %016x", got, len(text), digest)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		app, workflow, input string
+		want                 []string // in the failure or on stderr
+		tool                 string
+	}{
+		{"panic", "", `{"how": "abort"}`, []string{"abort", "giving up"}, "clang"},
+		{"panic", "", `{"how": "trap"}`, []string{"abort", "divide"}, "clang"},
+		{"panic", "", `{"how": "exit"}`, []string{"abort", "leaving with status 1"}, "clang"},
+		{"panic", "go", `{"index": 7}`, []string{"gopanic", "index out of range"}, "go"},
+		{"endless", "", `null`, []string{"loop", "1s"}, "clang"},
+		{"http-client", "", `{"host": "127.0.0.1", "port": 1}`, []string{"get", "not granted"}, "clang"},
+	} {
+		t.Run(c.app+" "+c.workflow+" "+c.input, func(t *testing.T) {
+			need(t, c.tool)
+			r := run(t, c.app, c.workflow, json.RawMessage(c.input))
+			if r.Status == "succeeded" {
+				t.Fatalf("it succeeded: %s", r.Output)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(string(r.Failure)+r.stderr, want) {
+					t.Errorf("no %q in failure %s, stderr %s", want, r.Failure, r.stderr)
+				}
+			}
+		})
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	need(t, "clang")
+	weft(t)
+	l, err := net.Listen("tcp", "127.0.0.1:17878")
+	if err != nil {
+		t.Skipf("needs port 17878: %v", err)
+	}
+	l.Close()
+	served := make(chan result, 1)
+	go func() { served <- run(t, "http-server", "", map[string]int{"requests": 2}) }()
+	var body []byte
+	for range 600 { // the function may still be built
+		r, err := http.Get("http://127.0.0.1:17878/first")
+		if err == nil {
+			body, _ = io.ReadAll(r.Body)
+			r.Body.Close()
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if string(body) != "hello from /first, request 1\n" {
+		t.Errorf("got %q", body)
+	}
+	var got struct {
+		Status int
+		Body   string
+	}
+	output(t, "http-client", "", map[string]any{"host": "127.0.0.1", "port": 17878, "path": "/second"}, &got)
+	if got.Status != 200 || got.Body != "hello from /second, request 2\n" {
+		t.Errorf("got %+v", got)
+	}
+	if r := <-served; r.Status != "succeeded" || !strings.Contains(string(r.Output), "2") {
+		t.Errorf("server: %s %s %s", r.Status, r.Output, r.stderr)
+	}
+}
+
+func TestJavaScript(t *testing.T) {
+	if _, err := os.Stat("javascript/js.wasm"); err != nil {
+		t.Skip("needs QuickJS: make -C examples/javascript (npm and clang)")
+	}
+	var got struct{ Count, Last int }
+	output(t, "javascript", "", map[string]int{"below": 100000}, &got)
+	if got.Count != 9592 || got.Last != 99991 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The functions in one plain process give the same answers: what the benchmarks call the limit.
+func TestNative(t *testing.T) {
+	need(t, "clang")
+	for _, c := range []struct {
+		app  string
+		kind data.Kind
+	}{{"wordcount", data.Text}, {"sort", data.Integers}} {
+		t.Run(c.app, func(t *testing.T) {
+			dir := t.TempDir()
+			want, err := data.Generate(t.Context(), data.Spec{Kind: c.kind, Size: 300_000, Parts: 3, Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			program := filepath.Join(dir, "native")
+			out, err := exec.CommandContext(t.Context(), "clang", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", "../sdk/c", "-o", program, c.app+"/native.c").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			out, err = exec.CommandContext(t.Context(), program, dir, "3", "2").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			var got data.Answers
+			if err := json.Unmarshal(out, &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Digest != want.Digest {
+				t.Errorf("got %s, want %+v", out, *want)
+			}
+		})
+	}
+}
