@@ -84,7 +84,7 @@ func (g *generator) flow(name string, most int, callable []string) *plainFlow {
 	for i := range rapid.IntRange(1, most).Draw(g.t, "steps") {
 		s := plainStep{name: fmt.Sprintf("s%d", i)}
 		for j := range i {
-			if g.often("need", 100/i) {
+			if g.often("need", 70/i+10) {
 				need := fmt.Sprintf("s%d", j)
 				s.needs = append(s.needs, need)
 				closure[s.name] = append(append(closure[s.name], need), closure[need]...)
@@ -155,7 +155,7 @@ func (g *generator) value(seen []string, each, caught bool) any {
 }
 
 func (g *generator) expression(seen []string, each, caught bool) string {
-	options := []string{".input", ".input.k", ".run.id", "keys | length", ".input | keys", ".input.none[3].x", ".input.k + 1", ".input.k.x"}
+	options := []string{".input", ".input.k", ".run.id", "keys", "keys", "keys | length", ".input | keys", ".input.none[3].x", ".input.k + 1", ".input.k.x"}
 	for _, x := range seen {
 		options = append(options, "."+x, "."+x+".n", "."+x+".list[-1]", "."+x+" | type", "."+x+".list | length", "(."+x+" | type) + .run.id", "."+x+`["list"][0] `)
 	}
