@@ -4,7 +4,8 @@ import "time"
 
 // A Command is something that the owner of a run is to do. Commands are
 // carried out in the order in which they were returned; none needs an answer
-// at once, and each answer is an [Event].
+// at once, and each answer is an [Event]. The values in commands are the
+// run's own: they are not to be changed.
 type Command interface{ isCommand() }
 
 // StartCall starts one attempt. The answer is [StepFinished] or [StepFailed],

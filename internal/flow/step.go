@@ -11,7 +11,6 @@ type step struct {
 	live   bool // some need was not skipped
 	queued bool // in Machine.ready
 	opened bool // all needs are done
-	status Status
 	output any
 
 	each    bool // there is a foreach
@@ -131,7 +130,7 @@ func (m *Machine) finishItem(it *item, output any) {
 
 // finishStep records the end of a step and makes ready what waited for it.
 func (m *Machine) finishStep(s *step, status Status, output any) {
-	s.status, s.output, s.items, s.source = status, output, nil, items{}
+	s.output, s.items, s.source = output, nil, items{}
 	m.emit(StepDone{s.path(), status, output, s.caught})
 	f := s.frame
 	for _, i := range f.graph.next[s.id] {
