@@ -121,6 +121,24 @@ func (m *Machine) Status() Status { return m.status }
 // Done reports whether the run has ended.
 func (m *Machine) Done() bool { return m.status != "" }
 
+// Pending reports whether the run will go on without an answer to a call: a
+// wait or a backoff will be over, or an expression is being evaluated.
+// Timeouts do not count, because they end work and begin none. A run whose
+// calls all wait for each other, with nothing pending, is in a deadlock.
+func (m *Machine) Pending() bool {
+	for _, a := range m.timers {
+		if a.item != nil && !a.item.busy() {
+			return true
+		}
+	}
+	for _, e := range m.evals {
+		if !e.scope.frame.over {
+			return true
+		}
+	}
+	return false
+}
+
 // Apply takes in an event that happened at now, counted from the start of the
 // run, and returns what is to be done because of it. An event that does not
 // fit is ignored. Time does not run backwards: an earlier now counts as the

@@ -159,6 +159,40 @@ func TestLimitOfStarts(t *testing.T) {
 	}
 }
 
+func TestPending(t *testing.T) {
+	w := &flow.Workflow{Name: "w", Timeout: time.Hour, Steps: []flow.Step{
+		{Name: "a", Call: call("f"), Timeout: time.Minute, Retry: flow.Retry{Max: 1, Backoff: time.Second}},
+		{Name: "b", Needs: []string{"a"}, Call: call("f"), Wait: flow.Literal("1s")},
+		{Name: "c", Needs: []string{"b"}, Call: call("f"), With: mustParse(t, "${ .b + 1 }")},
+	}}
+	m, err := flow.New(flow.Spec{Workflow: w, RunID: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what  string
+		event flow.Event
+		want  bool
+	}{
+		{"a call with its timeout and that of the run", flow.Started{}, false},
+		{"a backoff", flow.StepFailed{Call: 1}, true},
+		{"a second attempt", flow.TimerFired{Timer: 3}, false},
+		{"a wait", flow.StepFinished{Call: 2, Output: 1}, true},
+		{"a call", flow.TimerFired{Timer: 5}, false},
+		{"an evaluation", flow.StepFinished{Call: 3, Output: 1}, true},
+		{"a call", flow.Evaluated{ID: 1, Values: []any{2}}, false},
+		{"the end", flow.StepFinished{Call: 4}, false},
+	} {
+		m.Apply(step.event, 0)
+		if got := m.Pending(); got != step.want {
+			t.Errorf("%s: pending is %v", step.what, got)
+		}
+	}
+	if m.Status() != flow.Succeeded {
+		t.Errorf("the run %q", m.Status())
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	sub := flow.Target{Kind: flow.SubWorkflow, Name: "othr"}
 	other := &flow.Workflow{Name: "other", Steps: []flow.Step{{Name: "x", Needs: []string{"y"}}}}
