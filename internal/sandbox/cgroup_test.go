@@ -59,7 +59,7 @@ var (
 		"pids.max": "max", "cpu.weight": "100", "cpu.max": "max 100000",
 	}
 	filesV1 = map[string]string{
-		"cgroup.procs": "", "memory.limit_in_bytes": "", "memory.memsw.limit_in_bytes": "", "pids.max": "", "cpu.shares": "", "cpu.cfs_quota_us": "",
+		"cgroup.procs": "", "tasks": "", "memory.limit_in_bytes": "", "memory.memsw.limit_in_bytes": "", "pids.max": "", "cpu.shares": "", "cpu.cfs_quota_us": "",
 		"memory.max_usage_in_bytes": "8192", "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
 	}
 )
@@ -109,8 +109,8 @@ func TestCgroupVersion2(t *testing.T) {
 	if want := []string{"1/memory.max = max", "1/memory.swap.max = max", "1/cpu.max = max 100000"}; !slices.Equal(f.log, want) {
 		t.Errorf("wrote %q", f.log)
 	}
-	if err := g.attach(1); err != nil { // it is born there
-		t.Error(err)
+	if files, err := g.entrances(); len(files) != 0 || err != nil { // it is born there
+		t.Errorf("entrances %v, %v", files, err)
 	}
 	if g.outOfMemory() != 3 || g.peak() != 4096 {
 		t.Errorf("out of memory %d, peak %d", g.outOfMemory(), g.peak())
@@ -152,11 +152,13 @@ func TestCgroupVersion1(t *testing.T) {
 	if err := g.limit(nil, Limits{Memory: 1 << 20, Pids: 9, Cores: 0.5, Weight: 200}); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.attach(4711); err != nil {
-		t.Fatal(err)
+	files, err := g.entrances()
+	if err != nil || len(files) != 2 || files[0].Name() != filepath.Join(c.node["memory"], "1/tasks") {
+		t.Errorf("entrances %v, %v", files, err)
 	}
+	closeAll(files)
 	want := []string{"1/memory.limit_in_bytes = 1048576", "1/memory.memsw.limit_in_bytes = 1048576", "1/cpu.shares = 2048",
-		"1/cpu.cfs_quota_us = 50000", "1/cgroup.procs = 4711", "1/cgroup.procs = 4711"}
+		"1/cpu.cfs_quota_us = 50000"}
 	if !slices.Equal(f.log, want) {
 		t.Errorf("wrote %q", f.log)
 	}
@@ -219,7 +221,7 @@ func TestNoCgroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{g.limit(nil, Limits{Memory: 1, Pids: 1, Cores: 1}), g.attach(1), g.close(), c.close()} {
+	for _, err := range []error{g.limit(nil, Limits{Memory: 1, Pids: 1, Cores: 1}), g.close(), c.close()} {
 		if err != nil {
 			t.Error(err)
 		}

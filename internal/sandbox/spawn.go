@@ -212,6 +212,11 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	if err := p.group.limit(nil, opts.Limits); err != nil {
 		return err
 	}
+	entrances, err := p.group.entrances()
+	if err != nil {
+		return err
+	}
+	defer closeAll(entrances)
 	goRead, goWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -241,16 +246,14 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	for _, g := range grants {
 		files = append(files, g.File)
 	}
+	files = append(files, entrances...)
 	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
 	goRead.Close()
 	if err != nil {
 		return err
 	}
 	p.begin(pid, pidfd)
-	if err = p.group.attach(pid); err == nil {
-		_, err = goWrite.Write(enterConfig(s.iso, s.root, grants, opts.Limits))
-	}
-	if err != nil {
+	if _, err = goWrite.Write(enterConfig(s.iso, s.root, grants, len(entrances), opts.Limits)); err != nil {
 		_ = p.Kill()
 		<-p.done
 	}

@@ -10,7 +10,7 @@ import (
 // build, so there is no version; the size is checked.
 const (
 	enterMagic = 0x77656674
-	enterSize  = 72
+	enterSize  = 80
 
 	enterSetID    = 1 << 0
 	enterUserNS   = 1 << 1
@@ -26,7 +26,7 @@ const (
 const defaultFiles = 1024
 
 // enterConfig encodes the configuration of one host.
-func enterConfig(iso Isolation, root bool, grants []*Grant, l Limits) []byte {
+func enterConfig(iso Isolation, root bool, grants []*Grant, groups int, l Limits) []byte {
 	var flags uint32
 	set := func(on bool, flag uint32) {
 		if on {
@@ -55,7 +55,7 @@ func enterConfig(iso Isolation, root bool, grants []*Grant, l Limits) []byte {
 		}
 	}
 	b := make([]byte, 0, enterSize)
-	for _, v := range []uint32{enterMagic, enterSize, flags, uint32(iso.UID), uint32(iso.GID), uint32(len(grants))} {
+	for _, v := range []uint32{enterMagic, enterSize, flags, uint32(iso.UID), uint32(iso.GID), uint32(len(grants)), uint32(groups), 0} {
 		b = binary.NativeEndian.AppendUint32(b, v)
 	}
 	for _, v := range []int64{int64(seconds(l.CPU)), int64(files), l.FileSize, l.Space, int64(threads), writable} {

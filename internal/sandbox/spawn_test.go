@@ -433,7 +433,7 @@ func TestHostDiesWithItsNode(t *testing.T) {
 
 func TestConfigMatchesTheC(t *testing.T) {
 	iso := Isolation{UID: 7, GID: 8, User: true, Mount: true, UTS: true}
-	b := enterConfig(iso, true, []*Grant{{ReadOnly: true}, {}}, Limits{CPU: 1500 * time.Millisecond, Files: 9, FileSize: 10, Space: 11, Pids: 12})
+	b := enterConfig(iso, true, []*Grant{{ReadOnly: true}, {}}, 3, Limits{CPU: 1500 * time.Millisecond, Files: 9, FileSize: 10, Space: 11, Pids: 12})
 	if len(b) != enterSize {
 		t.Fatalf("%d bytes, the header says %d", len(b), enterSize)
 	}
@@ -441,7 +441,7 @@ func TestConfigMatchesTheC(t *testing.T) {
 	for i := 0; i < len(b); i += 4 {
 		words = append(words, binary.NativeEndian.Uint32(b[i:]))
 	}
-	want := []uint32{enterMagic, enterSize, enterSetID | enterUserNS | enterMount | enterUTS | enterCaps, 7, 8, 2,
+	want := []uint32{enterMagic, enterSize, enterSetID | enterUserNS | enterMount | enterUTS | enterCaps, 7, 8, 2, 3, 0,
 		2, 0, 9, 0, 10, 0, 11, 0, 12, 0, 2, 0}
 	if !slices.Equal(words, want) {
 		t.Errorf("got %v, want %v", words, want)

@@ -646,6 +646,18 @@ func (d *Domain) Withdraw(id uint64) {
 	}
 }
 
+// Discard undoes what calls below a path have published, for a sub-workflow
+// that is tried once more.
+func (d *Domain) Discard(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.table.Discard(path)
+	for h := range d.hosts {
+		h.conn.Send(&wire.Discard{Path: path})
+	}
+	d.released()
+}
+
 // forget withdraws a call here and in its host; d.mu is held.
 func (d *Domain) forget(k *call) {
 	delete(d.calls, k.ID)

@@ -42,13 +42,14 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	if err != nil {
 		return nil, err
 	}
-	defer child.Close()
 	stderr, err := newTail()
 	if err != nil {
+		child.Close()
 		conn.Close()
 		return nil, err
 	}
 	p, err := s.Spawn(ctx, sandbox.SpawnOptions{Role: role, Control: child, Stderr: stderr.w, Limits: limits})
+	child.Close() // or the end of the host would not end its connection
 	stderr.w.Close()
 	if err != nil {
 		conn.Close()
@@ -103,7 +104,7 @@ func (h *host) whyEnded(err error) error {
 	case sandbox.ReasonSignal:
 		why += fmt.Sprintf(" %v", exit.Signal)
 	}
-	if last := h.stderr.text(); last != "" {
+	if last := h.stderr.text(time.Second); last != "" {
 		why += ": " + last
 	}
 	return errors.New(why)
@@ -144,7 +145,13 @@ func newTail() (*tail, error) {
 	return t, nil
 }
 
-func (t *tail) text() string {
+// text returns the last words once all have been read, which is soon after the
+// end of the process, but waits no longer than that.
+func (t *tail) text(wait time.Duration) string {
+	select {
+	case <-t.done:
+	case <-time.After(wait):
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.TrimSpace(string(t.last))

@@ -228,7 +228,9 @@ func writeAtomically(path string, r io.Reader) (err error) {
 	if _, err := io.Copy(tmp, r); err != nil {
 		return fmt.Errorf("write image: %w", err)
 	}
-	if err := tmp.Close(); err != nil {
+	// A host opens its descriptor once more, by path, to map it, and is another
+	// user. The folder keeps everybody else out.
+	if err := errors.Join(tmp.Chmod(0o444), tmp.Close()); err != nil {
 		return fmt.Errorf("write image: %w", err)
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {

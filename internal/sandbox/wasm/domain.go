@@ -121,6 +121,14 @@ func (d *domain) withdraw(id uint64) {
 	d.free()
 }
 
+// forget undoes what calls below path have published.
+func (d *domain) forget(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.table.Discard(path)
+	d.free()
+}
+
 func (d *domain) wake(ready []buffer.Attempt) {
 	for _, a := range ready {
 		if c := d.blocked[a]; c != nil {

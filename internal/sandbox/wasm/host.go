@@ -109,10 +109,10 @@ type answer struct {
 // function is a function that the node has described.
 type function struct {
 	wire.Function
-	module   *engine.Module
-	mounts   []wasi.Mount
-	listen   []wasi.Listener
-	idle     []*sandbox // resident instances that wait for their next call; guarded by the domain's mu
+	module *engine.Module
+	mounts []wasi.Mount
+	listen []wasi.Listener
+	idle   []*sandbox // resident instances that wait for their next call; guarded by the domain's mu
 }
 
 func newHost(conn *wire.Conn, pagemap int) (func() error, error) {
@@ -139,6 +139,12 @@ func (h *host) loop() error {
 // handle carries out one message. An error is a broken protocol and ends the
 // process: the node runs the calls elsewhere.
 func (h *host) handle(m wire.Message, fds []int) error {
+	switch m.(type) {
+	case *wire.Commit, *wire.Withdraw, *wire.Discard, *wire.Stop, *wire.Share:
+		if h.domain == nil {
+			return fmt.Errorf("%T outside a run", m)
+		}
+	}
 	switch m := m.(type) {
 	case *wire.Assign:
 		return h.assign(m, fds)
@@ -159,6 +165,8 @@ func (h *host) handle(m wire.Message, fds []int) error {
 		h.domain.commit(m.Call)
 	case *wire.Withdraw:
 		h.domain.withdraw(m.Call)
+	case *wire.Discard:
+		h.domain.forget(m.Path)
 	case *wire.Stop:
 		h.domain.stop(m.Call, wasi.Errno(m.Errno))
 	case *wire.Share:
@@ -216,12 +224,15 @@ func (h *host) define(m *wire.Function, fds []int) error {
 
 var mountKinds = map[string]wasi.MountKind{"dir": wasi.Dir, "file": wasi.File, "zip": wasi.Zip, "fat": wasi.FAT}
 
-// load maps an image by the path that /proc gives its descriptor: the C API
-// maps files by path only. Without /proc it is read, which costs a copy.
+// load maps an image by the path that proc(5) gives its descriptor: the C API
+// maps files by path only. In the confined process proc is the root. Without it
+// the image is read, which costs a copy.
 func load(e *engine.Engine, fd int) (*engine.Module, error) {
 	defer unix.Close(fd)
-	if m, err := e.LoadFile(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil {
-		return m, nil
+	for _, proc := range []string{"", "/proc"} {
+		if m, err := e.LoadFile(fmt.Sprintf("%s/self/fd/%d", proc, fd)); err == nil {
+			return m, nil
+		}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

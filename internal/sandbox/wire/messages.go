@@ -9,6 +9,7 @@ const (
 	kindStart
 	kindCommit
 	kindWithdraw
+	kindDiscard
 	kindStop
 	kindNeed
 	kindSupply
@@ -40,6 +41,7 @@ var messages = [256]func() Message{
 	kindStart:     func() Message { return new(Start) },
 	kindCommit:    func() Message { return new(Commit) },
 	kindWithdraw:  func() Message { return new(Withdraw) },
+	kindDiscard:   func() Message { return new(Discard) },
 	kindStop:      func() Message { return new(Stop) },
 	kindNeed:      func() Message { return new(Need) },
 	kindSupply:    func() Message { return new(Supply) },
@@ -190,6 +192,13 @@ type Withdraw struct{ Call uint64 }
 
 func (*Withdraw) kind() byte      { return kindWithdraw }
 func (m *Withdraw) code(c *coder) { c.uint(&m.Call) }
+
+// Discard undoes what finished calls below a path have published, for a
+// sub-workflow that is tried once more.
+type Discard struct{ Path string }
+
+func (*Discard) kind() byte      { return kindDiscard }
+func (m *Discard) code(c *coder) { c.string(&m.Path) }
 
 // Stop interrupts what a call waits for, now and later, with a WASI errno.
 // Code that computes does not notice: for that there is only the end of its

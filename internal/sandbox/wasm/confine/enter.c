@@ -83,8 +83,26 @@ static void read_config(struct enter_config *c)
 	}
 }
 
-// empty_root replaces the whole file tree of the mount namespace by an empty
-// read-only file system. Stacking it on the current directory and unmounting
+// enter_groups moves the process into its cgroups. It moves itself, which the
+// kernel does at once; moving another process can wait for a grace period
+// (cgroup_procs_write_start in kernel/cgroup/cgroup.c).
+static void enter_groups(const struct enter_config *c)
+{
+	if (!c->groups) {
+		skipped("groups"); // there are none, or it was born in one
+		return;
+	}
+	for (int i = 0; i < (int)c->groups; i++) {
+		if (write(4 + (int)c->grants + i, "0", 1) != 1)
+			die("groups", "write 0 to tasks");
+	}
+	done("groups");
+}
+
+// empty_root replaces the whole file tree of the mount namespace by a read-only
+// view of this process alone: proc(5) with subset=pid in the pid namespace of
+// its own. The engine maps images by path, and /self/fd/N is the path of a
+// descriptor. There is nothing else, and no other process. Stacking it on the current directory and unmounting
 // what is below needs no directory to put the old root in (pivot_root(2),
 // "pivot_root(".", ".")").
 static void empty_root(void)
@@ -93,7 +111,8 @@ static void empty_root(void)
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		die("root", "make mounts private");
-	if (mount("weft", "/proc", "tmpfs", flags, "size=4k,nr_inodes=1,mode=555"))
+	if (mount("weft", "/proc", "proc", flags, "subset=pid") &&
+	    mount("weft", "/proc", "tmpfs", flags, "size=4k,nr_inodes=1,mode=555")) // images are copied then
 		die("root", "mount an empty file system");
 	if (chdir("/proc"))
 		die("root", "change to it");
@@ -300,6 +319,7 @@ __attribute__((constructor)) static void enter(int argc, char **argv)
 
 	read_config(&c);
 	r->grants = (int)c.grants;
+	enter_groups(&c);
 	prctl(PR_SET_NAME, "weft-host", 0, 0, 0); // the file it was started from has a number for a name
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)

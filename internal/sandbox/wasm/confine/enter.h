@@ -25,6 +25,8 @@ struct enter_config {
 	uint32_t flags;
 	uint32_t uid, gid;
 	uint32_t grants;    /* descriptors 4 and up that are granted folders */
+	uint32_t groups;    /* descriptors after those that are entrances of cgroups */
+	uint32_t unused;
 	uint64_t cpu;       /* seconds; 0 in any of these: no limit */
 	uint64_t files;     /* open descriptors */
 	uint64_t file_size; /* bytes */

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+	"github.com/weft-run/weft/internal/telemetry"
+)
+
+// built is an app whose functions are ready to run.
+type built struct {
+	functions map[string]*domain.Function
+	version   string // changes with any function's code or grants
+}
+
+func (b *built) close() {
+	for _, f := range b.functions {
+		f.Image.Close()
+	}
+}
+
+// Build makes every function of an app ready: source to module to image, each
+// from the cache where it has not changed. All that is wrong is reported at
+// once. Run builds what was not built before.
+func (n *Node) Build(ctx context.Context, a *app.App, o Observer) error {
+	_, err := n.build(ctx, a, o)
+	return err
+}
+
+func (n *Node) build(ctx context.Context, a *app.App, o Observer) (*built, error) {
+	n.mu.Lock()
+	done := n.apps[a]
+	n.mu.Unlock()
+	if done != nil {
+		return done, nil
+	}
+	names := slices.Sorted(maps.Keys(a.Functions))
+	functions := make([]*domain.Function, len(names))
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { functions[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], o) })
+	}
+	wg.Wait()
+	b := &built{functions: map[string]*domain.Function{}}
+	sum := sha256.New()
+	for i, f := range functions {
+		if f != nil {
+			b.functions[names[i]] = f
+			fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, f.Image.Key, f.Files, f.Dial, f.Listen)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		b.close()
+		return nil, err
+	}
+	b.version = hex.EncodeToString(sum.Sum(nil))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.apps[a] = b
+	return b, nil
+}
+
+func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o Observer) (*domain.Function, error) {
+	begun := time.Now()
+	event := telemetry.Event{Function: f.Name, Index: telemetry.NoIndex}
+	tell := func(kind telemetry.EventKind, text string) {
+		e := event
+		e.Kind, e.Text, e.Took = kind, text, time.Since(begun)
+		observe(o, e)
+	}
+	tell(telemetry.EventBuildStarted, "")
+	fn, cached, err := n.makeFunction(ctx, a, f)
+	switch {
+	case err != nil:
+		tell(telemetry.EventBuildFailed, err.Error())
+	case cached:
+		tell(telemetry.EventBuildFinished, "cached")
+	default:
+		tell(telemetry.EventBuildFinished, "")
+	}
+	return fn, err
+}
+
+func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (fn *domain.Function, cached bool, err error) {
+	files, err := grants(a.Dir, f.Files)
+	if err != nil {
+		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
+	}
+	place := ""
+	if f.Pos.Line > 0 {
+		place = fmt.Sprintf("%s:%d:%d", a.File, f.Pos.Line, f.Pos.Column)
+	}
+	m, err := n.builder.Build(ctx, a.Dir, build.Source{Function: f.Name, Path: f.Source, Place: place}, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	image, err := n.pool.Image(ctx, m.Path)
+	if err != nil {
+		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
+	}
+	fn = &domain.Function{
+		Name: f.Name, Image: image, Args: f.Args, Memory: f.Memory, CPU: f.CPU,
+		Output: outputs[f.Output], MaxOutput: f.MaxOutput, Files: files, Dial: f.Dial, Listen: f.Listen,
+	}
+	for _, k := range slices.Sorted(maps.Keys(f.Env)) {
+		fn.Env = append(fn.Env, k+"="+f.Env[k])
+	}
+	return fn, m.Cached && image.Cached, nil
+}
+
+var outputs = map[string]wire.Output{app.OutputJSON: wire.OutputJSON, app.OutputText: wire.OutputText, app.OutputBytes: wire.OutputBytes}
+
+// grants resolves what an app's function is to see of the host's files.
+func grants(dir string, list []app.FileGrant) ([]domain.File, error) {
+	var files []domain.File
+	for _, g := range list {
+		host := g.Host
+		if !filepath.IsAbs(host) {
+			host = filepath.Join(dir, host)
+		}
+		host, err := filepath.Abs(host)
+		if err == nil {
+			host, err = filepath.EvalSymlinks(host)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("grant %s: %w", g.Guest, err)
+		}
+		st, err := os.Stat(host)
+		if err != nil {
+			return nil, fmt.Errorf("grant %s: %w", g.Guest, err)
+		}
+		form := g.Kind
+		if form == app.GrantHost {
+			form = "file"
+			if st.IsDir() {
+				form = "dir"
+			}
+		}
+		files = append(files, domain.File{Host: host, Guest: g.Guest, Form: form, ReadOnly: !g.Write})
+	}
+	return files, nil
+}

@@ -1,0 +1,282 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+	"github.com/weft-run/weft/internal/telemetry"
+)
+
+// KindConflict is the kind of a step's failure whose slot another step had
+// published first.
+const KindConflict = "conflict"
+
+// start begins a call, or queues it behind others of its function.
+func (r *run) start(c flow.StartCall) {
+	a := &active{StartCall: c, fn: r.app.functions[c.Target.Name], asked: r.rec.Now()}
+	if a.fn == nil {
+		r.fail(c.Call, flow.Failure{Kind: domain.KindRefused, Message: "there is no function " + c.Target.Name, Permanent: true})
+		return
+	}
+	r.calls[c.Call] = a
+	r.names.calls.Store(uint64(c.Call), a)
+	if _, ok := r.steps[c.Step]; !ok {
+		r.steps[c.Step] = a.asked
+	}
+	if !c.Alone && r.busy[a.fn.Name] >= r.concurrency(a.fn.Name) {
+		a.queued = true
+		r.queued = append(r.queued, a)
+		return
+	}
+	r.launch(a)
+}
+
+// launch gives a call to the domain.
+func (r *run) launch(a *active) {
+	a.queued = false
+	call := domain.Call{
+		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
+		Attempt: a.Attempt, Key: a.Key, Alone: a.Alone || r.req.Apart,
+	}
+	var err error
+	switch stdin := a.Stdin.(type) {
+	case nil:
+		call.Input, err = json.Marshal(a.Input)
+	case string:
+		call.Input = []byte(stdin)
+	default:
+		slot, ok := bufferSlot(stdin)
+		if !ok {
+			err = errors.New("stdin is neither text nor a buffer")
+		}
+		call.Stdin = slot
+	}
+	if err != nil {
+		r.fail(a.Call, flow.Failure{Kind: domain.KindRefused, Message: fmt.Sprintf("function %s: its input cannot be passed: %v", a.fn.Name, err), Permanent: true})
+		return
+	}
+	r.busy[a.fn.Name]++
+	if limit := r.req.App.Functions[a.fn.Name].Timeout; limit > 0 && a.Timeout == 0 {
+		a.timeout = time.AfterFunc(limit, func() {
+			r.ended(domain.Result{Call: uint64(a.Call), Failure: &flow.Failure{Kind: flow.KindTimeout, Message: fmt.Sprintf("function %s took longer than %v", a.fn.Name, limit)}})
+		})
+	}
+	observe(r.req.Observer, telemetry.Event{Kind: telemetry.EventStepStarted, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt})
+	r.domain.Start(call)
+}
+
+func (a *active) stopTimer() {
+	if a.timeout != nil {
+		a.timeout.Stop()
+	}
+}
+
+// slotPath is how slots name a step: workflows that call one another are
+// separated by a slash.
+func slotPath(path string) string { return strings.ReplaceAll(path, ".", "/") }
+
+// bufferSlot reads {"$buffer": "STEP/name", …}.
+func bufferSlot(v any) (string, bool) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return "", false
+	}
+	slot, ok := m["$buffer"].(string)
+	return slot, ok
+}
+
+// stop ends a call whose result does not matter.
+func (r *run) stop(id flow.CallID) {
+	a := r.calls[id]
+	if a == nil {
+		return
+	}
+	delete(r.calls, id)
+	a.stopTimer()
+	if a.queued {
+		for i, q := range r.queued {
+			if q == a {
+				r.queued = append(r.queued[:i], r.queued[i+1:]...)
+				break
+			}
+		}
+		return
+	}
+	r.domain.Stop(uint64(id))
+	r.left(a)
+}
+
+// left makes room for a queued call of the same function.
+func (r *run) left(a *active) {
+	r.busy[a.fn.Name]--
+	for i, q := range r.queued {
+		if q.fn == a.fn {
+			r.queued = append(r.queued[:i], r.queued[i+1:]...)
+			r.launch(q)
+			return
+		}
+	}
+}
+
+// fail tells the machine that a call failed.
+func (r *run) fail(id flow.CallID, f flow.Failure) {
+	if a := r.calls[id]; a != nil {
+		delete(r.calls, id)
+		a.stopTimer()
+		observe(r.req.Observer, telemetry.Event{
+			Kind: telemetry.EventStepRetried, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt,
+			Text: f.Message, Took: r.rec.Now() - a.asked,
+		})
+	}
+	r.apply(flow.StepFailed{Call: id, Failure: f})
+}
+
+// finish takes a result of the domain: it checks the output, makes the call's
+// buffers real or withdraws them, and tells the machine.
+func (r *run) finish(res domain.Result) {
+	id := flow.CallID(res.Call)
+	a := r.calls[id]
+	if a == nil { // stopped meanwhile
+		r.domain.Withdraw(res.Call)
+		return
+	}
+	a.stopTimer()
+	if res.Failure != nil && res.Failure.Kind == flow.KindTimeout {
+		r.domain.Stop(res.Call)
+	}
+	var output any
+	if res.Failure == nil {
+		var err error
+		if output, err = r.output(a, &res); err != nil {
+			res.Failure = &flow.Failure{Kind: domain.KindOutput, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err)}
+		} else if err = r.domain.Commit(res.Call); err != nil {
+			res.Failure = &flow.Failure{Kind: KindConflict, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err), Permanent: true}
+		}
+	}
+	r.record(a, &res)
+	r.left(a)
+	if res.Failure != nil {
+		r.domain.Withdraw(res.Call)
+		r.fail(id, *res.Failure)
+		return
+	}
+	delete(r.calls, id)
+	observe(r.req.Observer, telemetry.Event{
+		Kind: telemetry.EventStepFinished, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Took: r.rec.Now() - a.asked,
+	})
+	r.apply(flow.StepFinished{Call: id, Output: output})
+}
+
+// output turns what a function wrote into the step's output.
+func (r *run) output(a *active, res *domain.Result) (any, error) {
+	if res.Spilled != nil {
+		ref := map[string]any{"$buffer": slotPath(a.Path) + "/stdout", "size": res.Spilled.Len}
+		return ref, nil
+	}
+	if a.fn.Output == wire.OutputText {
+		if !utf8.Valid(res.Output) {
+			return nil, errors.New("its output is not UTF-8 text; say output: bytes")
+		}
+		return string(res.Output), nil
+	}
+	out := bytes.TrimSpace(res.Output)
+	if len(out) == 0 {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(out))
+	var v any
+	err := d.Decode(&v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("there is more after the first value")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its output is not JSON (%v): %s; print one JSON value on stdout and logs on stderr, or say output: text", err, excerpt(out))
+	}
+	return v, nil
+}
+
+// excerpt quotes the beginning of an output for a message.
+func excerpt(b []byte) string {
+	const most = 60
+	if len(b) <= most {
+		return strconv.Quote(string(b))
+	}
+	return strconv.Quote(string(b[:most])) + "…"
+}
+
+// logged is the domain's Log: it comes from the goroutine of a host.
+func (r *run) logged(call uint64, text []byte) {
+	if r.req.Observer == nil {
+		return
+	}
+	step, index, attempt := r.names.get(call)
+	for line := range strings.Lines(string(text)) {
+		observe(r.req.Observer, telemetry.Event{Kind: telemetry.EventLog, Step: step, Index: index, Attempt: attempt, Text: strings.TrimRight(line, "\n")})
+	}
+}
+
+// record adds what is known of an attempt to the trace.
+func (r *run) record(a *active, res *domain.Result) {
+	end := r.rec.Now()
+	span := telemetry.Span{Kind: telemetry.KindAttempt, Name: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Host: res.Host, Start: a.asked, End: end}
+	span.Attrs = append(span.Attrs, telemetry.Attr{Key: "cpu", Value: res.CPU.String()}, telemetry.Attr{Key: "inside", Value: res.Wall.String()}, telemetry.Attr{Key: "memory", Value: strconv.FormatInt(res.Memory, 10)})
+	if res.Failure != nil {
+		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "error", Value: res.Failure.Message})
+	}
+	r.rec.Add(span)
+	begun := a.asked
+	if !res.Begun.IsZero() {
+		begun = res.Begun.Sub(r.rec.Start())
+	}
+	within := func(kind telemetry.Kind, name string, at, took int64, attrs ...telemetry.Attr) {
+		from := begun + time.Duration(at)
+		r.rec.Add(telemetry.Span{Kind: kind, Name: name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Host: res.Host, Start: from, End: from + time.Duration(took), Attrs: attrs})
+	}
+	for _, l := range res.Loaded {
+		within(telemetry.KindModule, l.Module, l.At, l.Took)
+	}
+	for _, m := range res.Moved {
+		kind := telemetry.KindTake
+		if m.Put {
+			kind = telemetry.KindPut
+		}
+		within(kind, m.Name, m.At, m.Took, telemetry.Attr{Key: "bytes", Value: strconv.FormatInt(m.Bytes, 10)})
+	}
+}
+
+// stepDone records a step, all of its items together.
+func (r *run) stepDone(d flow.StepDone) {
+	end := r.rec.Now()
+	from, ran := r.steps[d.Step]
+	if !ran {
+		from = end
+	}
+	span := telemetry.Span{Kind: telemetry.KindStep, Step: d.Step, Index: telemetry.NoIndex, Start: from, End: end}
+	e := telemetry.Event{Step: d.Step, Index: telemetry.NoIndex, Took: end - from}
+	switch d.Status {
+	case flow.Skipped:
+		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "skipped", Value: "true"})
+		e.Kind = telemetry.EventStepSkipped
+		observe(r.req.Observer, e)
+	case flow.Failed:
+		e.Kind = telemetry.EventStepFailed
+		if d.Failure != nil {
+			e.Text = d.Failure.Message
+			span.Attrs = append(span.Attrs, telemetry.Attr{Key: "error", Value: d.Failure.Message})
+		}
+		observe(r.req.Observer, e)
+	}
+	r.rec.Add(span)
+}

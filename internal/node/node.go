@@ -1,0 +1,162 @@
+// Package node builds a node out of its parts and runs workflows on it: sources
+// become modules (build) and images (sandbox/domain), a workflow becomes a run
+// (flow) whose calls are carried out in a domain of sandboxes.
+//
+//	n, err := node.New(ctx, node.Config{})
+//	defer n.Close()
+//	a, err := app.Load("examples/hello")
+//	err = n.Build(ctx, a, nil)
+//	result, err := n.Run(ctx, node.RunRequest{App: a, Workflow: "main"})
+//	defer result.Close()
+//
+// A run is one goroutine that owns its flow.Machine: whatever happens (a call
+// ended, a timer fired, an expression has its value) comes to it as an event,
+// and what the machine answers is carried out at once. See run.go.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/sandbox/hostbin"
+	"github.com/weft-run/weft/internal/telemetry"
+	"github.com/weft-run/weft/sdk/c"
+)
+
+// Config configures a Node.
+type Config struct {
+	// CacheDir holds built modules and images. Default: the folder weft in the
+	// user's cache folder ($XDG_CACHE_HOME or ~/.cache).
+	CacheDir string
+	// Hosts is how many clean domain hosts are kept ready. Default 1.
+	Hosts int
+	// Quota bounds the buffers that one run may hold, in bytes. Default 4 GiB.
+	Quota int64
+}
+
+// Observer is told what goes on while apps are built and runs are under way.
+// It is called from several goroutines and must not block.
+type Observer interface {
+	Observe(telemetry.Event)
+}
+
+// Node runs workflows on this machine.
+type Node struct {
+	cfg     Config
+	builder *build.Builder
+	pool    *domain.Pool
+	scratch string // folder for what a run keeps in files
+
+	mu    sync.Mutex
+	apps  map[*app.App]*built // guarded by mu
+	count uint64              // runs so far; guarded by mu
+}
+
+// New starts a node: it probes the machine and gets domain hosts ready. Close
+// it.
+func New(ctx context.Context, cfg Config) (*Node, error) {
+	if cfg.CacheDir == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("find cache folder: %w; set WEFT_CACHE", err)
+		}
+		cfg.CacheDir = filepath.Join(dir, "weft")
+	}
+	exe, err := hostbin.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	include := filepath.Join(cfg.CacheDir, "include")
+	if err := os.MkdirAll(include, 0o700); err != nil {
+		return nil, fmt.Errorf("make cache folder: %w", err)
+	}
+	if err := writeHeader(filepath.Join(include, "weft.h")); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, apps: map[*app.App]*built{}}
+	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
+	if n.scratch, err = os.MkdirTemp("", "weft-"); err != nil {
+		return nil, fmt.Errorf("make scratch folder: %w", err)
+	}
+	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(n.scratch))
+	}
+	return n, nil
+}
+
+// writeHeader puts the C SDK where C functions include it from, unless it is
+// there: its time is part of what builds depend on.
+func writeHeader(path string) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(c.Header) {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".weft.h-*")
+	if err != nil {
+		return fmt.Errorf("write C header: %w", err)
+	}
+	_, err = tmp.Write(c.Header)
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return fmt.Errorf("write C header: %w", err)
+	}
+	return nil
+}
+
+// Degraded lists, in words, what this machine does not give and what is used
+// instead.
+func (n *Node) Degraded() []string { return n.pool.Degraded() }
+
+// Close ends everything that the node started. Nothing is left of it but its
+// cache.
+func (n *Node) Close() error {
+	err := n.pool.Close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, b := range n.apps {
+		b.close()
+	}
+	clear(n.apps)
+	return errors.Join(err, os.RemoveAll(n.scratch))
+}
+
+// Host tells how long a domain host took to start and how much memory one that
+// is ready takes, in bytes of proportional set size.
+func (n *Node) Host(ctx context.Context) (start time.Duration, memory int64, err error) {
+	if start, err = n.pool.Ready(ctx); err != nil {
+		return 0, 0, err
+	}
+	memory, err = n.pool.Memory()
+	return start, memory, err
+}
+
+// runID names a run: unique on this machine while its processes live.
+func (n *Node) runID() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.count++
+	return fmt.Sprintf("r-%d-%d", os.Getpid(), n.count)
+}
+
+// observe tells an observer, if there is one.
+func observe(o Observer, e telemetry.Event) {
+	if o == nil {
+		return
+	}
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	o.Observe(e)
+}
