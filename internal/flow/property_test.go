@@ -16,52 +16,56 @@ import (
 // random order and noise between them, and compares what became of each step
 // with what the naive interpreter says.
 func TestMachineAgreesWithInterpreter(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		g := &generator{t: t, flows: map[string]*plainFlow{}}
-		g.flow("deep", 3, nil)
-		g.flow("sub", 4, []string{"deep"})
-		root := g.flow("main", 6, []string{"deep", "sub"})
-		seed, unlucky := rapid.Uint64().Draw(t, "seed"), rapid.SampledFrom([]uint64{0, 1, 3, 10}).Draw(t, "unlucky")
-		decide := func(id string, attempt int, s *plainStep) fate {
-			h := hash(fmt.Sprint(seed, attempt), id)
-			switch {
-			case h%20 >= unlucky*2:
-				return succeeds
-			case h/20%4 == 0:
-				return lost
-			case h/20%4 == 1 && s.timeout > 0:
-				return hangs
-			case h/20%4 == 2 && !strings.Contains(id, "."):
-				return hopeless
-			}
-			return fails
-		}
-		input := map[string]any{"k": float64(rapid.IntRange(0, 4).Draw(t, "k"))}
+	for round := range 5 {
+		t.Run(fmt.Sprint(round), rapid.MakeCheck(agree))
+	}
+}
 
-		n := &naive{flows: g.flows, fate: decide, done: map[string]stepResult{}}
-		output, failures := n.run(root, "", "", "", input)
+func agree(t *rapid.T) {
+	g := &generator{t: t, flows: map[string]*plainFlow{}}
+	g.flow("deep", 3, nil)
+	g.flow("sub", 4, []string{"deep"})
+	root := g.flow("main", 6, []string{"deep", "sub"})
+	seed, unlucky := rapid.Uint64().Draw(t, "seed"), rapid.SampledFrom([]uint64{0, 1, 3, 10}).Draw(t, "unlucky")
+	decide := func(id string, attempt int, s *plainStep) fate {
+		h := hash(fmt.Sprint(seed, attempt), id)
+		switch {
+		case h%20 >= unlucky*2:
+			return succeeds
+		case h/20%4 == 0:
+			return lost
+		case h/20%4 == 1 && s.timeout > 0:
+			return hangs
+		case h/20%4 == 2 && !strings.Contains(id, "."):
+			return hopeless
+		}
+		return fails
+	}
+	input := map[string]any{"k": float64(rapid.IntRange(0, 4).Draw(t, "k"))}
 
-		r := &randomRun{t: t, flows: g.flows, fate: decide, calls: map[flow.CallID]flow.StartCall{}, discards: map[string]int{}, done: map[string]stepResult{}}
-		r.run(root, input, seed)
+	n := &naive{flows: g.flows, fate: decide, done: map[string]stepResult{}}
+	output, failures := n.run(root, "", "", "", input)
 
-		if failures != nil {
-			if r.end.Status != flow.Failed || !slices.Contains(failures, r.end.Failure.Step) {
-				t.Fatalf("the run %s (%v), the interpreter says that it fails in one of %q", r.end.Status, r.end.Failure, failures)
-			}
-		} else if r.end.Status != flow.Succeeded || toJSON(r.end.Output) != toJSON(output) {
-			t.Fatalf("the run %s (%v) with %s, the interpreter says %s", r.end.Status, r.end.Failure, toJSON(r.end.Output), toJSON(output))
+	r := &randomRun{t: t, flows: g.flows, fate: decide, calls: map[flow.CallID]flow.StartCall{}, discards: map[string]int{}, done: map[string]stepResult{}}
+	r.run(root, input, seed)
+
+	if failures != nil {
+		if r.end.Status != flow.Failed || !slices.Contains(failures, r.end.Failure.Step) {
+			t.Fatalf("the run %s (%v), the interpreter says that it fails in one of %q", r.end.Status, r.end.Failure, failures)
 		}
-		for id, got := range r.done {
-			if want, known := n.done[id]; !known || got.status != want.status || got.status != flow.Failed && toJSON(got.output) != toJSON(want.output) {
-				t.Fatalf("step %s %s with %s, the interpreter says %s with %s", id, got.status, toJSON(got.output), want.status, toJSON(want.output))
-			}
+	} else if r.end.Status != flow.Succeeded || toJSON(r.end.Output) != toJSON(output) {
+		t.Fatalf("the run %s (%v) with %s, the interpreter says %s", r.end.Status, r.end.Failure, toJSON(r.end.Output), toJSON(output))
+	}
+	for id, got := range r.done {
+		if want, known := n.done[id]; !known || got.status != want.status || got.status != flow.Failed && toJSON(got.output) != toJSON(want.output) {
+			t.Fatalf("step %s %s with %s, the interpreter says %s with %s", id, got.status, toJSON(got.output), want.status, toJSON(want.output))
 		}
-		for _, s := range root.steps {
-			if _, done := r.done[stepID("", s.name)]; !done && failures == nil {
-				t.Fatalf("step %s was never done", s.name)
-			}
+	}
+	for _, s := range root.steps {
+		if _, done := r.done[stepID("", s.name)]; !done && failures == nil {
+			t.Fatalf("step %s was never done", s.name)
 		}
-	})
+	}
 }
 
 // generator draws workflows.
