@@ -63,6 +63,11 @@ static inline uint64_t words_hash(uint64_t low, uint64_t high) {
 	return (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
 }
 
+static __attribute__((noinline)) uint64_t words_hash_tail(uint64_t h, const char *word, size_t length) {
+	for (size_t i = 16; i < length; i++) h = (h ^ words_lower(word[i])) * 0x100000001b3ull;
+	return h;
+}
+
 /* words_key loads the beginning of a word in lower case; 16 bytes can be read at it. The hash is of all of the word. */
 static inline uint64_t words_key(const char *word, size_t length, uint64_t *low, uint64_t *high) {
 	static const uint8_t keep[32] __attribute__((aligned(16))) = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
@@ -77,11 +82,10 @@ static inline uint64_t words_key(const char *word, size_t length, uint64_t *low,
 	*low = halves[0];
 	*high = halves[1];
 	uint64_t h = words_hash(*low, *high);
-	for (size_t i = 16; i < length; i++) h = (h ^ words_lower(word[i])) * 0x100000001b3ull;
-	return h;
+	return length <= 16 ? h : words_hash_tail(h, word, length);
 }
 
-static int words_same_tail(const char *stored, const char *word, size_t length) {
+static __attribute__((noinline)) int words_same_tail(const char *stored, const char *word, size_t length) {
 	for (size_t i = 16; i < length; i++)
 		if ((uint8_t)stored[i] != words_lower(word[i])) return 0;
 	return 1;
@@ -121,7 +125,7 @@ static __attribute__((noinline)) void words_insert(words_table *t, words_entry *
 }
 
 /* words_add counts a word; 16 bytes can be read at it. */
-static inline void words_add(words_table *t, const char *word, size_t length, uint64_t count) {
+static inline __attribute__((always_inline)) void words_add(words_table *t, const char *word, size_t length, uint64_t count) {
 	uint64_t low, high;
 	uint32_t i = (uint32_t)words_key(word, length, &low, &high) & t->mask;
 	for (;; i = (i + 1) & t->mask) {
