@@ -33,8 +33,10 @@ func TestMain(m *testing.M) {
 // noWeft is a node for experiments that need none.
 type noWeft struct{}
 
-func (noWeft) Open(context.Context, string, map[string]string) (App, error) { return nil, errNoWeft }
-func (noWeft) StartHost(context.Context) (Host, error)                      { return Host{}, errNoWeft }
+var errNoNode = errors.New("no node")
+
+func (noWeft) Open(context.Context, string, map[string]string) (App, error) { return nil, errNoNode }
+func (noWeft) IdleHost(context.Context) (time.Duration, int64, error)       { return 0, 0, errNoNode }
 func (noWeft) Close() error                                                 { return nil }
 func withoutWeft(context.Context, string) (Weft, error)                     { return noWeft{}, nil }
 func golden(t *testing.T, name string, got []byte) {

@@ -98,7 +98,7 @@ type Lab struct {
 	Seed     uint64 // of every generated input
 	Dir      string // scratch folder, removed at the end
 	Examples string // the folder of weft's example apps
-	Weft     Weft   // nil when this build or this machine has none
+	Weft     Weft   // the node
 	Log      *slog.Logger
 
 	groups  []*Group
@@ -136,9 +136,6 @@ func (l *Lab) close() error {
 	l.cleanup = nil
 	return errors.Join(errs...)
 }
-
-// errNoWeft is returned by the set-up of experiments that need a node when there is none.
-var errNoWeft = errors.New("this experiment needs a node")
 
 // Options says how an experiment is run and where its results go.
 type Options struct {

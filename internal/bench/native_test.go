@@ -15,7 +15,7 @@ import (
 type anyApp struct{}
 
 func (anyApp) Has(string) bool                               { return true }
-func (anyApp) Run(context.Context, Request) (*Result, error) { return nil, errNoWeft }
+func (anyApp) Run(context.Context, Request) (*Result, error) { return nil, errNoNode }
 
 // opensAnything is a node for tests of what stands beside it.
 type opensAnything struct{ noWeft }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"io"
 	"time"
 )
 
@@ -11,8 +10,9 @@ type Weft interface {
 	// Open reads the app in dir and builds its functions, so that no run of it has to. Where mounts has the guest path of a file grant, that
 	// grant's host folder is the one in mounts instead of the app's own.
 	Open(ctx context.Context, dir string, mounts map[string]string) (App, error)
-	// StartHost starts a domain host beside those of the pool and returns when it is ready for an assignment.
-	StartHost(ctx context.Context) (Host, error)
+	// IdleHost starts a domain host and says how long it took until it could take an assignment, and how much memory it has then, in bytes of
+	// PSS.
+	IdleHost(ctx context.Context) (started time.Duration, memory int64, err error)
 	// Close ends the node and everything it started.
 	Close() error
 }
@@ -54,11 +54,4 @@ func (r *Result) Close() error {
 		return nil
 	}
 	return r.close()
-}
-
-// Host is an idle domain host.
-type Host struct {
-	PID     int
-	Started time.Duration // from the request for it until it was ready
-	io.Closer
 }

@@ -34,18 +34,8 @@ func (w *fakeWeft) Open(_ context.Context, dir string, mounts map[string]string)
 
 func (w *fakeWeft) Close() error { w.closed++; return nil }
 
-// StartHost starts a process that waits, as an idle domain host does.
-func (w *fakeWeft) StartHost(context.Context) (Host, error) {
-	start := time.Now()
-	s, err := baseline.NewUnixSocket()
-	if err != nil {
-		return Host{}, err
-	}
-	children, err := descendants(os.Getpid())
-	if err != nil || len(children) == 0 {
-		return Host{}, errors.Join(err, errors.New("no child"))
-	}
-	return Host{PID: children[0].pid, Started: time.Since(start), Closer: s}, nil
+func (w *fakeWeft) IdleHost(context.Context) (time.Duration, int64, error) {
+	return 3 * time.Millisecond, 5 << 20, nil
 }
 
 type fakeApp struct {
