@@ -109,8 +109,6 @@ type run struct {
 	queued  []*active      // for a place under their function's concurrency
 	busy    map[string]int // calls in the domain, by function
 	timers  []*time.Timer
-	alarms  int // timers of the machine that have not fired
-	evals   int // expressions being evaluated
 	steps   map[string]time.Duration
 	outcome *flow.FinishRun
 }
@@ -135,12 +133,6 @@ func (r *run) loop(ctx context.Context) *RunResult {
 		case res := <-r.results:
 			r.finish(res)
 		case e := <-r.events:
-			switch e.(type) {
-			case flow.TimerFired:
-				r.alarms--
-			case flow.Evaluated:
-				r.evals--
-			}
 			r.apply(e)
 		case <-r.stalls:
 			r.unblock()
@@ -172,10 +164,8 @@ func (r *run) apply(e flow.Event) {
 		case flow.StopCall:
 			r.stop(c.Call)
 		case flow.SetTimer:
-			r.alarms++
 			r.timers = append(r.timers, time.AfterFunc(c.At-r.rec.Now(), func() { r.send(flow.TimerFired{Timer: c.Timer}) }))
 		case flow.Evaluate:
-			r.evals++
 			go r.evaluate(c)
 		case flow.Discard:
 			r.domain.Discard(slotPath(c.Path))
@@ -230,7 +220,7 @@ func (r *run) unblock() {
 		r.launch(c)
 		return
 	}
-	if r.alarms == 0 && r.evals == 0 {
+	if !r.machine.Pending() {
 		r.domain.Break()
 	}
 }

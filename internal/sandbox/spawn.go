@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Role is what a confined process is for. All roles are confined in the same
@@ -94,8 +96,13 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new spawner: %w", err)
 	}
+	exec, err := aside(opts.Exec)
+	if err != nil {
+		null.Close()
+		return nil, err
+	}
 	s := &Spawner{
-		exec:      opts.Exec,
+		exec:      exec,
 		root:      os.Getuid() == 0,
 		cgroups:   newCgroups(kernelFiles{}, self),
 		null:      null,
@@ -118,6 +125,16 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 		s.degraded = append(s.degraded, "cgroup "+m)
 	}
 	return s, nil
+}
+
+// aside duplicates a descriptor to a number that no descriptor of a child takes:
+// the child finds the executable by number after it has taken its own.
+func aside(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 512)
+	if err != nil {
+		return nil, fmt.Errorf("new spawner: duplicate the host executable: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // thread runs the calls on one operating system thread. It returns without
@@ -260,24 +277,29 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	return err
 }
 
-// exe starts the host executable from the thread.
+// exe starts the host executable from the thread. The child arranges its
+// descriptors before it executes /proc/self/fd/N, and uses numbers up to twice
+// as many as there are above the highest; N must lie beyond all of them.
 func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProcAttr) (pid int, err error) {
 	attr := &syscall.ProcAttr{Env: env, Sys: sys}
 	if env == nil {
 		attr.Env = []string{} // nil would be the node's own
 	}
+	highest := len(files)
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
+		highest = max(highest, int(f.Fd()))
 	}
-	path := "/proc/self/fd/" + strconv.Itoa(int(s.exec.Fd()))
+	program, err := unix.FcntlInt(s.exec.Fd(), unix.F_DUPFD_CLOEXEC, highest+2*len(files)+2)
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
+	}
+	defer unix.Close(program)
 	closed := s.do(func() {
-		pid, _, err = syscall.StartProcess(path, argv, attr)
+		pid, _, err = syscall.StartProcess("/proc/self/fd/"+strconv.Itoa(program), argv, attr)
 	})
 	runtime.KeepAlive(files)
-	if closed != nil {
-		return 0, closed
-	}
-	if err != nil {
+	if err := errors.Join(closed, err); err != nil {
 		return 0, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
 	}
 	return pid, nil
@@ -315,6 +337,6 @@ func (s *Spawner) Close() error {
 	for _, ns := range s.ownerMaps {
 		errs = append(errs, ns.Close())
 	}
-	errs = append(errs, s.cgroups.close(), s.null.Close())
+	errs = append(errs, s.cgroups.close(), s.exec.Close(), s.null.Close())
 	return errors.Join(errs...)
 }
