@@ -138,10 +138,17 @@ func aside(f *os.File) (*os.File, error) {
 }
 
 // thread runs the calls on one operating system thread. It returns without
-// unlocking it, which ends the thread: it is in a namespace of its own.
+// unlocking it, which ends the thread: it is in a namespace of its own. The main
+// thread is not used: it stands for the process in /proc/self, and never ends.
 func (s *Spawner) thread() {
-	defer close(s.gone)
 	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		go s.thread()
+		s.do(func() {}) // until the other one runs
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(s.gone)
 	for {
 		select {
 		case call := <-s.calls:

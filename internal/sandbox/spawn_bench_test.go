@@ -11,7 +11,8 @@ import (
 
 // BenchmarkSpawn measures the start of a host with and without each wall:
 // until Spawn returns, until the host is ready, and from the end of its control
-// socket until nothing of it is left. WEFT_HOST names the executable to start;
+// socket until nothing of it is left; the CPU time of its life; and what it
+// occupies when it is ready. WEFT_HOST names the executable to start;
 // otherwise it is the test binary. Medians and 99th percentiles are in µs.
 func BenchmarkSpawn(b *testing.B) {
 	path := "/proc/self/exe"
@@ -53,7 +54,7 @@ func BenchmarkSpawn(b *testing.B) {
 			defer groups.close()
 			defer s.Close()
 			c.with(s)
-			var spawned, ready, ended []time.Duration
+			var spawned, ready, ended, cpu []time.Duration
 			for b.Loop() {
 				pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 				if err != nil {
@@ -72,12 +73,18 @@ func BenchmarkSpawn(b *testing.B) {
 					b.Fatalf("the host says nothing: %v, %+v", err, p.Wait())
 				}
 				ready = append(ready, time.Since(start))
+				if len(ready) == 1 {
+					if m, err := p.Memory(); err == nil {
+						b.ReportMetric(float64(m.PSS>>10), "pss-KiB")
+					}
+				}
 				start = time.Now()
 				unix.Close(pair[0])
-				p.Wait()
+				e := p.Wait()
 				ended = append(ended, time.Since(start))
+				cpu = append(cpu, e.UserTime+e.SystemTime)
 			}
-			for name, list := range map[string][]time.Duration{"spawned": spawned, "ready": ready, "ended": ended} {
+			for name, list := range map[string][]time.Duration{"spawned": spawned, "ready": ready, "ended": ended, "cpu": cpu} {
 				slices.Sort(list)
 				b.ReportMetric(float64(list[len(list)/2].Microseconds()), name+"-p50")
 				b.ReportMetric(float64(list[len(list)*99/100].Microseconds()), name+"-p99")

@@ -258,6 +258,26 @@ func TestThreadsAreLimited(t *testing.T) {
 	}
 }
 
+// The child moves its descriptors to 0, 1, 2, … before it executes the program,
+// which is a descriptor too and must not be one of those.
+func TestProgramMayHaveAnyDescriptor(t *testing.T) {
+	s := newSpawner(t)
+	for n := range 12 {
+		h := spawn(t, s, SpawnOptions{})
+		h.want(0, request{Op: "ids"})
+		fd, err := unix.FcntlInt(s.exec.Fd(), unix.F_DUPFD_CLOEXEC, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := s.exec
+		s.exec = os.NewFile(uintptr(fd), "low")
+		h = spawn(t, s, SpawnOptions{})
+		h.want(0, request{Op: "ids"})
+		s.exec.Close()
+		s.exec = was
+	}
+}
+
 func TestKill(t *testing.T) {
 	s := newSpawner(t)
 	h := spawn(t, s, SpawnOptions{})
