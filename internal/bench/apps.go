@@ -50,17 +50,6 @@ func canonical(v any) string {
 	return string(b)
 }
 
-// timed is a case that measures nothing but the time of whole runs. digest takes from the output what must be right.
-func timed(variant, expect string, a App, r Request, digest func(any) string, value func(time.Duration) Value) Case {
-	return Case{Variant: variant, Expect: expect, Sample: func(ctx context.Context) (Sample, error) {
-		out, _, took, err := output(ctx, a, r)
-		if err != nil {
-			return Sample{}, err
-		}
-		return Sample{Digest: digest(out), Values: []Value{value(took)}}, nil
-	}}
-}
-
 // member is the value of key in a JSON object, or nil.
 func member(v any, key string) any {
 	object, _ := v.(map[string]any)

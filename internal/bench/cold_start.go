@@ -37,14 +37,16 @@ func setUpColdStart(ctx context.Context, lab *Lab) error {
 		if against == "" {
 			against = reference
 		}
-		r := Request{Workflow: f.workflow, Input: map[string]any{"name": "you", "port": loadAllPort}}
+		r := Request{Workflow: f.workflow, Input: map[string]any{"name": "you"}}
 		for _, load := range []string{"lazy", "eager"} {
+			r := r
 			r.Load = load
-			g.Add(timed(load, coldStartOutputs[f.app], app, r, greeting, func(d time.Duration) Value {
-				v := Micros(measure, d)
+			g.Add(Case{Variant: load, Expect: coldStartOutputs[f.app], Sample: func(ctx context.Context) (Sample, error) {
+				out, _, took, err := output(ctx, app, r)
+				v := Micros(measure, took)
 				v.Against = against
-				return v
-			}))
+				return Sample{Digest: greeting(out), Values: []Value{v}}, err
+			}})
 		}
 		if measure == reference {
 			addSpawns(g, lab, reference)
@@ -52,9 +54,6 @@ func setUpColdStart(ctx context.Context, lab *Lab) error {
 	}
 	return nil
 }
-
-// loadAllPort is the port that the load-all example may listen on.
-const loadAllPort = 17070
 
 // coldStartOutputs is what greeting makes of the right output of each app.
 var coldStartOutputs = map[string]string{"hello": "Hello, you!", "load-all": "used clock_ns fs_ns buffer_ns net_ns"}

@@ -32,13 +32,14 @@ type localNode struct {
 
 var _ Weft = (*localNode)(nil)
 
-// Open is described at Weft.
+// Open is described at Weft. The functions get no ports: variants take turns on several domain hosts, of which only one could listen on a port.
 func (n *localNode) Open(ctx context.Context, dir string, mounts map[string]string) (App, error) {
 	a, err := app.Load(dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range a.Functions {
+		f.Listen = nil
 		for i := range f.Files {
 			if host, ok := mounts[f.Files[i].Guest]; ok {
 				f.Files[i].Host = host
