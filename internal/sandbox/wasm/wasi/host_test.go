@@ -629,7 +629,10 @@ func TestReaddir(t *testing.T) {
 		t.Errorf("tiny buffer: %d", g.u32(used))
 	}
 	g.must("fd_readdir", 3, uint64(buf), 0, 0, uint64(used))
-	expect(t, "cookie beyond", g.call("fd_readdir", 3, uint64(buf), 8, 1<<63, uint64(used)), Einval)
+	g.must("fd_readdir", 3, uint64(buf), 8, 1<<63, uint64(used))
+	if g.u32(used) != 0 {
+		t.Errorf("entries beyond the end")
+	}
 	fd := g.mustOpen("file-with-a-long-name-000", opening{readOnlyRights: true})
 	expect(t, "readdir of a file", g.call("fd_readdir", uint64(fd), uint64(buf), 8, 0, uint64(used)), Enotdir)
 }

@@ -328,13 +328,16 @@ func (d *hostDir) sync(data bool) Errno {
 	return syncFD(fd, data)
 }
 
-// listing reads a directory by getdents64(2). Its cookies are the kernel's: the
-// offset after an entry, valid however the directory changes.
+// listing reads a directory by getdents64(2). A cookie is the number of entries
+// before it: the kernel's own, which can take 64 bits, would not fit what C
+// programs keep them in (telldir). What the kernel calls each place is noted, so
+// that going back to one is exact however the directory has changed.
 type listing struct {
-	fd   int
-	at   uint64 // cookie of the next entry in rest
-	rest []byte // records not yet returned
-	buf  [8192]byte
+	fd     int
+	next   uint64   // cookie of the first entry in rest
+	rest   []byte   // records not yet returned
+	places []uint64 // by cookie, where the kernel continues
+	buf    [8192]byte
 }
 
 func (d *hostDir) entries(cookie uint64, yield func(*dirent) bool) Errno {
@@ -343,47 +346,72 @@ func (d *hostDir) entries(cookie uint64, yield func(*dirent) bool) Errno {
 		if e != Success {
 			return e
 		}
-		d.list = &listing{fd: fd}
+		d.list = &listing{fd: fd, places: []uint64{0}}
 	}
 	l := d.list
-	if cookie == 0 || cookie != l.at {
-		if cookie > 1<<63-1 {
-			return Einval
+	if cookie == 0 || cookie != l.next {
+		if e := l.seek(cookie); e != Success {
+			return e
 		}
-		if _, err := unix.Seek(l.fd, int64(cookie), unix.SEEK_SET); err != nil {
-			return toErrno(err)
-		}
-		l.at, l.rest = cookie, nil
 	}
 	for {
-		if len(l.rest) == 0 {
-			n, err := unix.Getdents(l.fd, l.buf[:])
-			if err == unix.EINTR {
-				continue
+		e, size, errno := l.first()
+		if errno != Success || size == 0 {
+			return errno
+		}
+		place := e.next
+		e.next = l.next + 1
+		if l.next >= cookie {
+			if e.kind == TypeUnknown {
+				var st Filestat
+				if d.lookup(string(e.name), false, &st) == Success {
+					e.kind = st.Type
+				}
 			}
-			if err != nil {
-				return toErrno(err)
-			}
-			if n <= 0 {
+			if !yield(&e) {
 				return Success
 			}
-			l.rest = l.buf[:n]
 		}
-		e, size := parseDirent(l.rest)
-		if size == 0 {
-			return Eio
+		l.next, l.rest = e.next, l.rest[size:]
+		if l.next < uint64(len(l.places)) {
+			l.places[l.next] = place
+		} else {
+			l.places = append(l.places, place)
 		}
-		if e.kind == TypeUnknown {
-			var st Filestat
-			if d.lookup(string(e.name), false, &st) == Success {
-				e.kind = st.Type
-			}
-		}
-		if !yield(&e) {
-			return Success
-		}
-		l.at, l.rest = e.next, l.rest[size:]
 	}
+}
+
+// seek goes to the last known place at or before the cookie.
+func (l *listing) seek(cookie uint64) Errno {
+	known := min(cookie, uint64(len(l.places)-1))
+	if _, err := unix.Seek(l.fd, int64(l.places[known]), unix.SEEK_SET); err != nil {
+		return toErrno(err)
+	}
+	l.next, l.rest = known, nil
+	return Success
+}
+
+// first returns the first entry of rest and how long its record is, reading
+// more when there is none; 0 at the end.
+func (l *listing) first() (dirent, int, Errno) {
+	for len(l.rest) == 0 {
+		n, err := unix.Getdents(l.fd, l.buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return dirent{}, 0, toErrno(err)
+		}
+		if n <= 0 {
+			return dirent{}, 0, Success
+		}
+		l.rest = l.buf[:n]
+	}
+	e, size := parseDirent(l.rest)
+	if size == 0 {
+		return dirent{}, 0, Eio
+	}
+	return e, size, Success
 }
 
 // parseDirent reads one struct linux_dirent64: ino u64, off u64, reclen u16,
