@@ -214,7 +214,8 @@ func (h *host) define(m *wire.Function, fds []int) error {
 		f.listen = append(f.listen, wasi.Listener{Port: uint16(port), FD: fds[1+len(m.Mounts)+i]})
 	}
 	var err error
-	f.module, err = load(h.engine, fds[0])
+	f.module, err = h.engine.LoadFD(fds[0])
+	unix.Close(fds[0])
 	if err != nil {
 		return fmt.Errorf("define function %s: %w", m.Name, err)
 	}
@@ -223,31 +224,6 @@ func (h *host) define(m *wire.Function, fds []int) error {
 }
 
 var mountKinds = map[string]wasi.MountKind{"dir": wasi.Dir, "file": wasi.File, "zip": wasi.Zip, "fat": wasi.FAT}
-
-// load maps an image by the path that proc(5) gives its descriptor: the C API
-// maps files by path only. In the confined process proc is the root. Without it
-// the image is read, which costs a copy.
-func load(e *engine.Engine, fd int) (*engine.Module, error) {
-	defer unix.Close(fd)
-	for _, proc := range []string{"", "/proc"} {
-		if m, err := e.LoadFile(fmt.Sprintf("%s/self/fd/%d", proc, fd)); err == nil {
-			return m, nil
-		}
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
-	}
-	b := make([]byte, st.Size)
-	for n := 0; n < len(b); {
-		k, err := unix.Pread(fd, b[n:], int64(n))
-		if err != nil && err != unix.EINTR || k == 0 {
-			return nil, fmt.Errorf("read image: %w", errors.Join(err, io.ErrUnexpectedEOF))
-		}
-		n += max(k, 0)
-	}
-	return e.LoadBytes(b)
-}
 
 // reset forgets the run: instances, slots and segments. Loaded functions stay
 // for the next run of the same app version.

@@ -99,20 +99,18 @@ static void enter_groups(const struct enter_config *c)
 	done("groups");
 }
 
-// empty_root replaces the whole file tree of the mount namespace by a read-only
-// view of this process alone: proc(5) with subset=pid in the pid namespace of
-// its own. The engine maps images by path, and /self/fd/N is the path of a
-// descriptor. There is nothing else, and no other process. Stacking it on the current directory and unmounting
-// what is below needs no directory to put the old root in (pivot_root(2),
-// "pivot_root(".", ".")").
+// empty_root replaces the whole file tree of the mount namespace by an empty
+// read-only file system: not even proc(5), through which a descriptor could be
+// opened again with more rights than it was given. Stacking it on the current
+// directory and unmounting what is below needs no directory to put the old root
+// in (pivot_root(2), "pivot_root(".", ".")").
 static void empty_root(void)
 {
 	const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		die("root", "make mounts private");
-	if (mount("weft", "/proc", "proc", flags, "subset=pid") &&
-	    mount("weft", "/proc", "tmpfs", flags, "size=4k,nr_inodes=1,mode=555")) // images are copied then
+	if (mount("weft", "/proc", "tmpfs", flags, "size=4k,nr_inodes=1,mode=555"))
 		die("root", "mount an empty file system");
 	if (chdir("/proc"))
 		die("root", "change to it");

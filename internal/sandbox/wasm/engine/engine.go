@@ -16,6 +16,7 @@
 package engine
 
 /*
+#cgo LDFLAGS: -Wl,--wrap=open64
 #include <stdlib.h>
 #include "shim.h"
 */
@@ -198,6 +199,15 @@ func (e *Engine) LoadFile(path string) (*Module, error) {
 	defer C.free(unsafe.Pointer(p))
 	m := &Module{engine: e}
 	if err := take(C.weft_load_file(e.engine, p, &m.module)); err != nil {
+		return nil, fmt.Errorf("load image: %w", err)
+	}
+	return m.prepare()
+}
+
+// LoadFD is LoadFile from a descriptor, which stays the caller's.
+func (e *Engine) LoadFD(fd int) (*Module, error) {
+	m := &Module{engine: e}
+	if err := take(C.weft_load_fd(e.engine, C.int(fd), &m.module)); err != nil {
 		return nil, fmt.Errorf("load image: %w", err)
 	}
 	return m.prepare()

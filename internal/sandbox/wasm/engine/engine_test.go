@@ -63,11 +63,21 @@ func load(t *testing.T, wasm string) *Module {
 	if err := os.WriteFile(path, image, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := run.LoadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := run.LoadFD(int(f.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	other, err := run.LoadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
 	return m
 }
 

@@ -1,5 +1,6 @@
 #include "shim.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,27 @@ char *weft_define(wasmtime_linker_t *l, const char *module, size_t module_len, c
 
 char *weft_load_file(wasm_engine_t *e, const char *path, wasmtime_module_t **m) {
 	return take_error(wasmtime_module_deserialize_file(e, path, m));
+}
+
+// The C API maps images by path only, and a confined process has no paths. The
+// linker lets the library's open64 come here (--wrap): while this thread loads
+// an image, its name stands for the descriptor.
+static const char image_name[] = "image of this thread";
+static __thread int image_fd = -1;
+
+extern int __real_open64(const char *path, int flags, mode_t mode);
+
+int __wrap_open64(const char *path, int flags, mode_t mode) {
+	if (image_fd >= 0 && strcmp(path, image_name) == 0)
+		return fcntl(image_fd, F_DUPFD_CLOEXEC, 0);
+	return __real_open64(path, flags, mode);
+}
+
+char *weft_load_fd(wasm_engine_t *e, int fd, wasmtime_module_t **m) {
+	image_fd = fd;
+	char *err = weft_load_file(e, image_name, m);
+	image_fd = -1;
+	return err;
 }
 
 char *weft_load_bytes(wasm_engine_t *e, const uint8_t *image, size_t len, wasmtime_module_t **m) {

@@ -29,6 +29,7 @@ char *weft_compile(wasm_engine_t *, const uint8_t *wasm, size_t len, wasm_byte_v
 char *weft_define(wasmtime_linker_t *, const char *module, size_t module_len, const char *name, size_t name_len,
                   const uint8_t *params, size_t nparams, const uint8_t *results, size_t nresults, uintptr_t index);
 char *weft_load_file(wasm_engine_t *, const char *path, wasmtime_module_t **);
+char *weft_load_fd(wasm_engine_t *, int fd, wasmtime_module_t **);
 char *weft_load_bytes(wasm_engine_t *, const uint8_t *image, size_t len, wasmtime_module_t **);
 char *weft_prepare(wasmtime_linker_t *, const wasmtime_module_t *, wasmtime_instance_pre_t **);
 char *weft_instantiate(wasm_engine_t *, const wasmtime_instance_pre_t *, int64_t memory_limit, weft_instance *);
