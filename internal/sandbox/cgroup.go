@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,7 +131,7 @@ func (c *cgroups) adoptV2(name string, self cgroupSelf) {
 		}
 		var usable, refused []string
 		for _, controller := range wantedControllers {
-			if !contains(strings.Fields(available), controller) {
+			if !slices.Contains(strings.Fields(available), controller) {
 				refused = append(refused, controller+": not delegated to "+parent)
 			} else if err := c.enable(parent, controller); err != nil {
 				refused = append(refused, fmt.Sprintf("%s: %v", controller, err))
@@ -161,26 +162,17 @@ func (c *cgroups) adoptV2(name string, self cgroupSelf) {
 func (c *cgroups) enable(dir, controller string) error {
 	file := path.Join(dir, "cgroup.subtree_control")
 	on, err := c.files.Read(file)
-	if err == nil && contains(strings.Fields(on), controller) {
+	if err == nil && slices.Contains(strings.Fields(on), controller) {
 		return nil
 	}
 	return c.files.Write(file, "+"+controller)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // dirs returns the node's directories, each once.
 func (c *cgroups) dirs() []string {
 	var out []string
 	for _, controller := range wantedControllers {
-		if dir, ok := c.node[controller]; ok && !contains(out, dir) {
+		if dir, ok := c.node[controller]; ok && !slices.Contains(out, dir) {
 			out = append(out, dir)
 		}
 	}
@@ -410,7 +402,7 @@ func cgroupDirs(mountinfo, own string, root bool) (v1 map[string]string, v2 []st
 				v2 = append(v2, point)
 			}
 			for dir := below(p); strings.HasPrefix(dir, point); dir = path.Dir(dir) {
-				if !contains(v2, dir) {
+				if !slices.Contains(v2, dir) {
 					v2 = append(v2, dir)
 				}
 				if dir == point {

@@ -32,7 +32,7 @@ type Limits struct {
 	CPU      time.Duration // CPU time over the life of the process, kept by RLIMIT_CPU; rounded up to a second
 	Cores    float64       // CPU time per wall time, kept by the cgroup's quota; 1.5 is one and a half cores
 	Weight   int           // share of a contended CPU, 1 to 10000, default 100, kept by the cgroup
-	Pids     int           // processes and threads, kept by the cgroup
+	Pids     int           // threads, kept by the cgroup; without it by RLIMIT_NPROC in a user namespace
 	Files    int           // open descriptors, kept by RLIMIT_NOFILE; default 1024
 	FileSize int64         // largest file in bytes that it may write, kept by RLIMIT_FSIZE
 	Space    int64         // address space in bytes, kept by RLIMIT_AS; refused for RoleRun, whose engine reserves hundreds of GiB
@@ -277,7 +277,11 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 		return err
 	}
 	p.begin(pid, pidfd)
-	if _, err = goWrite.Write(enterConfig(s.iso, s.root, grants, len(entrances), opts.Limits)); err != nil {
+	limits := opts.Limits
+	if _, ok := s.cgroups.node["pids"]; ok {
+		limits.Pids = 0 // the group keeps it, and unlike RLIMIT_NPROC it can be raised later
+	}
+	if _, err = goWrite.Write(enterConfig(s.iso, s.root, grants, len(entrances), limits)); err != nil {
 		_ = p.Kill()
 		<-p.done
 	}
