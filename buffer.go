@@ -17,7 +17,7 @@ func Alloc(n int) (*Buffer, error) {
 	if n < inlineSize {
 		return &Buffer{data: words(n)}, nil
 	}
-	w := reserve(n)
+	w := reserve(n, true)
 	if e := hostAlloc(w.start(), n); e != 0 {
 		w.recycle()
 		return nil, failure("allocate", "buffer", e)
@@ -92,7 +92,6 @@ func put(slot string, typ uint64, data []byte) error {
 
 // read takes or borrows a slot whose type must be typ, 0 for any.
 func read(operation, slot string, typ uint64) (*View, error) {
-	// Asking for the length also lets the memory of the function grow by as much beyond its limit.
 	size, _, e := hostLen(slot)
 	if e != 0 {
 		return nil, failure(operation, slot, e)
@@ -112,7 +111,7 @@ func read(operation, slot string, typ uint64) (*View, error) {
 	if size > maxSize {
 		return nil, failure(operation, slot, errnoNoMemory)
 	}
-	w := reserve(int(size))
+	w := reserve(int(size), false)
 	n, e := host(slot, typ, w.start(), w.size)
 	if e != 0 {
 		w.recycle()

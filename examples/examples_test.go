@@ -179,11 +179,11 @@ func TestSort(t *testing.T) {
 		t.Run(app, func(t *testing.T) {
 			need(t, map[string]string{"sort": "clang", "sort-go": "go"}[app])
 			dir, want := withData(t, app, data.Spec{Kind: data.Integers, Size: 3 << 20, Parts: 3})
-			for _, mergers := range []int{1, 4} {
+			for mergers, pass := range map[int]string{1: "reference", 4: "reference", 3: "file"} {
 				var got data.Answers
-				output(t, dir, "", map[string]int{"sorters": 3, "mergers": mergers}, &got)
+				output(t, dir, "", map[string]int{"sorters": 3, "mergers": mergers}, &got, "--pass", pass)
 				if got.Digest != want.Digest || got.Numbers != want.Numbers || got.Least != want.Least || got.Most != want.Most {
-					t.Errorf("%d mergers: got %+v, want %+v", mergers, got, *want)
+					t.Errorf("%d mergers by %s: got %+v, want %+v", mergers, pass, got, *want)
 				}
 			}
 		})

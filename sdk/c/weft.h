@@ -59,7 +59,7 @@ enum {
 	WEFT_EEXISTS = 20,     /* the slot is already published */
 	WEFT_EFAULT = 21,      /* memory outside of the function */
 	WEFT_EUNREACHABLE = 23,
-	WEFT_ENAME = 28,       /* not a name of a slot */
+	WEFT_ENAME = 28,       /* EINVAL: not a name of a slot */
 	WEFT_EIO = 29,
 	WEFT_EAMBIGUOUS = 34,  /* several slots have this name */
 	WEFT_ENOTFOUND = 44,   /* no such slot is published */
@@ -529,14 +529,15 @@ weft_import_sock_accept(int32_t, uint32_t, int32_t *);
 
 /* Windows: whole pages in which the host shows a buffer. They come from aligned_alloc, whose bookkeeping lies outside of
  * them: the head of an allocation is in the page before, the next allocation's head after its end. Released ones read as
- * zero and are kept for the next value of about the same size. */
+ * zero and are kept for the next value of about the same size. They do not count against the memory of the function: the
+ * host lets it grow by the length of a slot that was asked for, and otherwise (grow) it is told. */
 enum { WEFT_SPARE = 8 };
 __attribute__((weak)) struct {
 	void *data;
 	size_t size;
 } weft_spare[WEFT_SPARE];
 
-static inline void *weft_window_alloc(size_t n, size_t *size) {
+static inline void *weft_window_alloc(size_t n, size_t *size, int grow) {
 	int best = -1;
 	if (n > SIZE_MAX - 2 * WEFT_PAGE) return NULL;
 	*size = (n + WEFT_PAGE - 1) / WEFT_PAGE * WEFT_PAGE;
@@ -544,7 +545,10 @@ static inline void *weft_window_alloc(size_t n, size_t *size) {
 		if (weft_spare[i].data && weft_spare[i].size >= *size && weft_spare[i].size / 2 <= *size &&
 			(best < 0 || weft_spare[i].size < weft_spare[best].size))
 			best = i;
-	if (best < 0) return aligned_alloc(WEFT_PAGE, *size);
+	if (best < 0) {
+		if (grow) weft_import_alloc(NULL, *size); /* over the quota, the real allocation says so */
+		return aligned_alloc(WEFT_PAGE, *size);
+	}
 	void *data = weft_spare[best].data;
 	*size = weft_spare[best].size;
 	weft_spare[best].data = NULL;
@@ -573,7 +577,7 @@ static inline int weft_alloc(weft_view *view, size_t n) {
 		view->data = calloc(1, n ? n : 1);
 		return view->data ? 0 : WEFT_ENOMEM;
 	}
-	view->data = weft_window_alloc(n, &view->window);
+	view->data = weft_window_alloc(n, &view->window, 1);
 	if (!view->data) return WEFT_ENOMEM;
 	int e = (int)weft_import_alloc(view->data, n);
 	if (e) weft_window_free(view->data, view->window);
@@ -585,7 +589,6 @@ static inline int weft_put(const char *slot, uint64_t type, const void *data, si
 }
 
 static inline int weft_read(const char *slot, uint64_t type, weft_view *view, int consume) {
-	/* Asking for the length also lets the memory of the function grow by as much beyond its limit. */
 	uint64_t size, held;
 	uint32_t n;
 	int e = weft_len(slot, &size, &held);
@@ -596,7 +599,7 @@ static inline int weft_read(const char *slot, uint64_t type, weft_view *view, in
 	if (size < WEFT_INLINE) {
 		view->data = malloc(room ? room : 1);
 	} else {
-		view->data = weft_window_alloc(room, &view->window);
+		view->data = weft_window_alloc(room, &view->window, 0);
 		room = view->window;
 	}
 	if (!view->data) return WEFT_ENOMEM;
@@ -623,6 +626,10 @@ static inline int weft_release(weft_view *view) {
 	if (!view->data) return 0;
 	if (view->window) {
 		e = (int)weft_import_release(view->data);
+		if (e == WEFT_ENAME) { /* nothing is shown there: the value was copied */
+			memset(view->data, 0, view->size);
+			e = 0;
+		}
 		if (!e) weft_window_free(view->data, view->window);
 	} else {
 		free(view->data);
