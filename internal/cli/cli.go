@@ -19,6 +19,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weft-run/weft/internal/flow"
 
 	"github.com/weft-run/weft/internal/bench"
 )
@@ -81,13 +84,24 @@ start in well under a millisecond, and what one function makes the next one read
 	root.SetErr(sh.stderr)
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(cmd.CommandPath()+" --help lists the flags", "%v", err)
+		return usage(strings.TrimSpace(nearFlag(cmd, err)+" "+cmd.CommandPath()+" --help lists the flags"), "%v", err)
 	})
 	root.AddCommand(
 		sh.initCommand(), sh.validateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
 		sh.doctorCommand(), sh.benchCommand(), sh.schemaCommand(), sh.versionCommand(),
 	)
 	return root
+}
+
+// nearFlag is a hint for a long flag that cmd does not have.
+func nearFlag(cmd *cobra.Command, err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	return flow.Nearest("--"+name, names)
 }
 
 // atMost is an argument check for commands that take up to n arguments, which names describes.
