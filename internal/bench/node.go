@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
@@ -70,18 +71,47 @@ type localApp struct {
 
 // Run is described at App.
 func (a *localApp) Run(ctx context.Context, r Request) (*Result, error) {
-	out, err := a.node.Run(ctx, node.RunRequest{App: a.app, Workflow: r.Workflow, Input: r.Input, Seed: r.Seed, Load: r.Load, Pass: r.Pass, Apart: r.Apart})
+	var said lastWords
+	out, err := a.node.Run(ctx, node.RunRequest{
+		App: a.app, Workflow: r.Workflow, Input: r.Input, Seed: r.Seed, Load: r.Load, Pass: r.Pass, Apart: r.Apart, Observer: &said,
+	})
 	if err != nil {
 		return nil, err
 	}
 	if out.Status != flow.Succeeded {
 		err := fmt.Errorf("run of %s %s %s", a.app.Name, r.Workflow, out.Status)
 		if f := out.Failure; f != nil {
-			err = fmt.Errorf("%w: step %s: %s (%s)", err, f.Step, f.Message, f.Kind)
+			err = fmt.Errorf("%w: step %s: %s (%s)%s", err, f.Step, f.Message, f.Kind, said.String())
 		}
 		return nil, errors.Join(err, out.Close())
 	}
 	return &Result{Output: out.Output, Steps: attempts(out.Trace), close: out.Close}, nil
+}
+
+// lastWords remembers the last line that a function logged: it usually says why the function failed.
+type lastWords struct {
+	mu   sync.Mutex
+	line string // guarded by mu
+}
+
+// Observe is called by the node.
+func (l *lastWords) Observe(e telemetry.Event) {
+	if e.Kind != telemetry.EventLog {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line = e.Text
+}
+
+// String is ready to be put after a message.
+func (l *lastWords) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.line == "" {
+		return ""
+	}
+	return ": it logged: " + l.line
 }
 
 // attempts lists the attempts of a trace in the order in which they started. Their attribute "inside" is the time in the guest.
