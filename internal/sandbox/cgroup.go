@@ -205,25 +205,36 @@ func (c *cgroups) remove(dir string) error {
 	return fmt.Errorf("remove cgroup %s: %w", dir, err)
 }
 
-// sweep removes the groups that dead nodes left in parent, and ends what still
-// runs in them: it outlived its node.
+// sweep removes the groups that dead nodes left in parent and its siblings, and
+// ends what still runs in them: it outlived its node. The siblings are where
+// those nodes ran that a session or service manager gave a group of their own.
 func (c *cgroups) sweep(parent string, self cgroupSelf) {
-	names, err := c.files.Dirs(parent)
-	if err != nil {
-		return
-	}
-	for _, name := range names {
-		if !self.stale(name) {
-			continue
+	above := path.Dir(parent)
+	siblings, _ := c.files.Dirs(above)
+	places := []string{parent}
+	for _, name := range siblings {
+		if place := path.Join(above, name); place != parent {
+			places = append(places, place)
 		}
-		node := path.Join(parent, name)
-		children, _ := c.files.Dirs(node)
-		for _, child := range children {
-			c.end(path.Join(node, child))
-			_ = c.remove(path.Join(node, child))
-		}
-		_ = c.remove(node)
 	}
+	for _, place := range places {
+		names, _ := c.files.Dirs(place)
+		for _, name := range names {
+			if self.stale(name) {
+				c.removeNode(path.Join(place, name))
+			}
+		}
+	}
+}
+
+// removeNode removes the directory of a dead node with all in it.
+func (c *cgroups) removeNode(node string) {
+	children, _ := c.files.Dirs(node)
+	for _, child := range children {
+		c.end(path.Join(node, child))
+		_ = c.remove(path.Join(node, child))
+	}
+	_ = c.remove(node)
 }
 
 // end kills every process of a group.
@@ -331,7 +342,10 @@ func (s cgroupSelf) stale(name string) bool {
 		return false
 	}
 	pid, err := strconv.Atoi(parts[1])
-	return err == nil && s.born(pid) != parts[2]
+	if err != nil || pid == s.pid && parts[2] == s.start {
+		return false
+	}
+	return s.born(pid) != parts[2]
 }
 
 // findCgroups reads where this process is.

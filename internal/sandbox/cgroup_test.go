@@ -196,6 +196,12 @@ func TestCgroupsOfDeadNodesAreRemoved(t *testing.T) {
 			}
 		}
 	}
+	sibling := filepath.Join(top, "q")
+	for _, dir := range []string{sibling, filepath.Join(sibling, "weft-2-10-77"), filepath.Join(sibling, "other")} {
+		if err := f.Mkdir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 	self := fakeSelf(map[int]string{1: "10"})
 	self.v2 = []string{parent}
 	c := newCgroups(f, self)
@@ -203,6 +209,9 @@ func TestCgroupsOfDeadNodesAreRemoved(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(parent, name)); (err == nil) != stays {
 			t.Errorf("%s: stays %v, want %v", name, err == nil, stays)
 		}
+	}
+	if left, _ := f.Dirs(sibling); !slices.Equal(left, []string{"other"}) {
+		t.Errorf("in the sibling: %q", left)
 	}
 	if !slices.Contains(f.log, "1/cgroup.kill = 1") {
 		t.Errorf("nothing was killed: %q", f.log)
