@@ -16,7 +16,8 @@
 //	pool.go      hosts kept ready, their reuse
 //	host.go      one host: process and connection
 //	image.go     modules to images, the image cache
-//	domain.go    the calls of a run: start, stop, what a lost host means
+//	domain.go    a run's domain: its hosts, starting calls, commit and finish
+//	calls.go     what hosts say of calls: their end, a lost host, stopping
 //	slots.go     the run's buffers: supply, shared slots, reading results
 //	expr.go      expressions
 package domain

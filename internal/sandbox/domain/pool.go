@@ -41,6 +41,10 @@ type Pool struct {
 	supply  *buffer.Supply
 	expr    evaluator
 
+	warmOnce  sync.Once
+	warm      *Image
+	warmError error
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
@@ -113,6 +117,9 @@ func (p *Pool) Close() error {
 		h.kill()
 	}
 	p.expr.close()
+	if p.warm != nil {
+		p.warm.Close()
+	}
 	err := p.spawner.Close()
 	return errors.Join(err, p.supply.Close(), p.exe.Close())
 }
@@ -138,8 +145,32 @@ func (p *Pool) refill() {
 	}
 }
 
+// refillDelay keeps the start of the next host, some milliseconds of a core,
+// out of the way of what the last one was taken for.
+const refillDelay = 10 * time.Millisecond
+
+func (p *Pool) refillSoon() {
+	p.work.Go(func() {
+		select {
+		case <-time.After(refillDelay):
+			p.refill()
+		case <-p.ctx.Done():
+		}
+	})
+}
+
 func (p *Pool) start(ctx context.Context) (*host, error) {
-	return spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096})
+	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096})
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
+	defer stop()
+	if err := p.warmUp(ctx, h); err != nil {
+		h.kill()
+		return nil, err
+	}
+	return h, nil
 }
 
 // take gives a host to a run: one that has served the same app version, a
@@ -159,7 +190,7 @@ func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, err
 		p.ready = p.ready[:n-1]
 	}
 	p.mu.Unlock()
-	p.refill()
+	p.refillSoon()
 	if h != nil {
 		select {
 		case <-h.process.Done(): // it died while it waited

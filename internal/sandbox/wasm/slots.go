@@ -133,11 +133,13 @@ func (c *call) alloc(mem []byte, a []uint64) wasi.Errno {
 	c.mu.Lock()
 	err = c.table.Alloc(c.attempt, s)
 	c.mu.Unlock()
-	if err == nil {
-		err = buffer.MapWritable(at(mem, ptr), s, size, true)
-	}
 	if err != nil {
 		s.Release()
+		return errnoOf(err)
+	}
+	if err := buffer.MapWritable(at(mem, ptr), s, size, true); err != nil {
+		buffer.Clear(at(mem, ptr), size)
+		c.letGo(s)
 		return errnoOf(err)
 	}
 	c.views[ptr] = &window{ptr: ptr, length: size, holder: s, filling: true}
@@ -149,7 +151,11 @@ func (c *call) grant(n int64) wasi.Errno {
 	if c.credit.Load()+n > c.Quota {
 		return wasi.Edquot
 	}
-	credit := c.credit.Add(n + buffer.Granule) // whole granules need room to be aligned
+	room := int64(buffer.Granule) // for the range to be aligned
+	if n >= buffer.HugePage {
+		room = buffer.HugePage
+	}
+	credit := c.credit.Add(n + room)
 	c.sandbox.inst.Limit(min(c.fn.Memory+credit, 4<<30))
 	return wasi.Success
 }
@@ -182,11 +188,16 @@ func (c *call) release(mem []byte, a []uint64) wasi.Errno {
 	if err := buffer.Clear(at(mem, w.ptr), w.length); err != nil {
 		return errnoOf(err)
 	}
-	c.mu.Lock()
-	c.table.Release(c.attempt, w.holder)
-	c.domain.free()
-	c.mu.Unlock()
+	c.letGo(w.holder)
 	return wasi.Success
+}
+
+// letGo gives up one hold of the call on what a slot or a window held.
+func (c *call) letGo(h buffer.Holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.table.Release(c.attempt, h)
+	c.domain.free()
 }
 
 // put publishes [ptr, ptr+len): by reference when the range is a buffer or an
@@ -210,10 +221,10 @@ func (c *call) put(mem []byte, a []uint64) wasi.Errno {
 	c.mu.Lock()
 	err = c.table.Put(c.attempt, name, v)
 	c.mu.Unlock()
-	if s, ok := v.Holder.(*buffer.Segment); ok && fresh && err != nil {
-		s.Release()
-	}
 	if err != nil {
+		if fresh {
+			abandon(v.Holder)
+		}
 		return errnoOf(err)
 	}
 	c.puts = append(c.puts, wire.Put{Name: name, Value: wireValue(v)})
@@ -260,6 +271,16 @@ func (c *call) value(name string, mem []byte, ptr uint32, n int64) (v buffer.Val
 	}
 	v.Holder = s
 	return v, true, nil
+}
+
+// abandon gives up a holder that no table has.
+func abandon(h buffer.Holder) {
+	switch h := h.(type) {
+	case *buffer.Segment:
+		h.Release()
+	case *buffer.File:
+		h.Remove()
+	}
 }
 
 func wireValue(v buffer.Value) wire.Value {
@@ -396,6 +417,7 @@ func (c *call) deliver(mem []byte, ptr uint32, room int64, v buffer.Value) error
 		size := buffer.RoundUp(v.Len)
 		if v.Len >= mapMin && ptr%buffer.Granule == 0 && size <= room && !c.overlaps(ptr, size) {
 			if err := buffer.MapView(at(mem, ptr), h, size, false); err != nil {
+				buffer.Clear(at(mem, ptr), size)
 				return err
 			}
 			c.views[ptr] = &window{ptr: ptr, length: size, holder: h}
@@ -411,10 +433,7 @@ func (c *call) deliver(mem []byte, ptr uint32, room int64, v buffer.Value) error
 	case *buffer.Inline:
 		copy(dst, h.Bytes)
 	}
-	c.mu.Lock()
-	c.table.Release(c.attempt, v.Holder)
-	c.domain.free()
-	c.mu.Unlock()
+	c.letGo(v.Holder)
 	return nil
 }
 

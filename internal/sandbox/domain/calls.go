@@ -1,0 +1,286 @@
+package domain
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// refuse ends a call that never reached a host.
+func (d *Domain) refuse(k *call, err error) {
+	d.mu.Lock()
+	k.running = false
+	stopped := k.stopped
+	d.mu.Unlock()
+	if !stopped {
+		d.o.Done(Result{Call: k.ID, Failure: &flow.Failure{Kind: KindRefused, Message: err.Error()}})
+	}
+}
+
+// read serves one host until it is idle, lost, or the domain has ended.
+func (d *Domain) read(h *host) {
+	defer close(h.over)
+	for {
+		m, fds, err := h.conn.Receive()
+		for _, fd := range fds { // a host has no descriptors to give
+			unix.Close(fd)
+		}
+		if err != nil {
+			d.lost(h, err)
+			return
+		}
+		if _, ok := m.(*wire.Idle); ok {
+			h.idle <- struct{}{}
+			return
+		}
+		if err := d.handle(h, m); err != nil {
+			h.process.Kill()
+			d.lost(h, err)
+			return
+		}
+	}
+}
+
+// handle carries out one message of a host. An error is a broken protocol: the
+// host is not trusted any longer.
+func (d *Domain) handle(h *host, m wire.Message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	running := func(id uint64) (*call, error) {
+		if k := h.calls[id]; k != nil {
+			return k, nil
+		}
+		return nil, fmt.Errorf("%T names call %d, which does not run there", m, id)
+	}
+	switch m := m.(type) {
+	case *wire.Log:
+		if k := h.calls[m.Call]; k != nil && d.o.Log != nil {
+			d.o.Log(m.Call, m.Text)
+		}
+	case *wire.Need:
+		return d.supply(h, m.Bytes)
+	case *wire.Dropped:
+		d.drop(m.Segments)
+	case *wire.Waiting:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.waiting, k.limited = m.Name, m.Limited
+		d.stalled()
+	case *wire.Resumed:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.waiting = ""
+		if k.ask != nil {
+			k.ask = nil
+			d.table.Unwait(k.attempt)
+		}
+	case *wire.Exceeded:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.exceeded = m
+		h.process.Kill()
+	case *wire.Published:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		k.puts = append(k.puts, m.Puts...)
+	case *wire.Ask:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		return d.answer(h, k, m)
+	case *wire.Shared:
+		for _, o := range m.Open {
+			k, err := running(o.Call)
+			if err != nil {
+				return err
+			}
+			for _, name := range o.Takes {
+				if _, err := d.table.Take(k.attempt, name, 0); err != nil {
+					return fmt.Errorf("call %s took what is not there: %w", k.Path, err)
+				}
+			}
+		}
+		if d.sharing != nil {
+			close(d.sharing)
+		}
+	case *wire.Done:
+		k, err := running(m.Call)
+		if err != nil {
+			return err
+		}
+		return d.done(h, k, m)
+	default:
+		return fmt.Errorf("unexpected message %T", m)
+	}
+	return nil
+}
+
+// done records the end of a call; d.mu is held.
+func (d *Domain) done(h *host, k *call, m *wire.Done) error {
+	delete(h.calls, k.ID)
+	k.running, k.waiting, k.ask = false, "", nil
+	d.table.Unwait(k.attempt)
+	r := Result{
+		Call: k.ID, Code: m.Code, Output: m.Output, Host: h.name, Begun: k.begun,
+		Wall: time.Duration(m.Wall), CPU: time.Duration(m.CPU), Memory: m.Memory, Loaded: m.Loaded, Moved: m.Moved,
+	}
+	if k.stopped {
+		d.forget(k)
+		d.work.Go(func() { d.leave(h) })
+		return nil
+	}
+	if k.deadlock != nil && m.Status != wire.StatusOK {
+		r.Failure = &flow.Failure{Kind: KindDeadlock, Message: k.deadlock.Error(), Permanent: true}
+	} else if m.Status != wire.StatusOK {
+		r.Failure = failureOf(k, m)
+	} else if err := d.record(h, k, m); err != nil {
+		return err
+	}
+	if m.Spilled.Segment.ID != 0 {
+		r.Spilled = &m.Spilled
+	}
+	if k.Alone {
+		d.work.Go(func() { d.leave(h) })
+	}
+	if m.Status == wire.StatusTrap && len(m.Frames) > 0 {
+		d.work.Go(func() {
+			r.Failure.Message += trace(m.Frames, d.pool.locate(d.ctx, k.Function.Image, m.Frames))
+			d.o.Done(r)
+		})
+		return nil
+	}
+	d.work.Go(func() { d.o.Done(r) })
+	return nil
+}
+
+func failureOf(k *call, m *wire.Done) *flow.Failure {
+	switch m.Status {
+	case wire.StatusExit:
+		return &flow.Failure{Kind: KindExit, Message: fmt.Sprintf("function %s exited with status %d", k.Function.Name, m.Code)}
+	case wire.StatusTrap:
+		return &flow.Failure{Kind: KindTrap, Message: fmt.Sprintf("function %s trapped: %s", k.Function.Name, m.Message)}
+	case wire.StatusOutput:
+		return &flow.Failure{Kind: KindOutput, Message: fmt.Sprintf("function %s: %s", k.Function.Name, m.Message), Permanent: true}
+	default:
+		return &flow.Failure{Kind: KindRefused, Message: fmt.Sprintf("function %s: %s", k.Function.Name, m.Message)}
+	}
+}
+
+// trace writes the stack of a trap, a line a frame.
+func trace(frames []wire.Frame, lines []string) string {
+	var b strings.Builder
+	for i, f := range frames {
+		b.WriteString("\n    at " + f.Function)
+		if lines[i] != "" {
+			b.WriteString(" (" + lines[i] + ")")
+		}
+	}
+	return b.String()
+}
+
+// lost ends the calls of a host that is gone: who broke a limit has failed and
+// runs alone next time, its siblings are run again without using their budget.
+func (d *Domain) lost(h *host, err error) {
+	h.process.Kill()
+	exit := h.process.Wait()
+	why := h.whyEnded(err)
+	h.conn.Close()
+	h.stderr.close()
+	d.mu.Lock()
+	delete(d.hosts, h)
+	if d.main == h {
+		d.main = nil
+	}
+	var results []Result
+	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
+		k := h.calls[id]
+		k.running, k.waiting, k.ask = false, "", nil
+		d.table.Withdraw(k.attempt)
+		if k.stopped || d.finished {
+			d.forget(k)
+			continue
+		}
+		f := &flow.Failure{Kind: KindLost, Message: why.Error(), Free: true}
+		switch {
+		case k.exceeded != nil:
+			f = &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: %s", k.Function.Name, k.exceeded.Text), Alone: true}
+		case exit.Reason == sandbox.ReasonMemory && len(h.calls) == 1:
+			f = &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: its domain host was out of memory", k.Function.Name), Alone: true}
+		case exit.Reason == sandbox.ReasonMemory:
+			f.Alone = true // which one it was shows when each runs alone
+		case len(h.calls) == 1 && !h.closing:
+			f.Free, f.Alone = false, true
+		}
+		delete(d.calls, id)
+		results = append(results, Result{Call: id, Failure: f, Host: h.name, Begun: k.begun, Wall: time.Since(k.begun)})
+	}
+	clear(h.calls)
+	d.mu.Unlock()
+	for _, r := range results {
+		d.o.Done(r)
+	}
+}
+
+// Stop ends a call whose result does not matter any longer. One that waits is
+// interrupted; one that computes takes its host with it.
+func (d *Domain) Stop(id uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.calls[id]
+	if k == nil || k.stopped {
+		return
+	}
+	k.stopped = true
+	if !k.running || k.host == nil {
+		d.forget(k)
+		return
+	}
+	h := k.host
+	h.conn.Send(&wire.Stop{Call: id, Errno: errnoCanceled})
+	d.work.Go(func() {
+		select {
+		case <-time.After(graceStop):
+		case <-h.over:
+		case <-d.ctx.Done():
+		}
+		d.mu.Lock()
+		still := h.calls[id] != nil
+		if still {
+			h.closing = true
+		}
+		d.mu.Unlock()
+		if still {
+			h.process.Kill()
+		}
+	})
+}
+
+// leave ends a host that served one call alone.
+func (d *Domain) leave(h *host) {
+	d.mu.Lock()
+	end := h != d.main && len(h.calls) == 0
+	if end {
+		h.closing = true
+	}
+	d.mu.Unlock()
+	if end {
+		h.process.Kill()
+	}
+}
