@@ -21,12 +21,22 @@ func (l *Lab) open(ctx context.Context, app string, mounts map[string]string) (A
 	return a, nil
 }
 
-// generate makes a data set in the lab's folder.
+// generate makes a data set in the lab's folder, unless it is there already.
 func (l *Lab) generate(ctx context.Context, kind data.Kind, size int64, parts int) (dir string, answers *data.Answers, err error) {
 	dir = filepath.Join(l.Dir, fmt.Sprintf("%s-%d-%d", kind, size, parts))
+	if a := l.answers[dir]; a != nil {
+		return dir, a, nil
+	}
 	l.Log.Info("generating", "kind", kind, "bytes", size, "parts", parts)
 	answers, err = data.Generate(ctx, data.Spec{Kind: kind, Size: size, Parts: parts, Seed: l.Seed, Dir: dir})
-	return dir, answers, err
+	if err != nil {
+		return "", nil, err
+	}
+	if l.answers == nil {
+		l.answers = map[string]*data.Answers{}
+	}
+	l.answers[dir] = answers
+	return dir, answers, nil
 }
 
 // output runs a workflow and returns its output and the time from the request to the output. The result is closed.

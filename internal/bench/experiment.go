@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/weft-run/weft/internal/bench/data"
 )
 
 // Experiment is one question about weft, and how it is put to the machine.
@@ -104,6 +106,7 @@ type Lab struct {
 	groups  []*Group
 	skipped []Skip
 	cleanup []func() error
+	answers map[string]*data.Answers // of the data sets made so far, by folder
 }
 
 // Group adds an empty group of cases.
