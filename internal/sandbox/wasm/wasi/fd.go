@@ -211,9 +211,13 @@ func fdPrestatDirName(s *System, mem []byte, a []uint64) Errno {
 }
 
 // fdReaddir fills the buffer with entries; the last may be cut off, and a
-// buffer that is not full means that there are no more.
+// buffer that is not full means that there are no more. What is not a directory
+// is BADF, which is what programs have learned to expect of this call.
 func fdReaddir(s *System, mem []byte, a []uint64) Errno {
 	_, dir, e := s.dirAt(uint32(a[0]), RightFdReaddir)
+	if e == Enotdir {
+		return Ebadf
+	}
 	if e != Success {
 		return e
 	}

@@ -21,7 +21,7 @@ int main(void) {
 		CHECK(m == n - at && memcmp(small, buf + at, m) == 0);
 	}
 	CHECK(left == 0);
-	WASI(__wasi_fd_readdir(1, buf, 8, 0, &n), __WASI_ERRNO_NOTDIR);
+	WASI(__wasi_fd_readdir(1, buf, 8, 0, &n), __WASI_ERRNO_BADF);
 	WASI(__wasi_fd_readdir(99, buf, 8, 0, &n), __WASI_ERRNO_BADF);
 	return 0;
 }
