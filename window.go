@@ -9,6 +9,7 @@ import (
 
 const (
 	pageSize   = 64 << 10 // of WebAssembly
+	hugePage   = 2 << 20  // from this size on windows start where a huge page of the host does
 	inlineSize = 16 << 10 // below this size a value is copied: that is cheaper than mapping it
 	maxSize    = math.MaxUint32 - 2*pageSize
 )
@@ -64,9 +65,13 @@ func reserve(n int, grow bool) *window {
 	if grow {
 		hostAlloc(nil, size) // over the quota, the real allocation says so
 	}
-	memory := make([]byte, size+pageSize)
-	misaligned := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) % pageSize
-	return &window{memory: memory, offset: (pageSize - misaligned) % pageSize, size: size}
+	align := pageSize
+	if size >= hugePage {
+		align = hugePage
+	}
+	memory := make([]byte, size+align)
+	misaligned := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) % uintptr(align)
+	return &window{memory: memory, offset: (uintptr(align) - misaligned) % uintptr(align), size: size}
 }
 
 // account adds size to the bytes of all windows. Views do not count against the memory of a function, so the limit at

@@ -124,7 +124,7 @@ typedef struct weft_view {
 	size_t window; /* bytes reserved for it, 0 for values below WEFT_INLINE */
 } weft_view;
 
-enum { WEFT_PAGE = 64 << 10, WEFT_INLINE = 16 << 10 };
+enum { WEFT_PAGE = 64 << 10, WEFT_HUGE = 2 << 20, WEFT_INLINE = 16 << 10 };
 
 /* weft_alloc makes a zeroed buffer of n bytes; weft_put of its beginning copies nothing. */
 static inline int weft_alloc(weft_view *view, size_t n);
@@ -547,7 +547,7 @@ static inline void *weft_window_alloc(size_t n, size_t *size, int grow) {
 			best = i;
 	if (best < 0) {
 		if (grow) weft_import_alloc(NULL, *size); /* over the quota, the real allocation says so */
-		return aligned_alloc(WEFT_PAGE, *size);
+		return aligned_alloc(*size >= WEFT_HUGE ? WEFT_HUGE : WEFT_PAGE, *size); /* the host may use huge pages there */
 	}
 	void *data = weft_spare[best].data;
 	*size = weft_spare[best].size;
