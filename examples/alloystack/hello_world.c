@@ -2,5 +2,5 @@
 #include "alloystack.h"
 
 WEFT_FUNCTION(hello_world) {
-	return weft_return_json("\"Hello, world! id: %d\"", argument("id", 0));
+	return weft_return_json("Hello, world! id: %d\n", argument("id", 0));
 }

@@ -11,5 +11,5 @@ WEFT_FUNCTION(load_all) {
 	if (!e) e = weft_release(&view);
 	if (e) return weft_fail("load_all: buffer: %s", weft_error(e));
 	if (weft_dial("localhost", 80, &fd) == 0) close(fd);
-	return now() < start ? 1 : weft_return_json("\"Hello, world! id: %d\"", argument("id", 0));
+	return now() < start ? 1 : weft_return_json("Hello, world! id: %d\n", argument("id", 0));
 }

@@ -2,6 +2,6 @@
 #include <stdio.h>
 
 int main(void) {
-	puts("\"Hello, world!\"");
+	puts("Hello, world!");
 	return 0;
 }
