@@ -24,15 +24,15 @@ func pathOpen(s *System, mem []byte, a []uint64) Errno {
 	if oflags&openCreate != 0 {
 		needed |= RightPathCreateFile
 	}
-	if oflags&openTruncate != 0 {
-		needed |= RightPathFilestatSetSize
-	}
 	d, dir, e := s.dirAt(uint32(a[0]), needed)
 	if e != Success {
 		return e
 	}
 	if (base|inherit)&^d.inherit != 0 {
 		return Enotcapable
+	}
+	if oflags&openTruncate != 0 && d.base&RightPathFilestatSetSize == 0 && d.inherit&RightFdFilestatSetSize == 0 {
+		return Enotcapable // Go opens directories without the former; with the latter it can truncate anyway
 	}
 	how := openHow{
 		oflags:  oflags,
