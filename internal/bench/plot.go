@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -129,6 +130,7 @@ func (p panel) plot() *plot.Plot {
 	pl.Y.Padding = vg.Points(6)
 	pl.Y.Min, pl.Y.Max = -0.5, float64(len(names))-0.5
 	pl.X.Min, pl.X.Max = b.low, b.high
+	pl.X.Tick.Marker = plainTicks{}
 	if b.log {
 		pl.X.Scale = plot.LogScale{}
 		pl.X.Tick.Marker = decades{}
@@ -189,6 +191,20 @@ func (b bars) Plot(c draw.Canvas, pl *plot.Plot) {
 		c.StrokeLine2(whisker, end, middle-barWidth/4, end, middle+barWidth/4)
 		c.FillText(label, vg.Point{X: max(to, end) + 3, Y: middle}, number(row.Median))
 	}
+}
+
+// plainTicks labels the usual ticks without exponents and without zeros behind the point.
+type plainTicks struct{}
+
+// Ticks is called by gonum/plot for the axis from low to high.
+func (plainTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range ticks {
+		if !ticks[i].IsMinor() {
+			ticks[i].Label = strconv.FormatFloat(math.Round(ticks[i].Value*1e6)/1e6, 'f', -1, 64)
+		}
+	}
+	return ticks
 }
 
 // decades marks the powers of ten, with short ticks between them.

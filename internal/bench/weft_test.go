@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bench/baseline"
 	"github.com/weft-run/weft/internal/bench/load"
 )
 
 // fakeWeft knows the example apps and answers for them. It stands for a node in tests of the experiments themselves.
 type fakeWeft struct {
-	lie    string   // the app that gives a wrong answer
-	asked  []string // what was run: "sort file lazy apart"
+	lie    string // the app that gives a wrong answer
 	closed int
 }
 
@@ -190,6 +190,21 @@ func TestExperimentsRefuseWrongAnswers(t *testing.T) {
 				t.Errorf("%s with a lying %s: %v", name, app, err)
 			}
 		}
+	}
+}
+
+// The app of a thousand steps is one that the app package accepts.
+func TestStepsApp(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeStepsApp(dir, overheadSteps); err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(a.Workflows["main"].Steps); n != overheadSteps {
+		t.Errorf("%d steps", n)
 	}
 }
 
