@@ -144,6 +144,7 @@ func TestExactOutputs(t *testing.T) {
 			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"clang"}},
 		{"rust", "", `{"text": "one\nthree\n"}`, `{"lines": 2, "longest": 5}`, []string{"/usr/bin/rustc"}},
 		{"panic", "caught", `{"how": "trap"}`, `"caught"`, []string{"clang"}},
+		{"../testdata/pressure", "", `{"words": 20000000}`, `199999990000000`, []string{"go"}},
 		{"../testdata/churn", "", `{"rounds": 24}`, `[24, 24]`, []string{"go"}},
 	} {
 		t.Run(filepath.Base(c.app)+" "+c.workflow, func(t *testing.T) {
