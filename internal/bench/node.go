@@ -53,14 +53,25 @@ func (n *localNode) Open(ctx context.Context, dir string, mounts map[string]stri
 	return &localApp{n.Node, a}, nil
 }
 
-// IdleHost is described at Weft. The pool starts its hosts by itself, so a new node is started for each.
+// IdleHost is described at Weft. The pool starts its hosts by itself, so the node is replaced by a new one.
 func (n *localNode) IdleHost(ctx context.Context) (started time.Duration, memory int64, err error) {
-	other, err := node.New(ctx, n.cfg)
+	err = n.Close()
+	n.Node = nil
 	if err != nil {
 		return 0, 0, err
 	}
-	started, memory, err = other.Host(ctx)
-	return started, memory, errors.Join(err, other.Close())
+	if n.Node, err = node.New(ctx, n.cfg); err != nil {
+		return 0, 0, err
+	}
+	return n.Host(ctx)
+}
+
+// Close is described at Weft.
+func (n *localNode) Close() error {
+	if n.Node == nil {
+		return nil // it is closed, and a new one could not be started
+	}
+	return n.Node.Close()
 }
 
 // localApp is an app built on a node of this process.

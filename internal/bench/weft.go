@@ -11,7 +11,7 @@ type Weft interface {
 	// grant's host folder is the one in mounts instead of the app's own.
 	Open(ctx context.Context, dir string, mounts map[string]string) (App, error)
 	// IdleHost starts a domain host and says how long it took until it could take an assignment, and how much memory it has then, in bytes of
-	// PSS.
+	// PSS. Apps opened before cannot be run afterwards.
 	IdleHost(ctx context.Context) (started time.Duration, memory int64, err error)
 	// Close ends the node and everything it started.
 	Close() error
