@@ -19,9 +19,8 @@ const (
 	alloyTimeout = 5 * time.Minute
 )
 
-// loadAlloyStack makes an app of a workflow file of AlloyStack's and a folder with its functions: the function X is the
-// folder X, X.wasm, X.c or X.rs. Functions print text, and see the file's fs_image, read-only, as their root folder.
-func loadAlloyStack(path, functions string) (*app.App, error) {
+// readAlloyStack reads a workflow file of AlloyStack's.
+func readAlloyStack(path string) (*alloystack.File, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usage("name a workflow file of AlloyStack's, or the folder of an app", "read workflow: %v", err)
@@ -33,7 +32,18 @@ func loadAlloyStack(path, functions string) (*app.App, error) {
 		return nil, alloyErrors(invalid)
 	case err != nil:
 		return nil, fmt.Errorf("read workflow %s: %w", path, err)
-	case functions == "":
+	}
+	return f, nil
+}
+
+// loadAlloyStack makes an app of a workflow file of AlloyStack's and a folder with its functions: the function X is the
+// folder X, X.wasm, X.c or X.rs. Functions print text, and see the file's fs_image, read-only, as their root folder.
+func loadAlloyStack(path, functions string) (*app.App, error) {
+	f, err := readAlloyStack(path)
+	if err != nil {
+		return nil, err
+	}
+	if functions == "" {
 		return nil, usage("name the folder that holds "+strings.Join(f.Functions(), ", "), "workflow %s needs --functions DIR", path)
 	}
 	dir, err := filepath.Abs(functions)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/diagram"
 	"github.com/weft-run/weft/internal/flow"
 )
@@ -25,13 +26,8 @@ edges (?).`,
 	form := &choice{value: "text", words: []string{"text", "svg", "dot"}}
 	cmd.Flags().VarP(form, "format", "f", "form of the picture")
 	fixed(cmd, "format", form.words)
-	functions := cmd.Flags().String("functions", "", "folder of the functions of an AlloyStack workflow")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		a, err := loadRunnable(appArgument(args), *functions)
-		if err != nil {
-			return err
-		}
-		w, err := workflowArgument(a, args)
+		w, err := loadWorkflow(args)
 		if err != nil {
 			return err
 		}
@@ -46,6 +42,23 @@ edges (?).`,
 		}
 	}
 	return cmd
+}
+
+// loadWorkflow reads the workflow that is to be drawn, from an app or a workflow file of AlloyStack's.
+func loadWorkflow(args []string) (*flow.Workflow, error) {
+	path := appArgument(args)
+	if isAlloyStack(path) {
+		f, err := readAlloyStack(path)
+		if err != nil {
+			return nil, err
+		}
+		return f.Workflow(), nil
+	}
+	a, err := app.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return workflowArgument(a, args)
 }
 
 // picture turns a workflow into what diagram draws.

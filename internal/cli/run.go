@@ -17,6 +17,7 @@ import (
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
+	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
@@ -161,7 +162,11 @@ func (sh *shell) present(ctx context.Context, o runOptions, out result, draw fun
 		if errors.As(err, &ee) {
 			return err
 		}
-		return &exitError{code: status, err: err, hint: failureHint(out.Failure)}
+		hint := ""
+		if out.Failure != nil {
+			hint = failureHints[out.Failure.Kind]
+		}
+		return &exitError{code: status, err: err, hint: hint}
 	}
 }
 
@@ -189,18 +194,15 @@ func describeFailure(o result) string {
 	}
 }
 
-// failureHint says what can be done about the failures that the machine of runs makes itself.
-func failureHint(f *flow.Failure) string {
-	if f == nil {
-		return ""
-	}
-	switch f.Kind {
-	case flow.KindTimeout:
-		return "raise timeout of the step or function in the app file, or give the step a retry"
-	case flow.KindExpression:
-		return "see the expression in the app file; weft graph shows what feeds the step"
-	}
-	return ""
+// failureHints say what can be done about a failure, by its kind.
+var failureHints = map[string]string{
+	flow.KindTimeout:    "raise timeout of the step or function in the app file, or give the step a retry",
+	flow.KindExpression: "see the expression in the app file; weft graph shows what feeds the step",
+	domain.KindExit:     "what the function wrote to stderr is above; a step that may fail takes a retry or a catch",
+	domain.KindLimit:    "raise memory or cpu of the function in the app file",
+	domain.KindOutput:   "raise max_output of the function, or say output: text or bytes",
+	domain.KindDeadlock: "compare the names under which functions put and take, and which step needs which",
+	node.KindConflict:   "publish a name in one step only, or give each step's buffer a name of its own",
 }
 
 // traceFormat chooses how to draw a trace by the file's name; nil for none.
@@ -295,9 +297,12 @@ func bufferName(v any) (string, bool) {
 	return slot, ok
 }
 
+// isAlloyStack tells a workflow file of AlloyStack's from an app by its name.
+func isAlloyStack(path string) bool { return strings.EqualFold(filepath.Ext(path), ".json") }
+
 // loadRunnable reads an app file, or a workflow of AlloyStack's when the name ends in .json.
 func loadRunnable(path, functions string) (*app.App, error) {
-	if strings.EqualFold(filepath.Ext(path), ".json") {
+	if isAlloyStack(path) {
 		return loadAlloyStack(path, functions)
 	}
 	if functions != "" {

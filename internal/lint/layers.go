@@ -35,7 +35,7 @@ var layers = map[string][]string{
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
 	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
-		"internal/build", "internal/sandbox"},
+		"internal/build", "internal/sandbox", "internal/sandbox/domain"},
 
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
