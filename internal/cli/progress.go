@@ -98,7 +98,8 @@ func (p *progress) Observe(e telemetry.Event) {
 		p.done++
 	case telemetry.EventStepRetried:
 		delete(p.running, path)
-		p.say(yellow, "%s failed, attempt %d: %s", path, e.Attempt, e.Text)
+		first, _, _ := strings.Cut(e.Text, "\n") // the rest is where it happened: the run's failure has it
+		p.say(yellow, "%s failed, attempt %d: %s", path, e.Attempt, first)
 	case telemetry.EventStepFailed:
 		delete(p.running, path)
 		p.bad++

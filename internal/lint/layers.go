@@ -34,7 +34,7 @@ var layers = map[string][]string{
 	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
 	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "sdk/c"},
-	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
+	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain"},
 
 	// Programs.
