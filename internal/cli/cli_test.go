@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/sandbox/wire"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
-// wire is a terminal that keeps what is written to its stderr.
-func wire(st style) (*shell, *bytes.Buffer) {
+// attached is a terminal that keeps what is written to its stderr.
+func attached(st style) (*shell, *bytes.Buffer) {
 	var b bytes.Buffer
 	return &shell{terminal: &terminal{stderr: &b, errStyle: st, width: 40}}, &b
 }
@@ -34,7 +35,7 @@ func screen(s string) (lines []string, live string) {
 }
 
 func TestLiveLineIsErasedAndLinesStay(t *testing.T) {
-	sh, out := wire(style{live: true})
+	sh, out := attached(style{live: true})
 	p := sh.newProgress(false)
 	start := func(i int) {
 		p.Observe(telemetry.Event{Kind: telemetry.EventStepStarted, Step: "map", Index: i, Attempt: 1})
@@ -66,7 +67,7 @@ func TestLiveLineIsErasedAndLinesStay(t *testing.T) {
 }
 
 func TestLiveLineFitsTheTerminal(t *testing.T) {
-	sh, out := wire(style{live: true})
+	sh, out := attached(style{live: true})
 	p := sh.newProgress(false)
 	p.Observe(telemetry.Event{Kind: telemetry.EventBuildStarted, Function: strings.Repeat("long", 30)})
 	p.mu.Lock()
@@ -80,7 +81,7 @@ func TestLiveLineFitsTheTerminal(t *testing.T) {
 }
 
 func TestRedrawsAreThrottled(t *testing.T) {
-	sh, out := wire(style{live: true})
+	sh, out := attached(style{live: true})
 	p := sh.newProgress(false)
 	begin := time.Now()
 	for range 10_000 {
@@ -149,8 +150,8 @@ func TestEngineVersionIsThatOfTheLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := regexp.MustCompile(`bytecodealliance/wasmtime-go/v\d+ v(\S+)`).FindSubmatch(mod)
-	if m == nil || string(m[1]) != engineVersion {
-		t.Errorf("go.mod has wasmtime-go %q, weft version says %s", m, engineVersion)
+	if m == nil || "wasmtime "+string(m[1]) != wire.Engine {
+		t.Errorf("go.mod has wasmtime-go %q, weft version says %s", m, wire.Engine)
 	}
 }
 

@@ -6,10 +6,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// engineVersion is that of the library which the domain host links; a test compares it with go.mod.
-const engineVersion = "44.0.0"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
 
 // version is the release; commit is set by the Makefile's -ldflags.
 const version = "0.1.0"
@@ -27,7 +26,7 @@ type versionInfo struct {
 
 // readVersion collects the versions from the linker flags and the build information.
 func readVersion() versionInfo {
-	v := versionInfo{Version: version, Commit: commit, Engine: "wasmtime " + engineVersion, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionInfo{Version: version, Commit: commit, Engine: wire.Engine, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok && v.Commit == "" {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {

@@ -36,7 +36,7 @@ type Config struct {
 	// CacheDir holds built modules and images. Default: the folder weft in the
 	// user's cache folder ($XDG_CACHE_HOME or ~/.cache).
 	CacheDir string
-	// Hosts is how many clean domain hosts are kept ready. Default 1.
+	// Hosts is how many clean domain hosts are kept ready. Default 2.
 	Hosts int
 	// Quota bounds the buffers that one run may hold, in bytes. Default 4 GiB.
 	Quota int64
@@ -70,10 +70,11 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		}
 		cfg.CacheDir = filepath.Join(dir, "weft")
 	}
-	exe, err := hostbin.Bytes()
+	exe, err := hostbin.Open()
 	if err != nil {
 		return nil, err
 	}
+	defer exe.Close()
 	include := filepath.Join(cfg.CacheDir, "include")
 	if err := os.MkdirAll(include, 0o700); err != nil {
 		return nil, fmt.Errorf("make cache folder: %w", err)

@@ -255,7 +255,7 @@ func trySeccomp() (string, error) {
 }
 
 func tryMemfd() (string, error) {
-	f, err := Executable([]byte("#!/bin/true\n"))
+	f, err := Executable(strings.NewReader("#!/bin/true\n"))
 	if err != nil {
 		return "", err
 	}

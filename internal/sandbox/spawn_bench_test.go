@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"testing"
@@ -23,7 +24,7 @@ func BenchmarkSpawn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	exe, err := Executable(image)
+	exe, err := Executable(bytes.NewReader(image))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -10,7 +11,7 @@ import (
 // Executable puts an executable image into a sealed memory file, so that the
 // node can start it without a file on disk and nobody can change it. The file
 // lives as long as the node; it is made once.
-func Executable(image []byte) (*os.File, error) {
+func Executable(image io.Reader) (*os.File, error) {
 	// MFD_EXEC says so explicitly, for kernels where vm.memfd_noexec is 1;
 	// kernels before 6.3 do not know the flag.
 	fd, err := unix.MemfdCreate("weft-host", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
@@ -21,7 +22,7 @@ func Executable(image []byte) (*os.File, error) {
 		return nil, fmt.Errorf("create host executable: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "weft-host")
-	if _, err := f.Write(image); err != nil {
+	if _, err := io.Copy(f, image); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write host executable: %w", err)
 	}

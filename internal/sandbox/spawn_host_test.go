@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -245,7 +246,7 @@ func newSpawner(t *testing.T) *Spawner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := Executable(image)
+	exe, err := Executable(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -327,7 +328,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := Executable(image)
+	exe, err := Executable(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +397,7 @@ func beNode() {
 		if err != nil {
 			return nil, err
 		}
-		exe, err := Executable(image)
+		exe, err := Executable(bytes.NewReader(image))
 		if err != nil {
 			return nil, err
 		}
@@ -513,7 +514,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := Executable(image)
+	exe, err := Executable(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,8 +72,8 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 		err = fmt.Errorf("start %s host: %w", role, h.whyEnded(err))
 	case !ok:
 		err = fmt.Errorf("start %s host: its first message is %T", role, m)
-	case ready.Version != wire.Version:
-		err = fmt.Errorf("start %s host: it speaks version %d of the protocol, this node version %d: run make build", role, ready.Version, wire.Version)
+	case ready.Version != wire.Version || ready.Images != wire.Images:
+		err = fmt.Errorf("start %s host: it is of another build (protocol %d, images of %s) than this node (%d, %s): run make build", role, ready.Version, ready.Images, wire.Version, wire.Images)
 	}
 	if err != nil {
 		h.kill()

@@ -53,15 +53,14 @@ var ErrModule = errors.New("invalid module")
 // images is the image cache: a folder that only the node writes, one file an
 // image, named by a key over everything that the machine code depends on.
 type images struct {
-	dir    string
-	engine string // digest of the host executable: engine, settings and shim
-	cpu    string
+	dir string
+	cpu string
 
 	mu      sync.Mutex
 	pending map[string]chan struct{} // keys being compiled; guarded by mu
 }
 
-func newImages(dir, engine string) (*images, error) {
+func newImages(dir string) (*images, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make image cache: %w", err)
 	}
@@ -69,7 +68,7 @@ func newImages(dir, engine string) (*images, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &images{dir: dir, engine: engine, cpu: cpu, pending: map[string]chan struct{}{}}, nil
+	return &images{dir: dir, cpu: cpu, pending: map[string]chan struct{}{}}, nil
 }
 
 // cpuFeatures describes what machine code for this machine may use.
@@ -106,7 +105,7 @@ func (p *Pool) Image(ctx context.Context, module string) (*Image, error) {
 	if n > moduleMax {
 		return nil, fmt.Errorf("module %s: %w: it is larger than %d MiB", module, ErrModule, moduleMax>>20)
 	}
-	io.WriteString(sum, "\x00"+c.engine+"\x00"+c.cpu)
+	io.WriteString(sum, "\x00"+wire.Images+"\x00"+c.cpu)
 	key := hex.EncodeToString(sum.Sum(nil))
 	path := filepath.Join(c.dir, key+".image")
 

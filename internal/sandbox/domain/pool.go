@@ -2,10 +2,9 @@ package domain
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,11 +16,12 @@ import (
 
 // PoolOptions configure a Pool.
 type PoolOptions struct {
-	// Executable is the domain host's ELF file.
-	Executable []byte
+	// Executable is the domain host's ELF file; it is read once.
+	Executable io.Reader
 	// CacheDir holds the image cache, in a folder "images".
 	CacheDir string
-	// Hosts is how many clean hosts are kept ready. Default 1.
+	// Hosts is how many clean hosts are kept ready. Default 2: they share the pages
+	// of their program, and a call that has to run alone finds one.
 	Hosts int
 	// Reuse is how many hosts that have served an app version are kept for its
 	// next run. Default 4.
@@ -62,7 +62,7 @@ var ErrClosed = errors.New("the pool is closed")
 // NewPool probes the machine and starts to fill the pool. Close it.
 func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	if o.Hosts <= 0 {
-		o.Hosts = 1
+		o.Hosts = 2
 	}
 	if o.Reuse <= 0 {
 		o.Reuse = 4
@@ -70,8 +70,7 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	if o.Memory <= 0 {
 		o.Memory = physicalMemory() / 5 * 4
 	}
-	sum := sha256.Sum256(o.Executable)
-	images, err := newImages(filepath.Join(o.CacheDir, "images"), hex.EncodeToString(sum[:]))
+	images, err := newImages(filepath.Join(o.CacheDir, "images"))
 	if err != nil {
 		return nil, err
 	}

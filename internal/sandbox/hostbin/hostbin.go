@@ -2,7 +2,7 @@
 //
 // "make build" compiles cmd/weft-host into this folder before it compiles weft, and the embed directive below picks
 // it up. Without that step the package still compiles, thanks to the note weft-host.md that matches the same
-// pattern, and Bytes says what is missing.
+// pattern, and Open says what is missing.
 package hostbin
 
 import (
@@ -15,25 +15,15 @@ import (
 // name is the file that "make build" writes.
 const name = "weft-host"
 
-// ErrAbsent is returned by a weft that was compiled without its domain host, as by a plain "go build".
+// ErrAbsent is returned by Open in a weft that was compiled without its domain host, as by a plain "go build".
 var ErrAbsent = errors.New("this weft was built without its domain host: run make build")
 
 //go:embed weft-host*
 var files embed.FS
 
-// Open returns the executable for reading; the file also implements io.ReaderAt and io.Seeker.
-// It does not copy the contents, unlike Bytes.
+// Open returns the executable for reading. It does not copy its 20 MB.
 func Open() (fs.File, error) {
 	return open(files)
-}
-
-// Bytes returns the contents of the executable, in a fresh slice of some 20 MB.
-func Bytes() ([]byte, error) {
-	b, err := fs.ReadFile(files, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrAbsent
-	}
-	return b, err
 }
 
 // open finds the executable in fsys.

@@ -75,7 +75,7 @@ func serve(applied confine.Report, control *os.File) error {
 	if err != nil {
 		return fmt.Errorf("encode report: %w", err)
 	}
-	if err := conn.Send(&wire.Ready{Version: wire.Version, Engine: engine.Version, Report: report}); err != nil {
+	if err := conn.Send(&wire.Ready{Version: wire.Version, Images: wire.Images, Report: report}); err != nil {
 		return err
 	}
 	return loop()

@@ -69,14 +69,14 @@ var messages = [256]func() Message{
 // Ready is the first frame of a host: it is confined and waits for work.
 type Ready struct {
 	Version uint64
-	Engine  string // engine.Version, part of the key of the image cache
+	Images  string // the images that it loads
 	Report  []byte // confine.Report as JSON
 }
 
 func (*Ready) kind() byte { return kindReady }
 func (m *Ready) code(c *coder) {
 	c.uint(&m.Version)
-	c.string(&m.Engine)
+	c.string(&m.Images)
 	c.bytes(&m.Report)
 }
 

@@ -31,6 +31,14 @@ import (
 const Version = 1
 
 const (
+	// Engine is the WebAssembly engine of the host, as people read it.
+	Engine = "wasmtime 44.0.0"
+	// Images names the engine and everything of its configuration that changes
+	// compiled code: an image serves only hosts that name the same.
+	Images = Engine + " cow,speed,v1"
+)
+
+const (
 	// InlineMax is the largest payload that travels inside a frame, in bytes.
 	InlineMax = 64 << 10
 	// FrameMax bounds a frame, in bytes: it fits the kernel's default buffer

@@ -32,14 +32,6 @@ import (
 	_ "github.com/bytecodealliance/wasmtime-go/v44" // brings libwasmtime and its link flags
 )
 
-// Version names the engine. Images are valid for one version only, so it is
-// part of the key of the image cache. A test holds it against go.mod.
-const Version = "wasmtime 44.0.0"
-
-// Settings name what of the engine's configuration changes compiled code; part
-// of the key of the image cache, to be changed with weft_engine_new.
-const Settings = "cow,speed,v1"
-
 // Kind is the type of an import's parameter or result.
 type Kind uint8
 

@@ -33,6 +33,7 @@ static char *take_trap(wasm_trap_t *t) {
 	return copy_message(&v);
 }
 
+// What changes compiled code here has to change wire.Images too.
 wasm_engine_t *weft_engine_new(uint32_t instances, size_t keep_resident, size_t stack, bool compile) {
 	wasm_config_t *c = wasm_config_new();
 	wasmtime_config_max_wasm_stack_set(c, stack);
