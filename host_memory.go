@@ -69,6 +69,8 @@ func validName(slot string) bool {
 	return true
 }
 
+func hostEnv(name string) string { return os.Getenv(name) }
+
 func hostPut(slot string, typ uint64, data unsafe.Pointer, n int) errno {
 	slots.Lock()
 	defer slots.Unlock()

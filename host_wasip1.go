@@ -1,6 +1,9 @@
 package weft
 
-import "unsafe"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // The imports of module weft. A string is passed as its address and its length.
 
@@ -39,6 +42,33 @@ func importDial(host string, port uint32, descriptor unsafe.Pointer) uint32
 //go:wasmimport weft listen
 //go:noescape
 func importListen(port uint32, descriptor unsafe.Pointer) uint32
+
+//go:wasmimport wasi_snapshot_preview1 environ_sizes_get
+//go:noescape
+func importEnvironSizesGet(count, size unsafe.Pointer) uint32
+
+//go:wasmimport wasi_snapshot_preview1 environ_get
+//go:noescape
+func importEnvironGet(variables, text unsafe.Pointer) uint32
+
+// hostEnv is a variable of the environment of this call. Package os knows only that of a resident function's first call.
+func hostEnv(name string) string {
+	var count, size uint32
+	if importEnvironSizesGet(unsafe.Pointer(&count), unsafe.Pointer(&size)) != 0 || size == 0 {
+		return ""
+	}
+	variables := make([]uint32, count)
+	text := make([]byte, size)
+	if importEnvironGet(unsafe.Pointer(unsafe.SliceData(variables)), unsafe.Pointer(unsafe.SliceData(text))) != 0 {
+		return ""
+	}
+	for variable := range bytes.SplitSeq(text, []byte{0}) {
+		if key, value, ok := bytes.Cut(variable, []byte{'='}); ok && string(key) == name {
+			return string(value)
+		}
+	}
+	return ""
+}
 
 func hostPut(slot string, typ uint64, data unsafe.Pointer, n int) errno {
 	return errno(importPut(slot, typ, data, uint32(n)))

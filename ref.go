@@ -1,7 +1,5 @@
 package weft
 
-import "os"
-
 // Ref is how a buffer appears in JSON: in an input that refers to what another step published, and in an output that
 // wants to hand a buffer on. Its size is known without reading it.
 type Ref struct {
@@ -32,16 +30,16 @@ func (r Ref) Borrow() (*View, error) { return Borrow(r.Slot) }
 // Qualify is the full name under which others find a slot that this step publishes: "table" is "build/table" in step
 // build, and "build[3]/table" in item 3 of a foreach. A name with a slash is returned as it is.
 func Qualify(slot string) string {
-	step := os.Getenv("WEFT_STEP")
 	for _, c := range slot {
 		if c == '/' {
 			return slot
 		}
 	}
+	step := hostEnv("WEFT_STEP")
 	if step == "" {
 		return slot
 	}
-	if index := os.Getenv("WEFT_INDEX"); index != "" {
+	if index := hostEnv("WEFT_INDEX"); index != "" {
 		step += "[" + index + "]"
 	}
 	return step + "/" + slot

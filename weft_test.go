@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -263,7 +262,7 @@ func TestConnections(t *testing.T) {
 // A program built for the sandbox imports nothing but what the host offers.
 func TestBuildsForTheSandbox(t *testing.T) {
 	for _, mode := range []string{"default", "c-shared"} {
-		cmd := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-buildmode="+mode, "-o", filepath.Join(t.TempDir(), "f.wasm"), "./testdata/function")
+		cmd := exec.Command("go", "build", "-buildmode="+mode, "-o", filepath.Join(t.TempDir(), "f.wasm"), "./testdata/function")
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", mode, err, out)

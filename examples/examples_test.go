@@ -241,6 +241,27 @@ func TestWordCountGo(t *testing.T) {
 	}
 }
 
+// Every call of a resident function is served, by few instances, each with the input and environment of that call.
+func TestResident(t *testing.T) {
+	for workflow, tool := range map[string]string{"main": "clang", "go": "go"} {
+		t.Run(workflow, func(t *testing.T) {
+			need(t, tool)
+			var got []struct{ Call, Item, Sum int }
+			output(t, "resident", workflow, map[string]int{"n": 40}, &got)
+			most := 0
+			for i, g := range got {
+				if g.Item != i || g.Call < 1 {
+					t.Errorf("item %d: got %+v", i, g)
+				}
+				most = max(most, g.Call)
+			}
+			if len(got) != 40 || most < 2 {
+				t.Errorf("%d calls, at most %d by one instance", len(got), most)
+			}
+		})
+	}
+}
+
 func TestTransfer(t *testing.T) {
 	need(t, "clang")
 	for _, size := range []uint64{8, 4 << 10, 1 << 20} {

@@ -473,15 +473,38 @@ static inline void weft_end(void) {
 
 #ifdef __wasm__
 
-/* weft_step is the name of the step, weft_index the index in a foreach (-1 outside of one). */
-static inline const char *weft_step(void) {
-	const char *step = getenv("WEFT_STEP");
-	return step ? step : "";
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("environ_sizes_get"))) uint32_t
+weft_import_environ_sizes_get(size_t *, size_t *);
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("environ_get"))) uint32_t
+weft_import_environ_get(char **, char *);
+
+/* weft_env is a variable of the environment of this call: getenv knows only that of a resident function's first call. The
+ * text stays valid until the call ends. */
+static inline const char *weft_env(const char *name, const char *fallback) {
+	size_t count = 0, size = 0, length = strlen(name);
+	const char *value = fallback;
+	if (weft_import_environ_sizes_get(&count, &size) || count == 0) return fallback;
+	char **variables = (char **)malloc(count * sizeof *variables);
+	struct weft_text *text = (struct weft_text *)malloc(sizeof *text + size);
+	if (!variables || !text) abort();
+	text->next = weft_current.texts;
+	weft_current.texts = text;
+	if (!weft_import_environ_get(variables, text->bytes))
+		for (size_t i = 0; i < count; i++)
+			if (strncmp(variables[i], name, length) == 0 && variables[i][length] == '=') {
+				value = variables[i] + length + 1;
+				break;
+			}
+	free(variables);
+	return value;
 }
 
+/* weft_step is the name of the step, weft_index the index in a foreach (-1 outside of one). */
+static inline const char *weft_step(void) { return weft_env("WEFT_STEP", ""); }
+
 static inline int weft_index(void) {
-	const char *index = getenv("WEFT_INDEX");
-	return index && *index ? atoi(index) : -1;
+	const char *index = weft_env("WEFT_INDEX", "");
+	return *index ? atoi(index) : -1;
 }
 
 /* weft_serve runs a body as one call and writes its output. */
