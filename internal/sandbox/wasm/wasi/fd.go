@@ -114,11 +114,10 @@ func fdFilestatGet(s *System, mem []byte, a []uint64) Errno {
 	if e != Success {
 		return e
 	}
-	var st Filestat
-	if e := d.obj.stat(&st); e != Success {
+	if e := d.obj.stat(&s.st); e != Success {
 		return e
 	}
-	return putFilestat(mem, uint32(a[1]), &st)
+	return putFilestat(mem, uint32(a[1]), &s.st)
 }
 
 func fdFilestatSetSize(s *System, _ []byte, a []uint64) Errno {

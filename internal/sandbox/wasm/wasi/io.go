@@ -54,9 +54,8 @@ func fdWrite(s *System, mem []byte, a []uint64) Errno {
 		n, e = o.pwritev(s, bufs, d.offset, d.flags)
 		d.offset += uint64(n)
 		if d.flags&fdAppend != 0 && e == Success {
-			var st Filestat
-			if o.stat(&st) == Success {
-				d.offset = st.Size
+			if o.stat(&s.st) == Success {
+				d.offset = s.st.Size
 			}
 		}
 	default:

@@ -134,7 +134,12 @@ func (f *singleFile) target() (string, Errno) { return "", Einval }
 // open gives the guest the mount's own descriptor: with positions of its own,
 // and writable if the caller opened it so.
 func (f *singleFile) open(how openHow) (object, Errno) {
-	if f.readOnly && (how.write || how.oflags&openTruncate != 0) {
+	mode, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err != nil {
+		return nil, toErrno(err)
+	}
+	readOnly := f.readOnly || mode&unix.O_ACCMODE == unix.O_RDONLY
+	if readOnly && (how.write || how.oflags&openTruncate != 0) {
 		return nil, Erofs
 	}
 	var st Filestat
@@ -148,7 +153,7 @@ func (f *singleFile) open(how openHow) (object, Errno) {
 		}
 		return &pipe{fd: fd, kind: st.Type}, Success
 	}
-	file := &hostFile{fd: f.fd, readOnly: f.readOnly}
+	file := &hostFile{fd: f.fd, readOnly: readOnly}
 	if how.oflags&openTruncate != 0 {
 		if e := file.setSize(0); e != Success {
 			return nil, e

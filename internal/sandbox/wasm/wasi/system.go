@@ -118,6 +118,7 @@ type System struct {
 	stdin  memoryInput
 	output [2]memoryOutput
 	poll   poller
+	st     Filestat
 }
 
 // New makes the system of one instance.

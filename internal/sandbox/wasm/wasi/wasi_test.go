@@ -248,7 +248,9 @@ func TestHotCallsDoNotAllocate(t *testing.T) {
 	out := &Buffer{Limit: 1 << 20}
 	out.Write(make([]byte, 1<<19))
 	out.Reset()
-	g := newGuest(t, Config{Args: []string{"a"}, Stdin: bytes.NewReader(make([]byte, 1<<20)), Stdout: out})
+	g := newGuest(t, Config{Args: []string{"a"}, Stdin: bytes.NewReader(make([]byte, 1<<20)), Stdout: out,
+		Mounts: []Mount{{Guest: "/", FD: openPath(t, t.TempDir())}}})
+	file := uint64(g.mustOpen("f", opening{oflags: openCreate}))
 	p, n := g.data("hello, world\n")
 	v, c := g.iovec(uint32(p), uint32(n))
 	result := uint64(g.alloc(64))
@@ -258,6 +260,12 @@ func TestHotCallsDoNotAllocate(t *testing.T) {
 	}{
 		{"fd_write", []uint64{1, v, c, result}},
 		{"fd_read", []uint64{0, v, c, result}},
+		{"fd_write", []uint64{file, v, c, result}},
+		{"fd_read", []uint64{file, v, c, result}},
+		{"fd_pread", []uint64{file, v, c, 0, result}},
+		{"fd_pwrite", []uint64{file, v, c, 0, result}},
+		{"fd_seek", []uint64{file, 0, 0, result}},
+		{"fd_filestat_get", []uint64{file, result}},
 		{"clock_time_get", []uint64{1, 1, result}},
 		{"clock_time_get", []uint64{0, 1, result}},
 		{"random_get", []uint64{result, 32}},

@@ -267,6 +267,66 @@ func TestServer(t *testing.T) {
 	}
 }
 
+// TestNetworkInSandbox runs the server and the client by weft exec.
+func TestNetworkInSandbox(t *testing.T) {
+	weft := os.Getenv("WEFT")
+	if weft == "" {
+		t.Skip("WEFT is not set to the path of a weft binary")
+	}
+	t.Run("server", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Skipf("no loopback network: %v", err)
+		}
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		ln.Close() // for weft to listen on
+		cmd := exec.Command(weft, "exec", "--timeout", "60s", "--listen", port, clang(t, "sockets"), port)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(stdout).ReadString('\n'); line == "listening\n" {
+			if err := converse("127.0.0.1:" + port); err != nil {
+				t.Error(err)
+			}
+		} else {
+			t.Errorf("said %q, %v", line, err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %s", err, stderr.Bytes())
+		}
+	})
+	t.Run("client", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Skipf("no loopback network: %v", err)
+		}
+		defer ln.Close()
+		go pong(ln)
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		out, err := exec.Command(weft, "exec", "--timeout", "60s", "--dial", "127.0.0.1:"+port, clang(t, "dial"), port).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// pong is the server of the dial program.
+func pong(ln net.Listener) {
+	c, err := ln.Accept()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	bufio.NewReader(c).ReadString('\n')
+	fmt.Fprint(c, "pong\n")
+}
+
 // converse is the client of the sockets program.
 func converse(address string) error {
 	c, err := net.DialTimeout("tcp", address, 10*time.Second)
@@ -294,15 +354,7 @@ func TestClient(t *testing.T) {
 		t.Skipf("no loopback network: %v", err)
 	}
 	defer ln.Close()
-	go func() {
-		c, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		bufio.NewReader(c).ReadString('\n')
-		fmt.Fprint(c, "pong\n")
-	}()
+	go pong(ln)
 	port := ln.Addr().(*net.TCPAddr).Port
 	var stdout, stderr output
 	code := run(t, m, wasi.Config{Args: []string{"dial", strconv.Itoa(port)}, Stdout: &stdout, Stderr: &stderr,
