@@ -9,6 +9,8 @@ import (
 
 func init() { weft.Resident(work) }
 
+//
+//lint:ignore U1000 the sandbox calls it
 //go:wasmexport weft_handle
 func call() int32 { return weft.Call() }
 

@@ -20,6 +20,8 @@ func init() {
 	})
 }
 
+//
+//lint:ignore U1000 the sandbox calls it
 //go:wasmexport weft_handle
 func call() int32 { return weft.Call() }
 
