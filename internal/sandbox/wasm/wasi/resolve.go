@@ -23,7 +23,7 @@ const (
 	// Linux.
 	maxLinks = 40
 	// maxRaces is how often a resolution is tried again when the kernel says
-	// that a rename elsewhere got in its way (EAGAIN).
+	// that a rename elsewhere got in its way (EAGAIN), before walking instead.
 	maxRaces = 64
 )
 
@@ -67,7 +67,7 @@ func openBeneath(dir int, path string, flags int, mode uint32) (int, Errno) {
 		}
 		return -1, toErrno(err)
 	}
-	return -1, Eagain
+	return walkOpen(dir, path, flags, mode)
 }
 
 // openParent opens the directory that holds the last component of path, and
