@@ -9,8 +9,9 @@ import (
 
 func init() { weft.Resident(work) }
 
+// call is what the sandbox calls.
 //
-//lint:ignore U1000 the sandbox calls it
+//lint:ignore U1000 the sandbox does
 //go:wasmexport weft_handle
 func call() int32 { return weft.Call() }
 
