@@ -54,4 +54,4 @@ demo: build ## counts the words of every Go source file of the Go distribution
 	bin/weft run examples/wordcount-go --input '{}' --timeline --trace out/demo.svg
 
 clean: ## what the targets above wrote
-	rm -rf bin out $(HOST)
+	rm -rf bin out $(HOST) examples/wordcount-go/src
