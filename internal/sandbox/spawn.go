@@ -60,6 +60,7 @@ type SpawnerOptions struct {
 // system thread that lives as long as the Spawner, because the parent-death
 // signal is tied to the thread and not to the process that started a child.
 type Spawner struct {
+	number    int // among the open ones of this process
 	exec      *os.File
 	root      bool
 	iso       Isolation
@@ -101,7 +102,12 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 		null.Close()
 		return nil, err
 	}
+	number := spawners.enter()
+	if number > 0 { // groups of another spawner of this process stand beside
+		self.suffix = "-" + strconv.Itoa(number)
+	}
 	s := &Spawner{
+		number:    number,
 		exec:      exec,
 		root:      os.Getuid() == 0,
 		cgroups:   newCgroups(kernelFiles{}, self),
@@ -349,5 +355,35 @@ func (s *Spawner) Close() error {
 		errs = append(errs, ns.Close())
 	}
 	errs = append(errs, s.cgroups.close(), s.exec.Close(), s.null.Close())
+	spawners.leave(s.number)
 	return errors.Join(errs...)
+}
+
+// spawners numbers the open spawners of this process, from 0: each has a
+// directory of cgroups of its own.
+var spawners numbers
+
+type numbers struct {
+	mu   sync.Mutex
+	used map[int]bool // guarded by mu
+}
+
+func (n *numbers) enter() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number := 0
+	for n.used[number] {
+		number++
+	}
+	if n.used == nil {
+		n.used = map[int]bool{}
+	}
+	n.used[number] = true
+	return number
+}
+
+func (n *numbers) leave(number int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.used, number)
 }

@@ -124,8 +124,8 @@ type Domain struct {
 	supplied  int64 // bytes of segments given to hosts
 	folder    *buffer.Folder
 	scratch   *os.File
-	next      uint32 // ID of the last function defined
-	published bool   // a call has committed: a new host does not know its slots
+	ports     map[int]*os.File // listening sockets, until Finish
+	published bool             // a call has committed: a new host does not know its slots
 	finished  bool
 }
 
@@ -154,7 +154,7 @@ func (p *Pool) Domain(o Options) (*Domain, error) {
 	d := &Domain{
 		o: o, pool: p,
 		hosts: map[*host]struct{}{}, calls: map[uint64]*call{},
-		table: buffer.NewTable(o.Quota), segments: map[uint64]*segment{},
+		table: buffer.NewTable(o.Quota), segments: map[uint64]*segment{}, ports: map[int]*os.File{},
 	}
 	if o.Pass == "file" {
 		dir, err := os.MkdirTemp(o.Scratch, "run-")
@@ -292,12 +292,12 @@ func (d *Domain) define(h *host, f *Function) (uint32, error) {
 	if id, ok := h.defined[f]; ok {
 		return id, nil
 	}
-	d.next++
+	h.last++
 	m := &wire.Function{
-		ID: d.next, Name: f.Name, Args: f.Args, Env: f.Env, Memory: f.Memory, CPU: int64(f.CPU),
+		ID: h.last, Name: f.Name, Args: f.Args, Env: f.Env, Memory: f.Memory, CPU: int64(f.CPU),
 		Output: f.Output, MaxOutput: f.MaxOutput, Dial: len(f.Dial) > 0,
 	}
-	files := []*os.File{}
+	var files, listeners []*os.File
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -312,15 +312,15 @@ func (d *Domain) define(h *host, f *Function) (uint32, error) {
 		m.Mounts = append(m.Mounts, wire.Mount{Guest: g.Guest, Form: g.Form, ReadOnly: g.ReadOnly})
 	}
 	for _, port := range f.Listen {
-		l, err := sandbox.Listen(d.ctx, port)
+		l, err := d.listen(port)
 		if err != nil {
 			return 0, fmt.Errorf("listen for function %s: %w", f.Name, err)
 		}
-		files = append(files, l)
+		listeners = append(listeners, l)
 		m.Listen = append(m.Listen, uint32(port))
 	}
 	fds := []int{int(f.Image.file.Fd())}
-	for _, f := range files {
+	for _, f := range append(files, listeners...) {
 		fds = append(fds, int(f.Fd()))
 	}
 	if err := h.conn.Send(m, fds...); err != nil {
@@ -328,6 +328,18 @@ func (d *Domain) define(h *host, f *Function) (uint32, error) {
 	}
 	h.defined[f] = m.ID
 	return m.ID, nil
+}
+
+// listen opens a port once for all hosts of the run; d.mu is held.
+func (d *Domain) listen(port int) (*os.File, error) {
+	if l := d.ports[port]; l != nil {
+		return l, nil
+	}
+	l, err := sandbox.Listen(d.ctx, port)
+	if err == nil {
+		d.ports[port] = l
+	}
+	return l, err
 }
 
 func (d *Domain) grant(g File) (*os.File, error) {
@@ -417,12 +429,17 @@ func (d *Domain) Finish() {
 			h.process.Kill()
 		}
 	}
+	for _, l := range d.ports {
+		l.Close()
+	}
 	d.mu.Unlock()
 	d.cancel()
+	d.pool.returning(d.o.Version, 1)
 	d.pool.work.Go(func() {
 		for _, h := range hosts {
 			d.giveBack(h)
 		}
+		d.pool.returning(d.o.Version, -1)
 		d.work.Wait()
 	})
 }
@@ -437,6 +454,11 @@ func (d *Domain) giveBack(h *host) {
 			<-h.over
 			h.over = make(chan struct{})
 			h.known = map[uint64]struct{}{}
+			for f := range h.defined { // the host has closed its ports
+				if len(f.Listen) > 0 {
+					delete(h.defined, f)
+				}
+			}
 			d.pool.give(h, d.o.Version)
 			return
 		case <-h.over:

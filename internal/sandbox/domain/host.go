@@ -28,6 +28,7 @@ type host struct {
 	started time.Duration // from spawn to Ready
 
 	defined map[*Function]uint32 // functions that it has; guarded by its domain's mu
+	last    uint32               // ID of the last function defined; guarded by its domain's mu
 	known   map[uint64]struct{}  // segments that it has; guarded by its domain's mu
 	calls   map[uint64]*call     // calls that run in it; guarded by its domain's mu
 	closing bool                 // its end is wanted; guarded by its domain's mu

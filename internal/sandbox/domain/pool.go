@@ -52,6 +52,8 @@ type Pool struct {
 	mu     sync.Mutex
 	ready  []*host            // clean; guarded by mu
 	used   map[string][]*host // by app version, the last used last; guarded by mu
+	coming map[string]int     // domains that are giving their hosts back, by app version; guarded by mu
+	back   chan struct{}      // closed when one has; guarded by mu
 	making int                // hosts being started; guarded by mu
 	closed bool               // guarded by mu
 }
@@ -86,7 +88,7 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	p := &Pool{
 		o: o, exe: exe, spawner: spawner, images: images,
 		supply: buffer.NewSupply(buffer.SupplyOptions{}),
-		used:   map[string][]*host{},
+		used:   map[string][]*host{}, coming: map[string]int{}, back: make(chan struct{}),
 	}
 	p.expr.pool = p
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -176,6 +178,16 @@ func (p *Pool) start(ctx context.Context) (*host, error) {
 // clean one, or a new one. fresh says that it must be clean.
 func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, error) {
 	p.mu.Lock()
+	for !fresh && !p.closed && len(p.used[version]) == 0 && p.coming[version] > 0 {
+		back := p.back // one that forgets its run is ready sooner than a clean one knows the functions
+		p.mu.Unlock()
+		select {
+		case <-back:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		p.mu.Lock()
+	}
 	if p.closed {
 		p.mu.Unlock()
 		return nil, ErrClosed
@@ -199,6 +211,20 @@ func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, err
 		}
 	}
 	return p.start(ctx)
+}
+
+// returning counts the domains whose hosts are about to be given back.
+func (p *Pool) returning(version string, n int) {
+	if version == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.coming[version] += n; p.coming[version] == 0 {
+		delete(p.coming, version)
+	}
+	close(p.back)
+	p.back = make(chan struct{})
 }
 
 // give takes back a host that is idle, for the next run of the version.

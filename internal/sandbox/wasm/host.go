@@ -236,10 +236,28 @@ func (h *host) reset() error {
 			}
 			f.idle = nil
 		}
+		h.closePorts()
 		h.domain.close()
 		h.domain = nil
 	}
 	return h.conn.Send(&wire.Idle{})
+}
+
+// closePorts forgets functions with listening sockets: a port is the run's.
+func (h *host) closePorts() {
+	for id, f := range h.functions {
+		if len(f.listen) == 0 {
+			continue
+		}
+		for _, l := range f.listen {
+			unix.Close(l.FD)
+		}
+		for _, m := range f.mounts {
+			unix.Close(m.FD)
+		}
+		f.module.Close()
+		delete(h.functions, id)
+	}
 }
 
 // need asks the node for a segment of at least n bytes.
