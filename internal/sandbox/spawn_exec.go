@@ -22,7 +22,7 @@ func Executable(image io.Reader) (*os.File, error) {
 		return nil, fmt.Errorf("create host executable: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "weft-host")
-	if _, err := io.Copy(f, image); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{image}, make([]byte, 1<<20)); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write host executable: %w", err)
 	}

@@ -49,13 +49,13 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
 
-	mu     sync.Mutex
-	ready  []*host            // clean; guarded by mu
-	used   map[string][]*host // by app version, the last used last; guarded by mu
-	coming map[string]int     // domains that are giving their hosts back, by app version; guarded by mu
-	back   chan struct{}      // closed when one has; guarded by mu
-	making int                // hosts being started; guarded by mu
-	closed bool               // guarded by mu
+	mu      sync.Mutex
+	ready   []*host            // clean; guarded by mu
+	used    map[string][]*host // by app version, the last used last; guarded by mu
+	coming  map[string]int     // domains that are giving their hosts back, by app version; guarded by mu
+	changed chan struct{}      // closed, and made anew, at every change; guarded by mu
+	making  int                // hosts being started; guarded by mu
+	closed  bool               // guarded by mu
 }
 
 // ErrClosed is returned by a pool after Close.
@@ -88,7 +88,7 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	p := &Pool{
 		o: o, exe: exe, spawner: spawner, images: images,
 		supply: buffer.NewSupply(buffer.SupplyOptions{}),
-		used:   map[string][]*host{}, coming: map[string]int{}, back: make(chan struct{}),
+		used:   map[string][]*host{}, coming: map[string]int{}, changed: make(chan struct{}),
 	}
 	p.expr.pool = p
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -138,6 +138,7 @@ func (p *Pool) refill() {
 			if keep {
 				p.ready = append(p.ready, h)
 			}
+			p.notify()
 			p.mu.Unlock()
 			if err == nil && !keep {
 				h.kill()
@@ -175,42 +176,61 @@ func (p *Pool) start(ctx context.Context) (*host, error) {
 }
 
 // take gives a host to a run: one that has served the same app version, a
-// clean one, or a new one. fresh says that it must be clean.
+// clean one, or a new one. fresh says that it must be clean. It rather waits
+// for a host that is about to be there than starting one more.
 func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, error) {
-	p.mu.Lock()
-	for !fresh && !p.closed && len(p.used[version]) == 0 && p.coming[version] > 0 {
-		back := p.back // one that forgets its run is ready sooner than a clean one knows the functions
+	for {
+		p.mu.Lock()
+		h, wait := p.pick(version, fresh)
+		closed, changed := p.closed, p.changed
 		p.mu.Unlock()
+		switch {
+		case closed:
+			return nil, ErrClosed
+		case h != nil:
+			p.refillSoon()
+			select {
+			case <-h.process.Done(): // it died while it waited
+				h.kill()
+				continue
+			default:
+				return h, nil
+			}
+		case !wait:
+			p.refillSoon()
+			return p.start(ctx)
+		}
 		select {
-		case <-back:
+		case <-changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		p.mu.Lock()
 	}
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	var h *host
-	if used := p.used[version]; !fresh && version != "" && len(used) > 0 {
+}
+
+// pick takes a host out of the pool, or says whether one will be there soon;
+// p.mu is held.
+func (p *Pool) pick(version string, fresh bool) (h *host, wait bool) {
+	if used := p.used[version]; !fresh && len(used) > 0 {
 		h = used[len(used)-1]
 		p.used[version] = used[:len(used)-1]
-	} else if n := len(p.ready); n > 0 {
+		return h, false
+	}
+	if !fresh && p.coming[version] > 0 { // it knows the functions, a clean one does not
+		return nil, true
+	}
+	if n := len(p.ready); n > 0 {
 		h = p.ready[n-1]
 		p.ready = p.ready[:n-1]
+		return h, false
 	}
-	p.mu.Unlock()
-	p.refillSoon()
-	if h != nil {
-		select {
-		case <-h.process.Done(): // it died while it waited
-			h.kill()
-		default:
-			return h, nil
-		}
-	}
-	return p.start(ctx)
+	return nil, p.making > 0
+}
+
+// notify wakes those who wait for the pool to change; p.mu is held.
+func (p *Pool) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // returning counts the domains whose hosts are about to be given back.
@@ -223,8 +243,7 @@ func (p *Pool) returning(version string, n int) {
 	if p.coming[version] += n; p.coming[version] == 0 {
 		delete(p.coming, version)
 	}
-	close(p.back)
-	p.back = make(chan struct{})
+	p.notify()
 }
 
 // give takes back a host that is idle, for the next run of the version.
@@ -248,18 +267,19 @@ func (p *Pool) give(h *host, version string) {
 	}
 }
 
-// Ready waits until a clean host is ready and returns how long its start took.
+// Ready waits until as many clean hosts are ready as the pool keeps, and
+// returns how long the start of the last one took.
 func (p *Pool) Ready(ctx context.Context) (time.Duration, error) {
 	for {
 		p.mu.Lock()
-		if n := len(p.ready); n > 0 {
+		n, making, changed := len(p.ready), p.making, p.changed
+		if n >= p.o.Hosts {
 			took := p.ready[n-1].started
 			p.mu.Unlock()
 			return took, nil
 		}
-		idle := p.making == 0
 		p.mu.Unlock()
-		if idle { // the last start failed: let it say why
+		if making == 0 { // the last start failed: let it say why
 			h, err := p.start(ctx)
 			if err != nil {
 				return 0, err
@@ -270,9 +290,9 @@ func (p *Pool) Ready(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		select {
+		case <-changed:
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-time.After(time.Millisecond):
 		}
 	}
 }

@@ -142,7 +142,6 @@ func (c *call) open(stdin input, fds []int) error {
 		c.sandbox.call = c
 		c.sandbox.sys.SetStreams(cfg.Stdin, cfg.Stdout, cfg.Stderr)
 		c.sandbox.sys.SetEnv(cfg.Args, cfg.Env)
-		c.sandbox.inst.Limit(c.fn.Memory)
 		c.base = c.address(0)
 		return nil
 	}

@@ -194,6 +194,8 @@ type sandbox struct {
 
 	started  bool // _initialize has run
 	resident bool // it can serve further calls
+
+	credit atomic.Int64 // bytes by which linear memory may exceed the function's, for views
 }
 
 func (s *sandbox) close() {
@@ -212,11 +214,10 @@ type call struct {
 	thread  int // kernel thread that runs it
 	slow    bool
 
-	views  map[uint32]*window // by guest address
-	credit atomic.Int64       // bytes of linear memory granted for views
-	base   uintptr            // of linear memory
-	cpu    int64              // of the thread when the call began, in nanoseconds
-	out    *capture
+	views map[uint32]*window // by guest address
+	base  uintptr            // of linear memory
+	cpu   int64              // of the thread when the call began, in nanoseconds
+	out   *capture
 
 	// What Done reports.
 	puts   []wire.Put

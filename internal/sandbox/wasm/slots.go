@@ -123,6 +123,7 @@ func (c *call) alloc(mem []byte, a []uint64) wasi.Errno {
 		return wasi.Efault
 	}
 	if c.folder != nil {
+		clear(mem[ptr : int64(ptr)+size])
 		c.views[ptr] = &window{ptr: ptr, length: size, plain: true}
 		return wasi.Success
 	}
@@ -146,17 +147,25 @@ func (c *call) alloc(mem []byte, a []uint64) wasi.Errno {
 	return wasi.Success
 }
 
-// grant lets linear memory grow by n bytes more, up to the run's quota.
+// grant lets linear memory grow for a range of n bytes that is about to show a
+// buffer. It is generous, because a guest's heap fragments and never shrinks:
+// what a function really uses of its own is measured (see watch.go).
 func (c *call) grant(n int64) wasi.Errno {
-	if c.credit.Load()+n > c.Quota {
+	live := n
+	for _, w := range c.views {
+		live += w.length
+	}
+	if live > c.Quota {
 		return wasi.Edquot
 	}
 	room := int64(buffer.Granule) // for the range to be aligned
 	if n >= buffer.HugePage {
 		room = buffer.HugePage
 	}
-	credit := c.credit.Add(n + room)
-	c.sandbox.inst.Limit(min(c.fn.Memory+credit, 4<<30))
+	if credit := 2*live + room; credit > c.sandbox.credit.Load() {
+		c.sandbox.credit.Store(credit)
+		c.sandbox.inst.Limit(min(c.fn.Memory+credit, 4<<30))
+	}
 	return wasi.Success
 }
 

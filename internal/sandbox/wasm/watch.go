@@ -62,7 +62,7 @@ func (c *call) measure(memory bool) *wire.Exceeded {
 	var used unix.Timespec
 	if c.fn.CPU > 0 && unix.ClockGettime(clock, &used) == nil && used.Nano()-c.cpu > c.fn.CPU {
 		x.Limit, x.Text = "cpu", fmt.Sprintf("it used more than %v of CPU time", time.Duration(c.fn.CPU))
-	} else if credit := c.credit.Load(); memory && credit > 0 && c.host.pagemap >= 0 {
+	} else if credit := c.sandbox.credit.Load(); memory && credit > 0 && c.host.pagemap >= 0 {
 		// Linear memory never moves: the engine's pool reserves 4 GiB a slot.
 		// Views count as pages of files until they are written to.
 		own, err := buffer.Dirtied(c.host.pagemap, c.base, min(c.fn.Memory+credit, 4<<30))
