@@ -54,7 +54,7 @@ type scanArg struct {
 	returnCategory uint64
 }
 
-type pageRegion struct{ start, end, categories uint64 }
+type pageRegion struct{ start, end, _ uint64 } // the last: the categories of its pages
 
 // scanPagemap counts pages that are present or swapped out and not of the file.
 func scanPagemap(fd int, addr uintptr, length int64) (int64, error) {

@@ -215,7 +215,8 @@ func try(q request) (a answer, err error) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	case "spin":
-		for { //nolint:staticcheck // an endless loop is what is asked for
+		//lint:ignore SA5002 an endless loop is what is asked for
+		for {
 		}
 	case "fds":
 		for fd := range 100 {

@@ -212,7 +212,6 @@ type call struct {
 	begun   time.Time
 	sandbox *sandbox
 	thread  int // kernel thread that runs it
-	slow    bool
 
 	views map[uint32]*window // by guest address
 	base  uintptr            // of linear memory
