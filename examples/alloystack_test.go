@@ -1,13 +1,20 @@
 package examples
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-run/weft/internal/bench/data"
 )
@@ -19,7 +26,7 @@ type stage struct {
 	args     map[string]string
 }
 
-// writeWorkflow writes a workflow file of AlloyStack's.
+// writeWorkflow writes a workflow file of AlloyStack's whose services are memory, files and sockets.
 func writeWorkflow(t *testing.T, path, image string, stages ...stage) {
 	t.Helper()
 	type entry = map[string]any
@@ -40,7 +47,7 @@ func writeWorkflow(t *testing.T, path, image string, stages ...stage) {
 		}
 		groups = append(groups, entry{"list": list, "args": s.args})
 	}
-	file := entry{"services": [][2]string{{"fdtab", "libfdtab.so"}, {"mm", "libmm.so"}}, "apps": apps, "groups": groups}
+	file := entry{"services": [][2]string{{"fdtab", "libfdtab.so"}, {"mm", "libmm.so"}, {"socket", "libsocket.so"}}, "apps": apps, "groups": groups}
 	if image != "" {
 		file["fs_image"] = image
 	}
@@ -143,13 +150,109 @@ func TestAlloyStackWorkflows(t *testing.T) {
 	}
 }
 
-func TestAlloyStackPanic(t *testing.T) {
+// runWorkflow runs a workflow file with one instance of one function, and returns its text on stdout, everything that it
+// wrote, and its exit status.
+func runWorkflow(t *testing.T, function string, args map[string]string, flags ...string) (stdout, all string, status int) {
+	t.Helper()
 	need(t, "clang")
-	bin := weft(t)
-	file := filepath.Join(t.TempDir(), "should-panic.json")
-	writeWorkflow(t, file, "", stage{"should_panic", 1, nil})
-	out, err := exec.CommandContext(t.Context(), bin, "run", file, "--functions", "alloystack", "--quiet").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "should_panic") {
-		t.Errorf("%v: %s", err, out)
+	file := filepath.Join(t.TempDir(), function+".json")
+	writeWorkflow(t, file, "", stage{function, 1, args})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, weft(t), append([]string{"run", file, "--functions", "alloystack", "--quiet"}, flags...)...)
+	var out, both strings.Builder
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &both), &both
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Error(err)
+	}
+	return out.String(), both.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestAlloyStackPanic(t *testing.T) {
+	_, all, status := runWorkflow(t, "should_panic", nil)
+	if status != 1 || !strings.Contains(all, "should_panic: as it should") || !strings.Contains(all, "failed in step should_panic_0: ") {
+		t.Errorf("status %d: %s", status, all)
+	}
+}
+
+func TestAlloyStackNeverStop(t *testing.T) {
+	begun := time.Now()
+	_, all, status := runWorkflow(t, "never_stop", nil, "--timeout", "2s")
+	if status != 1 || !strings.Contains(all, "the run was cancelled after 2s (--timeout)") {
+		t.Errorf("status %d: %s", status, all)
+	}
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestAlloyStackFile(t *testing.T) {
+	dir := t.TempDir()
+	stdout, all, status := runWorkflow(t, "simple_file", nil, "--dir", dir+"::/data")
+	if status != 0 || !strings.Contains(stdout, `"bytes": 16`) {
+		t.Errorf("status %d: %s", status, all)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "lines.txt")); err != nil || string(text) != "Rust LibOS Cool." {
+		t.Errorf("lines.txt is %q, %v", text, err)
+	}
+	_, all, status = runWorkflow(t, "simple_file", nil, "--dir", dir+"::/data:ro")
+	if status != 1 || !strings.Contains(all, "simple_file: create") {
+		t.Errorf("in a folder that is read-only: status %d: %s", status, all)
+	}
+}
+
+func TestAlloyStackHTTPServer(t *testing.T) {
+	need(t, "clang")
+	weft(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	var stdout, all string
+	var status int
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		stdout, all, status = runWorkflow(t, "httpd", map[string]string{"port": port}, "--listen", port)
+	}()
+	answer := ""
+	for answer == "" { // until it listens
+		select {
+		case <-over:
+			t.Fatalf("status %d: %s", status, all)
+		case <-time.After(20 * time.Millisecond):
+		}
+		r, err := http.Get("http://127.0.0.1:" + port + "/page")
+		if err != nil {
+			continue
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if answer = string(body); err != nil {
+			t.Error(err)
+		}
+	}
+	<-over
+	if answer != "hello from /page, request 1\n" || status != 0 || !strings.Contains(stdout, `"served": 1`) {
+		t.Errorf("answer %q, status %d: %s", answer, status, all)
+	}
+}
+
+func TestAlloyStackHTTPClient(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "you want "+r.URL.Path) }))
+	defer server.Close()
+	address := strings.TrimPrefix(server.URL, "http://")
+	host, port, _ := strings.Cut(address, ":")
+	args := map[string]string{"host": host, "port": port, "path": "/page"}
+	stdout, all, status := runWorkflow(t, "simple_http", args, "--dial", address)
+	if status != 0 || !strings.Contains(stdout, `{"status": 200, "body": "you want /page"}`) {
+		t.Errorf("status %d: %s", status, all)
+	}
+	_, all, status = runWorkflow(t, "simple_http", args)
+	if status != 1 || !strings.Contains(all, "simple_http: dial "+address) && !strings.Contains(all, "not granted") {
+		t.Errorf("without a grant: status %d: %s", status, all)
 	}
 }

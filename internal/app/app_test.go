@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -346,4 +347,20 @@ func FuzzParse(f *testing.F) {
 			_ = e.Render()
 		}
 	})
+}
+
+func TestParseSize(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want int64 // -1: refused
+	}{
+		{"65536", 65536}, {"64KiB", 64 << 10}, {"1.5GiB", 3 << 29}, {"5 MiB", 5 << 20}, {"10B", 10}, {"1MB", 1e6}, {"0", 0},
+		{"99999999999999GiB", math.MaxInt64},
+		{"", -1}, {"MiB", -1}, {"-1MiB", -1}, {"1TiB", -1}, {"NaN", -1}, {"inf", -1}, {"1e3", -1}, {"0x10", -1}, {"1_000", -1}, {"1KiB2", -1},
+	} {
+		got, err := ParseSize(tt.text)
+		if (err == nil) != (tt.want >= 0) || err == nil && got != tt.want {
+			t.Errorf("ParseSize(%q) = %d, %v, want %d", tt.text, got, err, tt.want)
+		}
+	}
 }

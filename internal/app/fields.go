@@ -210,7 +210,7 @@ func plainDuration(d time.Duration) string {
 
 // sizeUnits are the units of sizes, by their number of bytes.
 var sizeUnits = map[string]float64{
-	"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+	"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
 	"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9,
 }
 
@@ -223,19 +223,32 @@ func (b *builder) size(n *node, low, high int64) int64 {
 		return low
 	}
 	s := n.scalar.(string)
+	bytes, err := ParseSize(s)
+	switch {
+	case err != nil, !strings.HasSuffix(strings.TrimSpace(s), "B"): // a number alone may be meant in any unit
+		b.wrongKind(n, want, example)
+	case bytes < low || bytes > high:
+		b.wrongKind(n, want, "")
+	default:
+		return bytes
+	}
+	return low
+}
+
+// ParseSize reads a number of bytes as app files and the command line write
+// it: "65536", "64KiB", "1.5GiB". What is larger than an int64 holds is the
+// largest one.
+func ParseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "BKMGTPkmgtpiIb ")
 	amount, err := strconv.ParseFloat(digits, 64)
 	unit, known := sizeUnits[strings.TrimSpace(s[len(digits):])]
-	if err != nil || !known || strings.ContainsAny(digits, "eExX_+-") {
-		b.wrongKind(n, want, example)
-		return low
+	if err != nil || !known || strings.Trim(digits, "0123456789.") != "" {
+		return 0, fmt.Errorf("%q is not a size; a size is a number with a unit, such as 64KiB, 256MiB or 1.5GiB", shorten(s, 40))
 	}
-	bytes := amount * unit
-	if bytes < float64(low) || bytes > float64(high) {
-		b.wrongKind(n, want, "")
-		return low
+	if amount *= unit; amount >= math.MaxInt64 {
+		return math.MaxInt64, nil
 	}
-	return int64(bytes)
+	return int64(amount), nil
 }
 
 // plainSize writes a size in the largest unit that divides it.

@@ -26,8 +26,9 @@ const (
 	DefaultTimeout   = 30 * time.Second
 	DefaultMaxOutput = 64 << 20
 
-	minMemory   = 64 << 10 // one page
-	maxMemory   = 4 << 30  // what 32-bit linear memory holds
+	MinMemory = 64 << 10 // one page
+	MaxMemory = 4 << 30  // what 32-bit linear memory holds
+
 	minTimeout  = time.Millisecond
 	maxTimeout  = 24 * time.Hour
 	maxOutput   = 4 << 30
@@ -109,7 +110,7 @@ var functionFields = []field[Function]{
 			f.Env[e.name] = b.noNUL(e.value, b.text(e.value, "a string"))
 		})
 	}},
-	{"memory", func(b *builder, n *node, f *Function) { f.Memory = b.size(n, minMemory, maxMemory) }},
+	{"memory", func(b *builder, n *node, f *Function) { f.Memory = b.size(n, MinMemory, MaxMemory) }},
 	{"timeout", func(b *builder, n *node, f *Function) { f.Timeout = b.duration(n, minTimeout, maxTimeout) }},
 	{"cpu", func(b *builder, n *node, f *Function) { f.CPU = b.duration(n, minTimeout, maxTimeout) }},
 	{"output", func(b *builder, n *node, f *Function) {
@@ -244,13 +245,19 @@ func ParseFileGrant(s string) (FileGrant, error) {
 func (b *builder) address(n *node) string {
 	const want = `"host:port", such as "example.com:80"`
 	s := b.text(n, want)
-	if s == "" {
-		return ""
-	}
-	host, port, err := net.SplitHostPort(s)
-	p, perr := strconv.Atoi(port)
-	if err != nil || host == "" || perr != nil || p < 1 || p > 65535 || strings.ContainsAny(host, " \x00/*@") {
+	if s != "" && CheckAddress(s) != nil {
 		b.errorf(n.at, "", "%s: want %s; found %q", b.key, want, shorten(s, 80))
 	}
 	return s
+}
+
+// CheckAddress reports what is wrong with a grant of connections, which is a
+// "host:port" as in "example.com:80" and "[::1]:8080".
+func CheckAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	p, perr := strconv.Atoi(port)
+	if err != nil || host == "" || perr != nil || p < 1 || p > 65535 || strings.ContainsAny(host, " \x00/*@") {
+		return fmt.Errorf("%q is no HOST:PORT", shorten(s, 80))
+	}
+	return nil
 }

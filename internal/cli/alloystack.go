@@ -37,8 +37,9 @@ func readAlloyStack(path string) (*alloystack.File, error) {
 }
 
 // loadAlloyStack makes an app of a workflow file of AlloyStack's and a folder with its functions: the function X is the
-// folder X, X.wasm, X.c or X.rs. Functions print text, and see the file's fs_image, read-only, as their root folder.
-func loadAlloyStack(path, functions string) (*app.App, error) {
+// folder X, X.wasm, X.c or X.rs. Functions print text. Where the file has a service of files they see its fs_image,
+// read-only, as their root folder; grants are for all functions, and want the services that they belong to.
+func loadAlloyStack(path, functions string, g *grants) (*app.App, error) {
 	f, err := readAlloyStack(path)
 	if err != nil {
 		return nil, err
@@ -50,13 +51,9 @@ func loadAlloyStack(path, functions string) (*app.App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find folder %s: %w", functions, err)
 	}
-	var files []app.FileGrant
-	if f.Image != "" {
-		image, err := findImage(path, f.Image)
-		if err != nil {
-			return nil, err
-		}
-		files = []app.FileGrant{{Kind: app.GrantFAT, Host: image, Guest: "/"}}
+	files, err := alloyFiles(f, path, g)
+	if err != nil {
+		return nil, err
 	}
 	w := f.Workflow()
 	a := &app.App{
@@ -72,7 +69,8 @@ func loadAlloyStack(path, functions string) (*app.App, error) {
 		}
 		a.Functions[name] = &app.Function{
 			Name: name, Runtime: app.RuntimeWasm, Source: source, Memory: alloyMemory, Timeout: alloyTimeout, CPU: alloyTimeout,
-			Output: app.OutputText, MaxOutput: app.DefaultMaxOutput, Files: files,
+			Output: app.OutputText, MaxOutput: app.DefaultMaxOutput,
+			Files: files, Dial: g.dial, Listen: g.listen,
 		}
 	}
 	if len(missing) > 0 {
@@ -81,6 +79,47 @@ func loadAlloyStack(path, functions string) (*app.App, error) {
 			"workflow %s calls %s, and %s does not hold %s", path, strings.Join(missing, ", "), functions, map[bool]string{true: "it", false: "them"}[len(missing) == 1])
 	}
 	return a, nil
+}
+
+// alloyServices are the services that a file must list one of for its functions to use a module of weft's.
+var alloyServices = map[string][]string{"fs": {"fatfs", "fdtab", "ruxfdtab"}, "net": {"socket"}}
+
+// alloyFiles returns what the functions of a workflow file see of this machine's files. It refuses grants that belong
+// to a service which the file does not list.
+func alloyFiles(f *alloystack.File, path string, g *grants) ([]app.FileGrant, error) {
+	for _, flag := range g.given() {
+		module := "net"
+		if flag == "--dir" {
+			module = "fs"
+		}
+		if !f.Uses(module) {
+			services := alloyServices[module]
+			return nil, usage(fmt.Sprintf("add [%q, \"lib%s.so\"] to its services", services[0], services[0]),
+				"%s grants nothing: workflow %s lists no service %s", flag, path, strings.Join(services, " or "))
+		}
+	}
+	var files []app.FileGrant
+	if f.Image != "" {
+		image, err := findImage(path, f.Image)
+		if err != nil {
+			return nil, err
+		}
+		if f.Uses("fs") {
+			files = append(files, app.FileGrant{Kind: app.GrantFAT, Host: image, Guest: "/"})
+		}
+	}
+	for _, grant := range g.files {
+		if len(files) > 0 && grant.Guest == "/" {
+			return nil, usage("grant it as another path, such as /data", "--dir %s::/: that is where workflow %s has its fs_image", grant.Host, path)
+		}
+		host, err := filepath.Abs(grant.Host) // sources of functions are relative to their folder, grants to this one
+		if err != nil {
+			return nil, fmt.Errorf("find %s: %w", grant.Host, err)
+		}
+		grant.Host = host
+		files = append(files, grant)
+	}
+	return files, nil
 }
 
 // alloyErrors gives the errors of a workflow file the form of those of an app file.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bench"
 	"github.com/weft-run/weft/internal/bench/data"
 	"github.com/weft-run/weft/internal/flow"
@@ -92,9 +93,9 @@ the same seed on every machine. answers.json beside them has what counting and s
 	f.Uint64Var(&spec.Seed, "seed", 1, "seed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec.Kind, spec.Dir = data.Kind(args[0]), args[1]
-		bytes, err := parseSize(size)
+		bytes, err := app.ParseSize(size)
 		if err != nil {
-			return usage("write --size 100MiB", "--size %s: %v", size, err)
+			return usage("write --size 100MiB", "--size: %v", err)
 		}
 		spec.Size = bytes
 		if err := spec.Validate(); err != nil {

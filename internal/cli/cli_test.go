@@ -155,22 +155,6 @@ func TestEngineVersionIsThatOfTheLibrary(t *testing.T) {
 	}
 }
 
-func TestParseSize(t *testing.T) {
-	tests := []struct {
-		text string
-		want int64 // 0: refused
-	}{
-		{"65536", 65536}, {"64KiB", 64 << 10}, {"1.5GiB", 3 << 29}, {"4GiB", 4 << 30}, {"10B", 10},
-		{"", 0}, {"MiB", 0}, {"-1MiB", 0}, {"1MB", 0}, {"5GiB", 0}, {"1 MiB", 0}, {"0", 0}, {"NaN", 0}, {"inf", 0},
-	}
-	for _, tt := range tests {
-		got, err := parseSize(tt.text)
-		if (err == nil) != (tt.want > 0) || got != tt.want {
-			t.Errorf("parseSize(%q) = %d, %v, want %d", tt.text, got, err, tt.want)
-		}
-	}
-}
-
 func TestAppName(t *testing.T) {
 	for dir, want := range map[string]string{"/x/My App": "my-app", "/x/___": "app", "/x/" + strings.Repeat("a", 80): strings.Repeat("a", 63), "/": "app"} {
 		if got := appName(dir); got != want {

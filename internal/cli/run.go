@@ -31,6 +31,7 @@ type runOptions struct {
 	seed      uint64
 	timeout   time.Duration
 	functions string
+	grants    *grants
 	quiet     bool
 	form      *choice
 }
@@ -57,10 +58,11 @@ functions first where they changed. No server is needed and nothing is left behi
 The output goes to stdout: a string as it is, a buffer as its bytes, anything else as JSON. What functions write to
 stderr goes to stderr behind the path of their step. With -o json the whole result is one object.
 
-A file that ends in .json is read as a workflow of AlloyStack's; --functions names the folder of its functions.`,
+A file that ends in .json is read as a workflow of AlloyStack's; --functions names the folder of its functions, and --dir,
+--dial and --listen grant them what the file's services are for.`,
 		Example: `  weft run examples/wordcount --input '{"path": "/usr/share/doc"}'
   weft run . nightly --input @request.json --trace run.svg
-  weft run config.json --functions ./functions`,
+  weft run config.json --functions ./functions --dir ./input::/data:ro`,
 		Args: atMost(2, "an app and a workflow"),
 	}
 	f := cmd.Flags()
@@ -70,6 +72,7 @@ A file that ends in .json is read as a workflow of AlloyStack's; --functions nam
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the jitter of retries")
 	f.DurationVar(&o.timeout, "timeout", 0, "cancel the run after this long (default none)")
 	f.StringVar(&o.functions, "functions", "", "folder of the functions of an AlloyStack workflow")
+	o.grants = grantFlags(cmd, " (AlloyStack)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	o.load = choiceFlag(cmd, "load", "when modules of the system interface are set up (default: as the app file says)", app.LoadLazy, app.LoadEager)
 	o.pass = choiceFlag(cmd, "pass", "how values pass between functions (default: as the app file says)", app.PassReference, app.PassFile)
@@ -88,7 +91,10 @@ func (sh *shell) run(ctx context.Context, o runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := loadRunnable(appArgument(args), o.functions)
+	if err := o.grants.check(); err != nil {
+		return err
+	}
+	a, err := loadRunnable(appArgument(args), o.functions, o.grants)
 	if err != nil {
 		return err
 	}
@@ -301,12 +307,16 @@ func bufferName(v any) (string, bool) {
 func isAlloyStack(path string) bool { return strings.EqualFold(filepath.Ext(path), ".json") }
 
 // loadRunnable reads an app file, or a workflow of AlloyStack's when the name ends in .json.
-func loadRunnable(path, functions string) (*app.App, error) {
+func loadRunnable(path, functions string, g *grants) (*app.App, error) {
 	if isAlloyStack(path) {
-		return loadAlloyStack(path, functions)
+		return loadAlloyStack(path, functions, g)
 	}
 	if functions != "" {
 		return nil, usage("an app file names the sources of its functions itself", "--functions goes with a workflow file of AlloyStack's (.json), not with %s", path)
+	}
+	if flags := g.given(); len(flags) > 0 {
+		return nil, usage("an app file grants files, dial and listen to each of its functions itself",
+			"%s goes with a workflow file of AlloyStack's (.json), not with %s", flags[0], path)
 	}
 	return app.Load(path)
 }

@@ -35,6 +35,12 @@ func (f *File) Modules() []string {
 	return slices.Compact(modules)
 }
 
+// Uses reports whether the functions of the file may use a module of weft's:
+// a service stands for it, and they use services at all.
+func (f *File) Uses(module string) bool {
+	return f.LibOS && slices.Contains(f.Modules(), module)
+}
+
 func (f *File) function(app string) string {
 	i := slices.IndexFunc(f.Apps, func(a App) bool { return a.Name == app })
 	return f.Apps[i].Function
