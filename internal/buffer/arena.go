@@ -42,6 +42,9 @@ type Arena struct {
 	number int        // segments of both, and the one being zeroed
 	closed bool
 
+	zeroing bool       // a segment is being zeroed
+	idle    *sync.Cond // told when it is not
+
 	kick chan struct{} // holds one token when there may be something to zero
 	done chan struct{}
 }
@@ -51,6 +54,7 @@ func NewArena(o ArenaOptions) *Arena {
 	o.EnsureDefaults()
 	a := &Arena{o: o, kick: make(chan struct{}, 1), done: make(chan struct{})}
 	a.put = a.Put
+	a.idle = sync.NewCond(&a.mu)
 	go a.work()
 	return a
 }
@@ -128,6 +132,21 @@ func (a *Arena) fits(s *Segment) bool {
 	return a.held+s.capacity <= a.o.Resident && a.number < a.o.Count
 }
 
+// Trim returns everything that is kept, and how many bytes that was. It waits for a segment that is being zeroed.
+func (a *Arena) Trim() int64 {
+	a.mu.Lock()
+	for a.zeroing {
+		a.idle.Wait()
+	}
+	rest, bytes := slices.Concat(a.clean, a.dirty), a.held
+	a.clean, a.dirty, a.held, a.number = nil, nil, 0, 0
+	a.mu.Unlock()
+	for _, s := range rest {
+		a.o.Return(s)
+	}
+	return bytes
+}
+
 // Resident is how many bytes the arena keeps, those still to be zeroed included.
 func (a *Arena) Resident() int64 {
 	a.mu.Lock()
@@ -167,13 +186,7 @@ func (a *Arena) work() {
 	if pad != nil {
 		pad.close()
 	}
-	a.mu.Lock()
-	rest := slices.Concat(a.clean, a.dirty)
-	a.clean, a.dirty, a.held, a.number = nil, nil, 0, 0
-	a.mu.Unlock()
-	for _, s := range rest {
-		a.o.Return(s)
-	}
+	a.Trim()
 }
 
 func (a *Arena) next() *Segment {
@@ -184,12 +197,15 @@ func (a *Arena) next() *Segment {
 	}
 	s := a.dirty[0]
 	a.dirty = slices.Delete(a.dirty, 0, 1)
+	a.zeroing = true
 	return s
 }
 
 // zeroed keeps a segment that is zero again; one that could not be zeroed must not be given out.
 func (a *Arena) zeroed(s *Segment, ok bool) {
 	a.mu.Lock()
+	a.zeroing = false
+	a.idle.Broadcast()
 	if ok {
 		a.clean = append(a.clean, s)
 		a.mu.Unlock()

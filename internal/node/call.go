@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/wire"
@@ -161,6 +162,9 @@ func (r *run) finish(res domain.Result) {
 			res.Failure = &flow.Failure{Kind: domain.KindOutput, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err)}
 		} else if err = r.domain.Commit(res.Call); err != nil {
 			res.Failure = &flow.Failure{Kind: KindConflict, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err), Permanent: true}
+			if errors.Is(err, buffer.ErrQuota) {
+				res.Failure.Kind = domain.KindLimit
+			}
 		}
 	}
 	r.record(a, &res)
@@ -179,8 +183,12 @@ func (r *run) finish(res domain.Result) {
 
 // output turns what a function wrote into the step's output.
 func (r *run) output(a *active, res *domain.Result) (any, error) {
-	if res.Spilled != nil {
-		ref := map[string]any{"$buffer": slotPath(a.Path) + "/stdout", "size": res.Spilled.Len}
+	ref := map[string]any{"$buffer": slotPath(a.Path) + "/stdout", "size": int64(0)}
+	switch {
+	case res.Spilled != nil:
+		ref["size"] = res.Spilled.Len
+		return ref, nil
+	case a.fn.Output == wire.OutputBytes:
 		return ref, nil
 	}
 	if a.fn.Output == wire.OutputText {

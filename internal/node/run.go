@@ -135,11 +135,11 @@ func (r *run) loop(ctx context.Context) *RunResult {
 		case e := <-r.events:
 			r.apply(e)
 		case <-r.stalls:
-			r.unblock()
 		case <-cancelled:
 			cancelled = nil
 			r.apply(flow.Cancelled{Reason: context.Cause(ctx).Error()})
 		}
+		r.unblock()
 	}
 	close(r.over)
 	for _, t := range r.timers {
@@ -212,8 +212,13 @@ func (r *run) stalled() {
 
 // unblock deals with running calls that all wait for slots: one that waits
 // gives its place to a queued one; with nothing left that could happen, it is a
-// deadlock.
+// deadlock. It is asked after every event, because any of them may have been the
+// last that could help.
 func (r *run) unblock() {
+	running := len(r.calls) - len(r.queued)
+	if r.outcome != nil || running == 0 || !r.domain.Stuck(running) {
+		return
+	}
 	if len(r.queued) > 0 {
 		c := r.queued[0]
 		r.queued = r.queued[1:]
@@ -221,7 +226,7 @@ func (r *run) unblock() {
 		return
 	}
 	if !r.machine.Pending() {
-		r.domain.Break()
+		r.domain.Break(running)
 	}
 }
 

@@ -37,12 +37,11 @@ func (d *Domain) read(h *host) {
 			d.lost(h, err)
 			return
 		}
-		if _, ok := m.(*wire.Idle); ok {
+		if _, ok := m.(*wire.Idle); ok && h.resetting.Load() {
 			h.idle <- struct{}{}
 			return
 		}
 		if err := d.handle(h, m); err != nil {
-			h.process.Kill()
 			d.lost(h, err)
 			return
 		}
@@ -68,7 +67,7 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 	case *wire.Need:
 		return d.supply(h, m.Bytes)
 	case *wire.Dropped:
-		d.drop(m.Segments)
+		d.drop(h, m.Segments)
 	case *wire.Waiting:
 		k, err := running(m.Call)
 		if err != nil {
@@ -87,18 +86,16 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 			d.table.Unwait(k.attempt)
 		}
 	case *wire.Exceeded:
-		k, err := running(m.Call)
-		if err != nil {
-			return err
+		if k := h.calls[m.Call]; k != nil { // else it has just ended
+			k.exceeded = m
+			h.process.Kill()
 		}
-		k.exceeded = m
-		h.process.Kill()
 	case *wire.Published:
 		k, err := running(m.Call)
 		if err != nil {
 			return err
 		}
-		k.puts = append(k.puts, m.Puts...)
+		k.puts, k.takes = append(k.puts, m.Puts...), append(k.takes, m.Takes...)
 	case *wire.Ask:
 		k, err := running(m.Call)
 		if err != nil {
@@ -106,20 +103,20 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 		}
 		return d.answer(h, k, m)
 	case *wire.Shared:
+		if h != d.main || d.sharing == nil || h.asks {
+			return fmt.Errorf("unexpected message %T", m)
+		}
 		for _, o := range m.Open {
 			k, err := running(o.Call)
 			if err != nil {
 				return err
 			}
-			for _, name := range o.Takes {
-				if _, err := d.table.Take(k.attempt, name, 0); err != nil {
-					return fmt.Errorf("call %s took what is not there: %w", k.Path, err)
-				}
+			if err := d.take(k, o.Takes); err != nil {
+				return err
 			}
 		}
-		if d.sharing != nil {
-			close(d.sharing)
-		}
+		h.asks = true
+		close(d.sharing)
 	case *wire.Done:
 		k, err := running(m.Call)
 		if err != nil {
@@ -132,11 +129,17 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 	return nil
 }
 
-// done records the end of a call; d.mu is held.
+// done records the end of a call; d.mu is held. The host has broken the protocol
+// when it fails, and the call is still one that runs there.
 func (d *Domain) done(h *host, k *call, m *wire.Done) error {
+	d.table.Unwait(k.attempt)
+	if !k.stopped && m.Status == wire.StatusOK {
+		if err := d.record(h, k, m); err != nil {
+			return err
+		}
+	}
 	delete(h.calls, k.ID)
 	k.running, k.waiting, k.ask = false, "", nil
-	d.table.Unwait(k.attempt)
 	r := Result{
 		Call: k.ID, Code: m.Code, Output: m.Output, Host: h.name, Begun: k.begun,
 		Wall: time.Duration(m.Wall), CPU: time.Duration(m.CPU), Memory: m.Memory, Loaded: m.Loaded, Moved: m.Moved,
@@ -150,8 +153,6 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 		r.Failure = &flow.Failure{Kind: KindDeadlock, Message: k.deadlock.Error(), Permanent: true}
 	} else if m.Status != wire.StatusOK {
 		r.Failure = failureOf(k, m)
-	} else if err := d.record(h, k, m); err != nil {
-		return err
 	}
 	if m.Spilled.Segment.ID != 0 {
 		r.Spilled = &m.Spilled
@@ -208,13 +209,17 @@ func (d *Domain) lost(h *host, err error) {
 	if d.main == h {
 		d.main = nil
 	}
+	for id, s := range d.segments { // nobody will use again what it kept
+		if s.host == h {
+			d.dropOne(id, s)
+		}
+	}
 	var results []Result
 	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
 		k := h.calls[id]
 		k.running, k.waiting, k.ask = false, "", nil
-		d.table.Withdraw(k.attempt)
+		d.forget(k)
 		if k.stopped || d.finished {
-			d.forget(k)
 			continue
 		}
 		f := &flow.Failure{Kind: KindLost, Message: why.Error(), Free: true}
@@ -228,7 +233,6 @@ func (d *Domain) lost(h *host, err error) {
 		case len(h.calls) == 1 && !h.closing:
 			f.Free, f.Alone = false, true
 		}
-		delete(d.calls, id)
 		results = append(results, Result{Call: id, Failure: f, Host: h.name, Begun: k.begun, Wall: time.Since(k.begun)})
 	}
 	clear(h.calls)
@@ -254,10 +258,11 @@ func (d *Domain) Stop(id uint64) {
 	}
 	h := k.host
 	h.conn.Send(&wire.Stop{Call: id, Errno: errnoCanceled})
+	over := h.over
 	d.work.Go(func() {
 		select {
 		case <-time.After(graceStop):
-		case <-h.over:
+		case <-over:
 		case <-d.ctx.Done():
 		}
 		d.mu.Lock()

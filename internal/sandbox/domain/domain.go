@@ -142,8 +142,10 @@ type call struct {
 	ask      *wire.Ask
 	exceeded *wire.Exceeded
 	deadlock error
-	conflict error      // it published a name that another call has published
+	conflict error      // it published a name that another call has published, or more than the run may hold
 	puts     []wire.Put // from Published
+	takes    []string   // from Published
+	taken    []string   // of its takes, those that the table knows
 }
 
 // Domain makes the domain of a run. Finish and Close it.
@@ -213,7 +215,7 @@ func (d *Domain) startElsewhere(k *call) error {
 		d.work.Go(func() { d.pool.give(h, "") })
 		return d.send(d.main, k)
 	}
-	if err := d.join(h); err != nil {
+	if err := d.join(h, k.Alone); err != nil {
 		d.work.Go(h.kill)
 		return err
 	}
@@ -225,8 +227,9 @@ func (d *Domain) startElsewhere(k *call) error {
 
 // join makes a host one of the domain's; d.mu is held. From the second one on
 // slots are decided here: the first host is told, and has answered on return.
-func (d *Domain) join(h *host) error {
-	if len(d.hosts) > 0 || d.published {
+// One that is to run a single call will not be the only one for long.
+func (d *Domain) join(h *host, alone bool) error {
+	if len(d.hosts) > 0 || d.published || alone {
 		d.shared = true
 	}
 	if d.main != nil && d.shared && d.sharing == nil {
@@ -240,8 +243,12 @@ func (d *Domain) join(h *host) error {
 			case <-gone:
 			}
 			d.mu.Lock()
+			if d.finished {
+				return context.Canceled
+			}
 		}
 	}
+	h.asks = d.shared
 	var fds []int
 	if d.scratch != nil {
 		fds = append(fds, int(d.scratch.Fd()))
@@ -448,11 +455,20 @@ func (d *Domain) Finish() {
 const resetTimeout = 5 * time.Second
 
 func (d *Domain) giveBack(h *host) {
-	if !h.closing && h.conn.Send(&wire.Reset{}) == nil {
+	d.mu.Lock()
+	closing := h.closing
+	d.mu.Unlock()
+	h.resetting.Store(true)
+	if !closing && h.conn.Send(&wire.Reset{}) == nil {
+		select {
+		case <-h.over:
+		case <-time.After(resetTimeout):
+		}
 		select {
 		case <-h.idle:
 			<-h.over
 			h.over = make(chan struct{})
+			h.resetting.Store(false)
 			h.known = map[uint64]struct{}{}
 			for f := range h.defined { // the host has closed its ports
 				if len(f.Listen) > 0 {
@@ -461,8 +477,7 @@ func (d *Domain) giveBack(h *host) {
 			}
 			d.pool.give(h, d.o.Version)
 			return
-		case <-h.over:
-		case <-time.After(resetTimeout):
+		default:
 		}
 	}
 	h.process.Kill()

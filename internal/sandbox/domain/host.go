@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +33,12 @@ type host struct {
 	known   map[uint64]struct{}  // segments that it has; guarded by its domain's mu
 	calls   map[uint64]*call     // calls that run in it; guarded by its domain's mu
 	closing bool                 // its end is wanted; guarded by its domain's mu
-	idle    chan struct{}        // told of Idle
-	over    chan struct{}        // closed when its reader has ended
+	asks    bool                 // the node decides about slots, not the host; guarded by its domain's mu
+
+	resetting atomic.Bool // it has been sent Reset
+
+	idle chan struct{} // told of Idle
+	over chan struct{} // closed when its reader has ended
 }
 
 // spawn starts a confined process in a role and waits until it is ready.

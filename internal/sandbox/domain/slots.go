@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/sandbox"
@@ -54,14 +58,20 @@ func (d *Domain) supply(h *host, n int64) error {
 	return h.conn.Send(&wire.Supply{Segment: wire.Segment{ID: s.ID(), Capacity: s.Capacity()}}, s.FD())
 }
 
-// drop hears that a host has closed segments.
-func (d *Domain) drop(ids []uint64) {
+// drop hears that a host has closed segments. Those that it only borrowed are
+// another host's.
+func (d *Domain) drop(h *host, ids []uint64) {
 	for _, id := range ids {
-		if s := d.segments[id]; s != nil {
-			if s.dropped = true; s.slots == 0 {
-				d.discard(id)
-			}
+		if s := d.segments[id]; s != nil && s.host == h {
+			delete(h.known, id)
+			d.dropOne(id, s)
 		}
+	}
+}
+
+func (d *Domain) dropOne(id uint64, s *segment) {
+	if s.dropped = true; s.slots == 0 {
+		d.discard(id)
 	}
 }
 
@@ -94,7 +104,7 @@ func (d *Domain) released() {
 // record enters the puts and takes that a call reports into the run's table,
 // where they wait for Commit.
 func (d *Domain) record(h *host, k *call, m *wire.Done) error {
-	puts := append(k.puts, m.Puts...)
+	puts, takes := append(k.puts, m.Puts...), append(k.takes, m.Takes...)
 	if m.Spilled.Segment.ID != 0 {
 		puts = append(puts, wire.Put{Name: "stdout", Value: m.Spilled})
 	}
@@ -104,19 +114,26 @@ func (d *Domain) record(h *host, k *call, m *wire.Done) error {
 			return err
 		}
 		switch err := d.table.Put(k.attempt, p.Name, v); {
-		case errors.Is(err, buffer.ErrExists):
+		case errors.Is(err, buffer.ErrExists), errors.Is(err, buffer.ErrQuota):
 			k.conflict = err // another call was faster; Commit says so
 		case err != nil:
 			return fmt.Errorf("call %s: %w", k.Path, err)
 		}
 	}
-	if d.shared { // takes were decided here
+	if k.conflict != nil {
 		return nil
 	}
-	for _, name := range m.Takes {
+	return d.take(k, takes)
+}
+
+// take enters what a host says that a call of it has taken by the host's own
+// decision; it may say so more than once.
+func (d *Domain) take(k *call, names []string) error {
+	for _, name := range names[min(len(k.taken), len(names)):] {
 		if _, err := d.table.Take(k.attempt, name, 0); err != nil {
 			return fmt.Errorf("call %s took what is not there: %w", k.Path, err)
 		}
+		k.taken = append(k.taken, name)
 	}
 	return nil
 }
@@ -136,6 +153,11 @@ func (d *Domain) value(h *host, w wire.Value) (buffer.Value, error) {
 		s.slots++
 		v.Holder = s.Segment
 	case w.File != "" && d.folder != nil:
+		var st unix.Stat_t
+		if strings.ContainsRune(w.File, '/') || unix.Fstatat(int(d.scratch.Fd()), w.File, &st, unix.AT_SYMLINK_NOFOLLOW) != nil ||
+			st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != w.Len {
+			return v, fmt.Errorf("host %s published file %q with %d bytes, which it does not have", h.name, w.File, w.Len)
+		}
 		v.Holder = d.folder.File(w.File, w.Len)
 	default:
 		v.Holder, v.Len = &buffer.Inline{Bytes: w.Inline}, int64(len(w.Inline))
@@ -149,7 +171,7 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		d.work.Go(func() { d.dial(h, k, m) })
 		return nil
 	}
-	if !d.shared {
+	if !h.asks {
 		return fmt.Errorf("host %s asks for slot %q, and decides about slots itself", h.name, m.Name)
 	}
 	name, v, err := d.table.Peek(k.attempt, m.Name, m.Type)
@@ -227,6 +249,16 @@ func (d *Domain) stalled() {
 	}
 }
 
+// Stuck reports whether all calls of a run, which counts n that have not ended,
+// wait without a time-out for slots that are not there. A call that is done but
+// still to be committed is not among those that wait.
+func (d *Domain) Stuck(n int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dead := d.deadlock()
+	return dead != nil && len(dead.Waits) == n
+}
+
 // deadlock returns who waits for what when no running call can go on; d.mu is
 // held.
 func (d *Domain) deadlock() *buffer.Deadlock {
@@ -235,7 +267,7 @@ func (d *Domain) deadlock() *buffer.Deadlock {
 		if !k.running || k.stopped {
 			continue
 		}
-		if k.waiting == "" || k.limited {
+		if k.waiting == "" || k.limited || k.deadlock != nil && k.ask == nil {
 			return nil
 		}
 		if k.ask == nil { // the host's own table may be ahead of its message
@@ -250,16 +282,17 @@ func (d *Domain) deadlock() *buffer.Deadlock {
 	if len(waits) == 0 {
 		return nil
 	}
+	slices.SortFunc(waits, func(a, b buffer.Wait) int { return strings.Compare(a.Attempt.Path, b.Attempt.Path) })
 	return &buffer.Deadlock{Waits: waits}
 }
 
-// Break ends the waits of a deadlock, if there still is one: each of its calls
-// gets the error, and what it fails with names the slots.
-func (d *Domain) Break() {
+// Break ends the waits of a deadlock of n calls, if there still is one: each of
+// them gets the error, and what it fails with names the slots.
+func (d *Domain) Break(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dead := d.deadlock()
-	if dead == nil {
+	if dead == nil || len(dead.Waits) != n {
 		return
 	}
 	for _, k := range d.calls {

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -179,6 +180,10 @@ func (d *domain) segment(n int64) (*buffer.Segment, error) {
 		return s, nil
 	}
 	s, err := d.host.need(n)
+	if errors.Is(err, buffer.ErrQuota) && d.arena.Trim() > 0 { // what is kept for later counts too
+		d.tellDropped()
+		s, err = d.host.need(n)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ const maxName = 1024
 
 // errnoOf tells a guest what a buffer operation failed with.
 func errnoOf(err error) wasi.Errno {
+	if errno, ok := err.(wasi.Errno); ok {
+		return errno
+	}
 	for _, e := range slotErrnos {
 		if errors.Is(err, e.err) {
 			return e.errno

@@ -64,6 +64,7 @@ type capture struct {
 	large *buffer.Segment
 	n     int64
 	over  bool
+	err   error // why a part of the output is missing
 }
 
 // Write keeps p, or refuses it when the output would be over its limit.
@@ -80,10 +81,12 @@ func (o *capture) Write(p []byte) (int, error) {
 	}
 	if o.large == nil || n > o.large.Capacity() {
 		if err := o.spill(n); err != nil {
+			o.err = err
 			return 0, errnoOf(err)
 		}
 	}
 	if _, err := o.large.WriteAt(p, o.n); err != nil {
+		o.err = err
 		return 0, errnoOf(err)
 	}
 	o.n = n
@@ -106,50 +109,81 @@ func (o *capture) spill(n int64) error {
 	return err
 }
 
-// finish hands the output over to Done. A long one is published as slot
-// "stdout" of the step.
+// finish hands the output over to Done. A long one, and one of bytes, is
+// published as slot "stdout" of the step.
 func (o *capture) finish(done *wire.Done) error {
-	if o.over {
-		if o.large != nil {
-			o.large.Release()
-		}
-		return fmt.Errorf("standard output is longer than %d bytes; raise max_output, or put a buffer", o.call.fn.MaxOutput)
-	}
-	if o.large == nil {
+	var v buffer.Value
+	var err error
+	switch {
+	case o.over:
+		err = fmt.Errorf("standard output is longer than %d bytes; raise max_output, or put a buffer", o.call.fn.MaxOutput)
+	case o.err != nil:
+		err = fmt.Errorf("standard output is incomplete after %d bytes: %w", o.n, o.err)
+	case o.large != nil:
+		v = buffer.Value{Holder: o.large, Len: o.n}
+	case o.call.fn.Output == wire.OutputBytes:
+		v = buffer.Value{Holder: &buffer.Inline{}}
+	default:
 		done.Output = o.small
 		return nil
 	}
-	v := buffer.Value{Holder: o.large, Len: o.n}
-	o.call.mu.Lock()
-	err := o.call.table.Put(o.call.attempt, "stdout", v)
-	o.call.mu.Unlock()
-	if err != nil {
-		o.large.Release()
-		return err
+	if err == nil {
+		o.call.mu.Lock()
+		err = o.call.table.Put(o.call.attempt, "stdout", v)
+		o.call.mu.Unlock()
 	}
-	done.Spilled = wireValue(v)
-	return nil
+	switch {
+	case err == nil && o.large == nil:
+		o.call.puts = append(o.call.puts, wire.Put{Name: "stdout", Value: wireValue(v)})
+	case err == nil:
+		done.Spilled = wireValue(v)
+	case o.large != nil:
+		o.large.Release()
+	}
+	return err
 }
 
-// publishOverflow sends ahead the puts that do not fit into Done.
+// publishOverflow sends ahead the puts and takes that do not fit into Done, and
+// shortens what is for people to read: a Done that is too long for a frame would
+// never arrive.
 func (c *call) publishOverflow(done *wire.Done) {
-	room := wire.FrameMax - wire.InlineMax - (16 << 10)
-	size := len(done.Output)
-	kept := done.Puts[:0:0]
-	for _, p := range done.Puts {
-		n := len(p.Value.Inline) + len(p.Name) + 64
-		if size += n; size > room {
-			c.host.conn.Send(&wire.Published{Call: c.start.Call, Puts: kept})
-			kept, size = nil, n
+	const room = 32 << 10 // beside the output and all that is bounded below
+	ahead := &wire.Published{Call: c.start.Call}
+	size := 0
+	add := func(n int) {
+		if size += n + 64; size > room {
+			c.host.conn.Send(ahead)
+			ahead, size = &wire.Published{Call: c.start.Call}, n+64
 		}
-		kept = append(kept, p)
 	}
-	done.Puts = kept
+	for _, p := range done.Puts {
+		add(len(p.Value.Inline) + len(p.Name) + len(p.Value.File))
+		ahead.Puts = append(ahead.Puts, p)
+	}
+	for _, name := range done.Takes {
+		add(len(name))
+		ahead.Takes = append(ahead.Takes, name)
+	}
+	done.Puts, done.Takes = ahead.Puts, ahead.Takes
+	done.Message = shorten(done.Message, 4<<10)
+	for i := range done.Frames {
+		done.Frames[i].Function = shorten(done.Frames[i].Function, 256)
+	}
 	done.Moved = done.Moved[:min(len(done.Moved), maxMoved)]
+	for i := range done.Moved {
+		done.Moved[i].Name = shorten(done.Moved[i].Name, 128)
+	}
 }
 
 // maxMoved bounds the hand-overs that a call reports for the trace.
 const maxMoved = 200
+
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return string(bytes.ToValidUTF8([]byte(s[:most]), nil)) + "…"
+}
 
 // logger is standard error: it goes to the node as it is written, up to a
 // bound.

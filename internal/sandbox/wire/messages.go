@@ -375,16 +375,19 @@ type Put struct {
 	Value Value
 }
 
-// Published lists puts of a call, when they do not all fit beside Done.
+// Published lists puts and takes of a call, when they do not all fit beside
+// Done.
 type Published struct {
-	Call uint64
-	Puts []Put
+	Call  uint64
+	Puts  []Put
+	Takes []string // full names
 }
 
 func (*Published) kind() byte { return kindPublished }
 func (m *Published) code(c *coder) {
 	c.uint(&m.Call)
 	puts(c, &m.Puts)
+	strings(c, &m.Takes)
 }
 
 func puts(c *coder, p *[]Put) {
