@@ -1,6 +1,7 @@
 package weft
 
 import (
+	"sync"
 	"time"
 )
 
@@ -90,28 +91,32 @@ func put(slot string, typ uint64, data []byte) error {
 	return failure("publish", slot, hostPut(slot, typ, pointer(data), len(data)))
 }
 
+// scratch holds memory for values that are small enough to be copied.
+var scratch = sync.Pool{New: func() any { b := words(inlineSize); return &b }}
+
 // read takes or borrows a slot whose type must be typ, 0 for any.
 func read(operation, slot string, typ uint64) (*View, error) {
-	size, _, e := hostLen(slot)
-	if e != 0 {
-		return nil, failure(operation, slot, e)
-	}
 	host := hostTake
 	if operation == "borrow" {
 		host = hostBorrow
 	}
-	if size < inlineSize {
-		data := words(int(size))
-		n, e := host(slot, typ, pointer(data), len(data))
-		if e != 0 {
-			return nil, failure(operation, slot, e)
-		}
-		return &View{data: data[:n]}, nil
+	// Most values are small and come with the first call. A longer one says its length, and from then on the memory may
+	// grow for its window.
+	small := scratch.Get().(*[]byte)
+	defer scratch.Put(small)
+	size, e := host(slot, typ, pointer(*small), len(*small))
+	if e == 0 {
+		data := words(size)
+		copy(data, *small)
+		return &View{data: data}, nil
+	}
+	if e != errnoOverflow {
+		return nil, failure(operation, slot, e)
 	}
 	if size > maxSize {
 		return nil, failure(operation, slot, errnoNoMemory)
 	}
-	w := reserve(int(size), false)
+	w := reserve(size, false)
 	n, e := host(slot, typ, w.start(), w.size)
 	if e != 0 {
 		w.recycle()

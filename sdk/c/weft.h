@@ -611,30 +611,29 @@ static inline int weft_put(const char *slot, uint64_t type, const void *data, si
 	return (int)weft_import_put(slot, strlen(slot), type, data, n);
 }
 
+static inline int weft_get(const char *slot, uint64_t type, void *data, size_t room, uint32_t *n, int consume) {
+	return consume ? (int)weft_import_take(slot, strlen(slot), type, data, room, n)
+				   : (int)weft_import_borrow(slot, strlen(slot), type, data, room, n);
+}
+
 static inline int weft_read(const char *slot, uint64_t type, weft_view *view, int consume) {
-	uint64_t size, held;
-	uint32_t n;
-	int e = weft_len(slot, &size, &held);
-	if (e) return e;
-	if (size > SIZE_MAX - 2 * WEFT_PAGE) return WEFT_ENOMEM;
-	size_t room = (size_t)size;
+	uint32_t n = 0;
+	/* Most values are small and come with the first call. A longer one says its length, and from then on the memory may
+	 * grow for its window. */
 	view->window = 0;
-	if (size < WEFT_INLINE) {
-		view->data = malloc(room ? room : 1);
-	} else {
-		view->data = weft_window_alloc(room, &view->window, 0);
-		room = view->window;
-	}
+	view->data = malloc(WEFT_INLINE);
 	if (!view->data) return WEFT_ENOMEM;
-	e = consume ? (int)weft_import_take(slot, strlen(slot), type, view->data, room, &n)
-		: (int)weft_import_borrow(slot, strlen(slot), type, view->data, room, &n);
+	int e = weft_get(slot, type, view->data, WEFT_INLINE, &n, consume);
+	if (e) free(view->data);
+	if (e == WEFT_EOVERFLOW) {
+		if (n > SIZE_MAX - 2 * WEFT_HUGE) return WEFT_ENOMEM;
+		view->data = weft_window_alloc(n, &view->window, 0);
+		if (!view->data) return WEFT_ENOMEM;
+		e = weft_get(slot, type, view->data, view->window, &n, consume);
+		if (e) weft_window_free(view->data, view->window);
+	}
 	view->size = n;
-	if (!e) return 0;
-	if (view->window)
-		weft_window_free(view->data, view->window);
-	else
-		free(view->data);
-	view->data = NULL;
+	if (e) view->data = NULL;
 	return e;
 }
 

@@ -25,6 +25,7 @@ const (
 	errnoIO        = 29
 	errnoAmbiguous = 34
 	errnoNotFound  = 44
+	errnoOverflow  = 61
 	errnoType      = 67
 	errnoNotGrant  = 76
 	errnoRefused   = 14
@@ -186,6 +187,8 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(werr)})
 	case err != nil:
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(err)})
+	case m.Op != wire.OpLen && v.Len > m.Room:
+		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoOverflow, Name: name.String(), Value: wire.Value{Len: v.Len, Type: v.Type}})
 	case m.Op == wire.OpTake:
 		v, err = d.table.Take(k.attempt, name.String(), m.Type)
 	case m.Op == wire.OpBorrow:

@@ -324,16 +324,12 @@ func (c *call) read(mem []byte, a []uint64, consume bool) wasi.Errno {
 	if !within(mem, ptr, room) || !within(mem, out, 4) {
 		return wasi.Efault
 	}
-	full, v, err := c.find(name, typ)
-	if err != nil {
-		return errnoOf(err)
-	}
+	full, v, err := c.obtain(name, typ, room, consume)
 	binary.LittleEndian.PutUint32(mem[out:], uint32(min(v.Len, 1<<32-1)))
-	if v.Len > room {
-		return wasi.Eoverflow
-	}
-	v, err = c.get(full, typ, consume)
 	if err != nil {
+		if errors.Is(err, buffer.ErrTooSmall) && v.Len >= mapMin {
+			c.grant(buffer.RoundUp(v.Len)) // for the range that the guest will bring next
+		}
 		return errnoOf(err)
 	}
 	if err := c.deliver(mem, ptr, room, v); err != nil {
@@ -343,68 +339,71 @@ func (c *call) read(mem []byte, a []uint64, consume bool) wasi.Errno {
 	return wasi.Success
 }
 
-// find resolves a name and learns the length of its value.
-func (c *call) find(name string, typ uint64) (full string, v buffer.Value, err error) {
+// find resolves a name and learns the length and type of its value.
+func (c *call) find(name string) (v buffer.Value, err error) {
 	c.mu.Lock()
-	shared := c.Shared
-	n, v, err := c.table.Peek(c.attempt, name, typ)
+	n, v, err := c.table.Peek(c.attempt, name, 0)
+	elsewhere := c.Shared && (err != nil || n.Scope != c.attempt.Path)
 	c.mu.Unlock()
-	if err == nil && (!shared || n.Scope == c.attempt.Path) {
-		return n.String(), v, nil
+	if elsewhere {
+		_, v, err = c.askSlot(&wire.Ask{Op: wire.OpLen, Name: name})
 	}
-	if !shared {
-		return "", v, err
-	}
-	full, v, errno := c.askSlot(wire.OpLen, name, typ)
-	if errno != 0 {
-		return "", v, errno
-	}
-	return full, v, nil
+	return v, err
 }
 
-// get takes or borrows a slot by its full name.
-func (c *call) get(full string, typ uint64, consume bool) (buffer.Value, error) {
+// obtain takes or borrows a slot whose value has at most room bytes, and tells
+// its full name. A value that is longer is left where it is: then the error is
+// ErrTooSmall, and v.Len says how much room it needs.
+func (c *call) obtain(name string, typ uint64, room int64, consume bool) (full string, v buffer.Value, err error) {
 	c.mu.Lock()
-	n, _, err := c.table.Peek(c.attempt, full, typ)
-	if !c.Shared || err == nil && n.Scope == c.attempt.Path {
-		defer c.mu.Unlock()
-		if !consume {
-			return c.table.Borrow(c.attempt, full, typ)
-		}
-		v, err := c.table.Take(c.attempt, full, typ)
-		if err == nil {
-			c.takes = append(c.takes, full)
-		}
-		return v, err
-	}
-	c.mu.Unlock()
-	op := wire.OpBorrow
-	if consume {
-		op = wire.OpTake
-	}
-	_, v, errno := c.askSlot(op, full, typ)
-	if errno != 0 {
-		return v, errno
-	}
-	if s, ok := v.Holder.(*buffer.Segment); ok { // held until the call is done
-		c.mu.Lock()
-		c.table.Hold(c.attempt, s)
+	n, v, err := c.table.Peek(c.attempt, name, typ)
+	if c.Shared && (err != nil || n.Scope != c.attempt.Path) {
 		c.mu.Unlock()
+		op := wire.OpBorrow
+		if consume {
+			op = wire.OpTake
+		}
+		if full, v, err = c.askSlot(&wire.Ask{Op: op, Name: name, Type: typ, Room: room}); err != nil {
+			return full, v, err
+		}
+		if s, ok := v.Holder.(*buffer.Segment); ok { // until the call is done
+			c.mu.Lock()
+			c.table.Hold(c.attempt, s)
+			c.mu.Unlock()
+		}
+		return full, v, nil
 	}
-	return v, nil
+	defer c.mu.Unlock()
+	if err != nil {
+		return "", v, err
+	}
+	full = n.String()
+	if v.Len > room {
+		return full, v, buffer.TooSmall("read", full, v.Len, room)
+	}
+	if !consume {
+		v, err = c.table.Borrow(c.attempt, full, typ)
+		return full, v, err
+	}
+	if v, err = c.table.Take(c.attempt, full, typ); err == nil {
+		c.takes = append(c.takes, full)
+	}
+	return full, v, err
 }
 
 // askSlot asks the node about a slot.
-func (c *call) askSlot(op wire.Op, name string, typ uint64) (string, buffer.Value, wasi.Errno) {
-	a, ok := c.host.ask(&wire.Ask{Call: c.start.Call, Op: op, Name: name, Type: typ}, c.stopped)
+func (c *call) askSlot(m *wire.Ask) (string, buffer.Value, error) {
+	m.Call = c.start.Call
+	a, ok := c.host.ask(m, c.stopped)
 	if !ok {
 		return "", buffer.Value{}, c.stopReason()
 	}
-	if a.Errno != 0 {
-		return "", buffer.Value{}, wasi.Errno(a.Errno)
-	}
 	v := buffer.Value{Len: a.Value.Len, Type: a.Value.Type}
 	switch {
+	case wasi.Errno(a.Errno) == wasi.Eoverflow:
+		return a.Name, v, buffer.TooSmall("read", a.Name, v.Len, m.Room)
+	case a.Errno != 0:
+		return a.Name, v, wasi.Errno(a.Errno)
 	case a.segment != nil:
 		v.Holder = a.segment
 	case a.Value.File != "" && c.folder != nil:
@@ -412,7 +411,7 @@ func (c *call) askSlot(op wire.Op, name string, typ uint64) (string, buffer.Valu
 	default:
 		v.Holder = &buffer.Inline{Bytes: a.Value.Inline}
 	}
-	return a.Name, v, wasi.Success
+	return a.Name, v, nil
 }
 
 func (c *call) stopReason() wasi.Errno {
@@ -461,7 +460,7 @@ func (c *call) length(mem []byte, a []uint64) wasi.Errno {
 	if !within(mem, outLen, 8) || !within(mem, outType, 8) {
 		return wasi.Efault
 	}
-	_, v, err := c.find(name, 0)
+	v, err := c.find(name)
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -535,7 +534,7 @@ func (c *call) wait(mem []byte, a []uint64) wasi.Errno {
 // waitElsewhere waits for a slot that the node's table decides about. The node
 // answers when it is there; it knows by the question that the call waits.
 func (c *call) waitElsewhere(name string, timeout <-chan time.Time) wasi.Errno {
-	if _, _, err := c.find(name, 0); err == nil {
+	if _, err := c.find(name); err == nil {
 		return wasi.Success
 	}
 	stop := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -24,10 +25,7 @@ func (c *call) stdin(fds []int) (input, error) {
 	if c.start.Stdin == "" {
 		return bytes.NewReader(c.start.Input), nil
 	}
-	full, v, err := c.find(c.start.Stdin, 0)
-	if err == nil {
-		v, err = c.get(full, 0, false)
-	}
+	_, v, err := c.obtain(c.start.Stdin, 0, math.MaxInt64, false)
 	if err != nil {
 		return nil, fmt.Errorf("open standard input: %w", err)
 	}

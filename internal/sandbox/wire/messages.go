@@ -273,7 +273,8 @@ type Ask struct {
 	Name string // slot, or the host name of OpDial
 	Type uint64 // fingerprint, or the port of OpDial
 
-	Limited bool // of OpWait: it ends by itself, with a time-out
+	Room    int64 // of OpTake and OpBorrow: bytes that the value may have; longer is EOVERFLOW
+	Limited bool  // of OpWait: it ends by itself, with a time-out
 }
 
 func (*Ask) kind() byte { return kindAsk }
@@ -283,6 +284,7 @@ func (m *Ask) code(c *coder) {
 	c.byte((*uint8)(&m.Op))
 	c.string(&m.Name)
 	c.uint(&m.Type)
+	c.int(&m.Room)
 	c.bool(&m.Limited)
 }
 
