@@ -205,6 +205,7 @@ func (d *Domain) lost(h *host, err error) {
 	h.conn.Close()
 	h.stderr.close()
 	d.mu.Lock()
+	d.served(h)
 	delete(d.hosts, h)
 	if d.main == h {
 		d.main = nil

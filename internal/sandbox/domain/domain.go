@@ -100,6 +100,9 @@ type Options struct {
 	// error. They are called from the domain's goroutines and must not block.
 	Done func(Result)
 	Log  func(call uint64, text []byte)
+	// Host, if it is not nil, is told of each host that has served the run, when
+	// it is given back or lost; it must not block.
+	Host func(name string, begun, ended time.Time)
 	// Stalled is told that every running call waits for a slot; Stalled.Break
 	// ends them if nothing else can happen in the run.
 	Stalled func()
@@ -114,12 +117,12 @@ type Domain struct {
 	work   sync.WaitGroup // readers of hosts and other goroutines of the domain
 
 	mu        sync.Mutex
-	main      *host              // serves all calls but those that run alone; guarded by mu, as all below
-	hosts     map[*host]struct{} // every host of the run
-	shared    bool               // slots are decided here
-	sharing   chan struct{}      // closed when the main host has answered Share
-	calls     map[uint64]*call   // running, or waiting for Commit or Withdraw
-	table     *buffer.Table      // the run's slots
+	main      *host               // serves all calls but those that run alone; guarded by mu, as all below
+	hosts     map[*host]time.Time // every host of the run, and since when
+	shared    bool                // slots are decided here
+	sharing   chan struct{}       // closed when the main host has answered Share
+	calls     map[uint64]*call    // running, or waiting for Commit or Withdraw
+	table     *buffer.Table       // the run's slots
 	segments  map[uint64]*segment
 	supplied  int64 // bytes of segments given to hosts
 	folder    *buffer.Folder
@@ -155,7 +158,7 @@ func (p *Pool) Domain(o Options) (*Domain, error) {
 	}
 	d := &Domain{
 		o: o, pool: p,
-		hosts: map[*host]struct{}{}, calls: map[uint64]*call{},
+		hosts: map[*host]time.Time{}, calls: map[uint64]*call{},
 		table: buffer.NewTable(o.Quota), segments: map[uint64]*segment{}, ports: map[int]*os.File{},
 	}
 	if o.Pass == "file" {
@@ -257,7 +260,7 @@ func (d *Domain) join(h *host, alone bool) error {
 	if err != nil {
 		return err
 	}
-	d.hosts[h] = struct{}{}
+	d.hosts[h] = time.Now()
 	d.work.Go(func() { d.read(h) })
 	return nil
 }
@@ -428,8 +431,11 @@ func (d *Domain) Finish() {
 		d.mu.Unlock()
 		return
 	}
-	d.finished = true
 	hosts := slices.Collect(maps.Keys(d.hosts))
+	for _, h := range hosts {
+		d.served(h)
+	}
+	d.finished = true
 	for _, h := range hosts {
 		if len(h.calls) > 0 || h != d.main {
 			h.closing = true
@@ -449,6 +455,13 @@ func (d *Domain) Finish() {
 		d.pool.returning(d.o.Version, -1)
 		d.work.Wait()
 	})
+}
+
+// served tells that a host's time in the run is over; d.mu is held.
+func (d *Domain) served(h *host) {
+	if d.o.Host != nil && !d.finished {
+		d.o.Host(h.name, d.hosts[h], time.Now())
+	}
 }
 
 // resetTimeout bounds how long a host may take to forget a run.
