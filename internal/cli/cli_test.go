@@ -52,13 +52,16 @@ func TestLiveLineIsErasedAndLinesStay(t *testing.T) {
 	p.Observe(telemetry.Event{Kind: telemetry.EventLog, Step: "map", Index: 1, Text: "hello"})
 	p.Observe(telemetry.Event{Kind: telemetry.EventStepFinished, Step: "map", Index: 0})
 	p.Observe(telemetry.Event{Kind: telemetry.EventStepRetried, Step: "map", Index: 1, Attempt: 1, Text: "exit status 1"})
-	p.Observe(telemetry.Event{Kind: telemetry.EventStepFailed, Step: "map", Index: telemetry.NoIndex, Text: "exit status 1"})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepFailed, Step: "map", Index: 1, Attempt: 2, Text: "exit status 2\n  at main"})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepFailed, Step: "map", Index: telemetry.NoIndex, Text: "exit status 2"})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepStarted, Step: "map", Index: 2, Attempt: 1})
+	p.Observe(telemetry.Event{Kind: telemetry.EventStepStopped, Step: "map", Index: 2, Attempt: 1, Text: "stopped"})
 	p.Close()
 	lines, live := screen(out.String())
 	if live != "" {
 		t.Errorf("the live line %q stays", live)
 	}
-	if want := []string{"map[1] | hello", "map[1] failed, attempt 1: exit status 1"}; !equal(lines, want) {
+	if want := []string{"map[1] | hello", "map[1] failed, attempt 1, and is tried again: exit status 1", "map[1] failed, attempt 2: exit status 2"}; !equal(lines, want) {
 		t.Errorf("lines %q, want %q", lines, want)
 	}
 	if p.done != 1 || p.bad != 1 || len(p.running) != 0 {

@@ -98,17 +98,28 @@ func (p *progress) Observe(e telemetry.Event) {
 		p.done++
 	case telemetry.EventStepRetried:
 		delete(p.running, path)
-		first, _, _ := strings.Cut(e.Text, "\n") // the rest is where it happened: the run's failure has it
-		p.say(yellow, "%s failed, attempt %d: %s", path, e.Attempt, first)
+		p.say(yellow, "%s failed, attempt %d, and is tried again: %s", path, e.Attempt, firstLine(e.Text))
+	case telemetry.EventStepStopped:
+		delete(p.running, path)
 	case telemetry.EventStepFailed:
 		delete(p.running, path)
-		p.bad++
+		if e.Attempt == 0 {
+			p.bad++
+		} else {
+			p.say(yellow, "%s failed, attempt %d: %s", path, e.Attempt, firstLine(e.Text))
+		}
 	case telemetry.EventLog:
 		p.log(path, e.Text)
 	}
 	if p.style.live && !p.quiet && time.Since(p.last) >= liveEvery {
 		p.draw()
 	}
+}
+
+// firstLine leaves out where a failure happened, which the run's own message has.
+func firstLine(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	return first
 }
 
 // say prints a line that stays. The caller holds mu.

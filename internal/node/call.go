@@ -34,6 +34,9 @@ func (r *run) start(c flow.StartCall) {
 	if _, ok := r.steps[c.Step]; !ok {
 		r.steps[c.Step] = a.asked
 	}
+	if c.Index >= 0 && r.items[c.Path] == nil {
+		r.items[c.Path] = &telemetry.Span{Kind: telemetry.KindStep, Step: c.Step, Index: c.Index, Start: a.asked, End: a.asked}
+	}
 	if !c.Alone && r.busy[a.fn.Name] >= r.concurrency(a.fn.Name) {
 		a.queued = true
 		r.queued = append(r.queued, a)
@@ -44,7 +47,7 @@ func (r *run) start(c flow.StartCall) {
 
 // launch gives a call to the domain.
 func (r *run) launch(a *active) {
-	a.queued = false
+	a.queued, a.begun = false, r.rec.Now()
 	call := domain.Call{
 		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
 		Attempt: a.Attempt, Key: a.Key, Alone: a.Alone || r.req.Apart,
@@ -96,14 +99,22 @@ func bufferSlot(v any) (string, bool) {
 	return slot, ok
 }
 
-// stop ends a call whose result does not matter.
-func (r *run) stop(id flow.CallID) {
+// stop ends a call whose result does not matter; answer is what the machine
+// answered to e.
+func (r *run) stop(id flow.CallID, e flow.Event, answer []flow.Command) {
 	a := r.calls[id]
 	if a == nil {
 		return
 	}
+	why := r.whyStopped(a, e)
 	delete(r.calls, id)
 	a.stopTimer()
+	r.itemEnded(a, why)
+	kind := telemetry.EventStepStopped
+	if retries(a, answer) {
+		kind = telemetry.EventStepRetried
+	}
+	r.tell(a, kind, why)
 	if a.queued {
 		for i, q := range r.queued {
 			if q == a {
@@ -113,8 +124,42 @@ func (r *run) stop(id flow.CallID) {
 		}
 		return
 	}
+	r.rec.Add(r.span(a, why))
 	r.domain.Stop(uint64(id))
 	r.left(a)
+}
+
+// whyStopped says why the machine stopped a call, from the event that made it.
+func (r *run) whyStopped(a *active, e flow.Event) string {
+	switch e := e.(type) {
+	case flow.Cancelled:
+		return "stopped: the run was cancelled: " + e.Reason
+	case flow.TimerFired:
+		if a.Timeout > 0 && r.rec.Now()-a.asked >= a.Timeout {
+			return fmt.Sprintf("stopped: it took longer than %v", a.Timeout)
+		}
+		return "stopped: the time of its workflow was over"
+	default:
+		return "stopped: its workflow has failed"
+	}
+}
+
+// retries reports whether the machine's answer to the end of a call is to try
+// it once more, at once or after a pause.
+func retries(a *active, answer []flow.Command) bool {
+	for _, c := range answer {
+		switch c := c.(type) {
+		case flow.StartCall:
+			if c.Path == a.Path && c.Catch == a.Catch {
+				return true
+			}
+		case flow.SetTimer:
+			if c.Path == a.Path && c.Reason == flow.TimerBackoff {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // left makes room for a queued call of the same function.
@@ -131,15 +176,26 @@ func (r *run) left(a *active) {
 
 // fail tells the machine that a call failed.
 func (r *run) fail(id flow.CallID, f flow.Failure) {
+	e := flow.StepFailed{Call: id, Failure: f}
+	answer := r.machine.Apply(e, r.rec.Now())
 	if a := r.calls[id]; a != nil {
 		delete(r.calls, id)
 		a.stopTimer()
-		observe(r.req.Observer, telemetry.Event{
-			Kind: telemetry.EventStepRetried, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt,
-			Text: f.Message, Took: r.rec.Now() - a.asked,
-		})
+		r.itemEnded(a, f.Message)
+		kind := telemetry.EventStepFailed
+		if retries(a, answer) {
+			kind = telemetry.EventStepRetried
+		}
+		r.tell(a, kind, f.Message)
 	}
-	r.apply(flow.StepFailed{Call: id, Failure: f})
+	r.carryOut(e, answer)
+}
+
+// tell reports the end of a call.
+func (r *run) tell(a *active, kind telemetry.EventKind, text string) {
+	observe(r.req.Observer, telemetry.Event{
+		Kind: kind, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Text: text, Took: r.rec.Now() - a.asked,
+	})
 }
 
 // finish takes a result of the domain: it checks the output, makes the call's
@@ -175,9 +231,8 @@ func (r *run) finish(res domain.Result) {
 		return
 	}
 	delete(r.calls, id)
-	observe(r.req.Observer, telemetry.Event{
-		Kind: telemetry.EventStepFinished, Function: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Took: r.rec.Now() - a.asked,
-	})
+	r.itemEnded(a, "")
+	r.tell(a, telemetry.EventStepFinished, "")
 	r.apply(flow.StepFinished{Call: id, Output: output})
 }
 
@@ -235,16 +290,40 @@ func (r *run) logged(call uint64, text []byte) {
 	}
 }
 
+// span is an attempt that ends now; failure is empty unless it failed.
+func (r *run) span(a *active, failure string) telemetry.Span {
+	s := telemetry.Span{Kind: telemetry.KindAttempt, Name: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Start: a.begun, End: r.rec.Now()}
+	if failure != "" {
+		s.Attrs = append(s.Attrs, telemetry.Attr{Key: "error", Value: failure})
+	}
+	return s
+}
+
+// itemEnded notes the end of an item's call, which is the item's own until
+// another call follows.
+func (r *run) itemEnded(a *active, failure string) {
+	s := r.items[a.Path]
+	if s == nil {
+		return
+	}
+	s.End, s.Attrs = r.rec.Now(), nil
+	if failure != "" {
+		s.Attrs = []telemetry.Attr{{Key: "error", Value: failure}}
+	}
+}
+
 // record adds what is known of an attempt to the trace.
 func (r *run) record(a *active, res *domain.Result) {
-	end := r.rec.Now()
-	span := telemetry.Span{Kind: telemetry.KindAttempt, Name: a.fn.Name, Step: a.Step, Index: a.Index, Attempt: a.Attempt, Host: res.Host, Start: a.asked, End: end}
-	span.Attrs = append(span.Attrs, telemetry.Attr{Key: "cpu", Value: res.CPU.String()}, telemetry.Attr{Key: "inside", Value: res.Wall.String()}, telemetry.Attr{Key: "memory", Value: strconv.FormatInt(res.Memory, 10)})
+	failure := ""
 	if res.Failure != nil {
-		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "error", Value: res.Failure.Message})
+		failure = res.Failure.Message
+	}
+	span := r.span(a, failure)
+	if span.Host = res.Host; span.Host != "" {
+		span.Attrs = append(span.Attrs, telemetry.Attr{Key: "cpu", Value: res.CPU.String()}, telemetry.Attr{Key: "inside", Value: res.Wall.String()}, telemetry.Attr{Key: "memory", Value: strconv.FormatInt(res.Memory, 10)})
 	}
 	r.rec.Add(span)
-	begun := a.asked
+	begun := a.begun
 	if !res.Begun.IsZero() {
 		begun = res.Begun.Sub(r.rec.Start())
 	}

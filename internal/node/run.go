@@ -67,13 +67,13 @@ func (n *Node) Run(ctx context.Context, req RunRequest) (*RunResult, error) {
 	r := &run{
 		node: n, req: req, app: b, id: id, machine: m, rec: telemetry.NewRecorder(id),
 		events: make(chan flow.Event, 64), results: make(chan domain.Result, 64), stalls: make(chan struct{}, 1), over: make(chan struct{}),
-		calls: map[flow.CallID]*active{}, busy: map[string]int{}, steps: map[string]time.Duration{},
+		calls: map[flow.CallID]*active{}, busy: map[string]int{}, steps: map[string]time.Duration{}, items: map[string]*telemetry.Span{},
 	}
 	load, pass := or(req.Load, req.App.Load), or(req.Pass, req.App.Pass)
 	version := b.version
 	r.domain, err = n.pool.Domain(domain.Options{
 		Run: id, Version: version, Quota: n.cfg.Quota, Eager: load == app.LoadEager, Pass: pass, Scratch: n.scratch,
-		Done: r.ended, Log: r.logged, Stalled: r.stalled,
+		Done: r.ended, Log: r.logged, Stalled: r.stalled, Host: r.served,
 	})
 	if err != nil {
 		return nil, err
@@ -109,7 +109,8 @@ type run struct {
 	queued  []*active      // for a place under their function's concurrency
 	busy    map[string]int // calls in the domain, by function
 	timers  []*time.Timer
-	steps   map[string]time.Duration
+	steps   map[string]time.Duration   // when the first call of a step was asked for
+	items   map[string]*telemetry.Span // of foreach steps, by path, until now
 	outcome *flow.FinishRun
 }
 
@@ -118,6 +119,7 @@ type active struct {
 	flow.StartCall
 	fn      *domain.Function
 	asked   time.Duration // since the run's start
+	begun   time.Duration // when it was given to the domain
 	timeout *time.Timer
 	queued  bool
 }
@@ -149,6 +151,9 @@ func (r *run) loop(ctx context.Context) *RunResult {
 		c.stopTimer()
 	}
 	r.domain.Finish()
+	for _, s := range r.items {
+		r.rec.Add(*s)
+	}
 	end := r.rec.Now()
 	r.rec.Add(telemetry.Span{Kind: telemetry.KindRun, Name: r.req.Workflow, Index: telemetry.NoIndex, End: end})
 	observe(r.req.Observer, telemetry.Event{Kind: telemetry.EventRunFinished, Index: telemetry.NoIndex, Text: string(r.outcome.Status), Took: end})
@@ -156,13 +161,16 @@ func (r *run) loop(ctx context.Context) *RunResult {
 }
 
 // apply gives the machine an event and carries out what it answers.
-func (r *run) apply(e flow.Event) {
-	for _, c := range r.machine.Apply(e, r.rec.Now()) {
+func (r *run) apply(e flow.Event) { r.carryOut(e, r.machine.Apply(e, r.rec.Now())) }
+
+// carryOut does what the machine has answered to an event.
+func (r *run) carryOut(e flow.Event, answer []flow.Command) {
+	for _, c := range answer {
 		switch c := c.(type) {
 		case flow.StartCall:
 			r.start(c)
 		case flow.StopCall:
-			r.stop(c.Call)
+			r.stop(c.Call, e, answer)
 		case flow.SetTimer:
 			r.timers = append(r.timers, time.AfterFunc(c.At-r.rec.Now(), func() { r.send(flow.TimerFired{Timer: c.Timer}) }))
 		case flow.Evaluate:
@@ -208,6 +216,11 @@ func (r *run) stalled() {
 	case r.stalls <- struct{}{}:
 	default:
 	}
+}
+
+// served is the domain's Host.
+func (r *run) served(host string, begun, ended time.Time) {
+	r.rec.Add(telemetry.Span{Kind: telemetry.KindHost, Host: host, Index: telemetry.NoIndex, Start: begun.Sub(r.rec.Start()), End: ended.Sub(r.rec.Start())})
 }
 
 // unblock deals with running calls that all wait for slots: one that waits

@@ -20,7 +20,7 @@ type chromeEvent struct {
 
 // Processes of the Chrome trace.
 const (
-	chromeSteps = 1 // a thread for every step, item and build
+	chromeSteps = 1 // a thread for every step and item
 	chromeHosts = 2 // a thread for every domain host
 )
 

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// row is one line of a picture: everything that belongs to a step, an item of a foreach, or a build.
+// row is one line of a picture: everything that belongs to a step or an item of a foreach.
 type row struct {
 	label string
 	step  string
 	index int
-	whole Span   // the step or build span, or the hull of the others when there is none
+	whole Span   // the step's span, or the hull of the others when there is none
 	calls []Span // attempts
 	marks []Span // modules, puts and takes
 }
@@ -24,38 +24,31 @@ func (r row) failed() bool {
 	return len(r.calls) > 0 && r.calls[len(r.calls)-1].Attr("error") != ""
 }
 
-// rows sorts the spans of a trace into rows: builds first, then steps by their first start, items by index.
+// rows sorts the spans of a trace into rows: steps by their first start, items by index.
 func rows(t *Trace) []row {
 	type key struct {
-		build bool
 		step  string
 		index int
 	}
 	byKey := map[key]*row{}
-	first := map[key]int{} // order of appearance of steps, by key without index
+	first := map[string]int{} // order of appearance of steps
 	var keys []key
 	for _, s := range t.Spans {
-		k := key{step: s.Step, index: s.Index}
-		switch {
-		case s.Kind == KindBuild:
-			k = key{build: true, step: s.Name, index: NoIndex}
-		case s.Kind == KindRun, s.Kind == KindHost, s.Step == "":
+		if s.Kind == KindRun || s.Kind == KindHost || s.Step == "" {
 			continue
 		}
+		k := key{s.Step, s.Index}
 		r := byKey[k]
 		if r == nil {
 			r = &row{label: path(k.step, k.index), step: k.step, index: k.index, whole: Span{Kind: KindStep, Step: k.step, Index: k.index, Start: s.Start, End: s.End}}
-			if k.build {
-				r.label = "build " + k.step
-			}
 			byKey[k] = r
 			keys = append(keys, k)
-			if all := (key{k.build, k.step, NoIndex}); first[all] == 0 {
-				first[all] = len(first) + 1
+			if first[k.step] == 0 {
+				first[k.step] = len(first) + 1
 			}
 		}
 		switch s.Kind {
-		case KindStep, KindBuild:
+		case KindStep:
 			r.whole = s
 		case KindAttempt:
 			r.calls = append(r.calls, s)
@@ -65,15 +58,7 @@ func rows(t *Trace) []row {
 		r.whole.Start, r.whole.End = min(r.whole.Start, s.Start), max(r.whole.End, s.End)
 	}
 	slices.SortStableFunc(keys, func(a, b key) int {
-		if a.build != b.build {
-			if a.build {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(
-			cmp.Compare(first[key{a.build, a.step, NoIndex}], first[key{b.build, b.step, NoIndex}]),
-			cmp.Compare(a.index, b.index))
+		return cmp.Or(cmp.Compare(first[a.step], first[b.step]), cmp.Compare(a.index, b.index))
 	})
 	out := make([]row, len(keys))
 	for i, k := range keys {

@@ -41,7 +41,7 @@ const svgStyle = `
   }
 `
 
-// WriteSVG draws the trace as a Gantt picture: a bar for every step, item and build, from ready to done; its attempts in
+// WriteSVG draws the trace as a Gantt picture: a bar for every step and item, from ready to done; its attempts in
 // the colour of their domain host, failed ones in red; ticks where a module was loaded; marks where buffers were put
 // (full) and taken (hollow). Pointing at anything shows its figures. The picture suits light and dark pages.
 func WriteSVG(w io.Writer, t *Trace) error {

@@ -24,12 +24,12 @@ import (
 // Kind says what a Span measures.
 type Kind string
 
-// The kinds of spans. A run contains steps, a step its attempts, an attempt what happened in its sandbox.
+// The kinds of spans. A run contains steps, a step its attempts, an attempt what happened in its sandbox. Building
+// functions comes before a run and is no part of it: events tell of it.
 const (
 	KindRun     Kind = "run"     // the whole run
-	KindBuild   Kind = "build"   // one function's source to module or module to image; Name is the function
 	KindStep    Kind = "step"    // one step, or one item of a foreach, from ready to done
-	KindAttempt Kind = "attempt" // one call of a function, from assignment to result
+	KindAttempt Kind = "attempt" // one call of a function, from launch to result
 	KindModule  Kind = "module"  // a module of the system interface loaded on first use; Name is the module
 	KindPut     Kind = "put"     // a buffer published; Name is the slot
 	KindTake    Kind = "take"    // a buffer taken or borrowed; Name is the slot
@@ -43,7 +43,7 @@ const NoIndex = -1
 type Span struct {
 	Kind    Kind          `json:"kind"`
 	Name    string        `json:"name,omitempty"`    // function, module or slot, as Kind says
-	Step    string        `json:"step,omitempty"`    // step name; "outer/inner" within a sub-workflow; empty for the run itself
+	Step    string        `json:"step,omitempty"`    // step name; "outer.inner", "each[1].inner" within a sub-workflow; empty for the run itself
 	Index   int           `json:"index"`             // position in the step's foreach, or NoIndex
 	Attempt int           `json:"attempt,omitempty"` // 1 for the first attempt, 0 where there is none
 	Host    string        `json:"host,omitempty"`    // domain host it happened in, "" when in the node
@@ -102,8 +102,9 @@ const (
 	EventRunStarted    EventKind = "run-started"    // Text is the run's ID
 	EventStepStarted   EventKind = "step-started"   // Step, Index, Attempt, Function
 	EventStepFinished  EventKind = "step-finished"  // Step, Index, Attempt, Took
-	EventStepRetried   EventKind = "step-retried"   // Step, Index, Attempt (the failed one), Text is the failure
-	EventStepFailed    EventKind = "step-failed"    // Step, Index, Attempt, Took, Text is the failure
+	EventStepRetried   EventKind = "step-retried"   // Step, Index, Attempt (the failed one, which another follows), Took, Text is the failure
+	EventStepStopped   EventKind = "step-stopped"   // Step, Index, Attempt, Took, Text is why the result does not matter any longer
+	EventStepFailed    EventKind = "step-failed"    // Step, Index, Attempt (the last one; 0: the step, with all its items), Took, Text is the failure
 	EventStepSkipped   EventKind = "step-skipped"   // Step
 	EventLog           EventKind = "log"            // Step, Index, Attempt, Text is one line of the function's stderr, without its newline
 	EventRunFinished   EventKind = "run-finished"   // Took, Text is the status

@@ -23,14 +23,13 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // ms is a time of the sample in milliseconds.
 func ms(n float64) time.Duration { return time.Duration(n * 1e6) }
 
-// sample is a run with a build, a fan-out over two hosts, a failed attempt, a module load and a buffer.
+// sample is a run with a fan-out over two hosts, a failed attempt, a module load and a buffer.
 func sample() *telemetry.Trace {
 	no := telemetry.NoIndex
 	return &telemetry.Trace{Run: "r-1", Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Spans: []telemetry.Span{
 		{Kind: telemetry.KindRun, Index: no, Start: 0, End: ms(80)},
-		{Kind: telemetry.KindBuild, Name: "split", Index: no, Start: 0, End: ms(4)},
-		{Kind: telemetry.KindHost, Name: "host 1", Host: "host 1", Index: no, Start: ms(4), End: ms(80)},
-		{Kind: telemetry.KindHost, Name: "host 2", Host: "host 2", Index: no, Start: ms(5), End: ms(78)},
+		{Kind: telemetry.KindHost, Host: "host 1", Index: no, Start: ms(4), End: ms(80)},
+		{Kind: telemetry.KindHost, Host: "host 2", Index: no, Start: ms(5), End: ms(78)},
 		{Kind: telemetry.KindStep, Step: "split", Index: no, Start: ms(4), End: ms(16)},
 		{Kind: telemetry.KindAttempt, Name: "split", Step: "split", Index: no, Attempt: 1, Host: "host 1", Start: ms(5), End: ms(16)},
 		{Kind: telemetry.KindModule, Name: "fs", Step: "split", Index: no, Attempt: 1, Host: "host 1", Start: ms(7), End: ms(7.02)},

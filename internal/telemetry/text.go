@@ -127,11 +127,7 @@ func (l line) bar(cells int, end time.Duration, ink inks) string {
 		for c := cell(r.whole.Start); c <= cell(r.whole.End); c++ {
 			drawn[c] = ink.wait
 		}
-		calls := r.calls
-		if len(calls) == 0 && r.whole.Kind == KindBuild {
-			calls = []Span{r.whole}
-		}
-		for _, s := range calls {
+		for _, s := range r.calls {
 			for c := cell(s.Start); c <= max(cell(s.End-1), cell(s.Start)); c++ {
 				working[c]++
 			}
