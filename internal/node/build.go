@@ -70,6 +70,10 @@ func (n *Node) build(ctx context.Context, a *app.App, o Observer) (*built, error
 	b.version = hex.EncodeToString(sum.Sum(nil))
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if other := n.apps[a]; other != nil { // built meanwhile
+		b.close()
+		return other, nil
+	}
 	n.apps[a] = b
 	return b, nil
 }

@@ -20,8 +20,7 @@ import (
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
-// hostOf finds the domain host that runs a call which uses CPU time or waits:
-// of all hosts, the one that has run for the longest.
+// killHosts kills the domain hosts of this process as an administrator would.
 func killHosts(t *testing.T) {
 	t.Helper()
 	for _, pid := range hostsOf(os.Getpid()) {
@@ -35,19 +34,19 @@ func TestHostKilled(t *testing.T) {
 	n := newNode(t)
 	for _, pass := range []string{"reference", "file"} {
 		for _, test := range []struct {
-			name, retry, want string
-			siblings          int
+			name, retry string
+			siblings    bool
 		}{
-			{"one call with a retry", "retry: {max: 1}, ", "[take a/made: 100000 bytes of 308785152]", 0},
-			{"one call without a retry", "", "", 0},
-			{"two calls without a retry", "", "[take a/made: 100000 bytes of 308785152]", 1},
+			{"one call with a retry", "retry: {max: 1}, ", false},
+			{"one call without a retry", "", false},
+			{"two calls without a retry", "", true},
 		} {
 			t.Run(pass+" "+test.name, func(t *testing.T) {
 				lines := []string{
 					"a: {call: actor, with: {do: put made 100000}}",
 					"b: {call: actor, needs: [a], " + test.retry + "with: {do: take a/made; log taken; first 1 spin}}",
 				}
-				if test.siblings > 0 {
+				if test.siblings {
 					lines = append(lines, "c: {call: actor, needs: [a], with: {do: log there; first 1 spin}}")
 				}
 				a := steps(t, lines...)
@@ -56,20 +55,40 @@ func TestHostKilled(t *testing.T) {
 				done := make(chan *node.RunResult)
 				go func() { done <- run(t, n, a, watched(w), func(r *node.RunRequest) { r.Pass = pass }) }()
 				w.await(t, telemetry.EventLog, "b", "taken")
-				if test.siblings > 0 {
+				if test.siblings {
 					w.await(t, telemetry.EventLog, "c", "there")
 				}
 				killHosts(t)
 				r := <-done
-				if test.want == "" {
-					wantFailure(t, r, "lost", "step b: domain host host-", " ended: ")
-					return
-				}
-				wantOutput(t, r, test.want)
-				if w.count(telemetry.EventStepRetried, "b", "domain host host-") != 1 {
+				wantOutput(t, r, "[take a/made: 100000 bytes of 308785152]")
+				if w.count(telemetry.EventStepRetried, "b", "ended: signal killed") == 0 {
 					t.Errorf("no event says that the call was tried again because of its host")
 				}
 			})
+		}
+	}
+}
+
+// Whoever kills every host that a call gets makes it fail in the end.
+func TestHostKilledAgainAndAgain(t *testing.T) {
+	n := newNode(t)
+	a := steps(t, "a: {call: actor, with: {do: log there; spin}}")
+	w := &watcher{}
+	done := make(chan *node.RunResult, 1)
+	go func() { done <- run(t, n, a, watched(w)) }()
+	for killed := 0; ; {
+		select {
+		case r := <-done:
+			wantFailure(t, r, "lost", "step a: domain host host-", "ended: signal killed")
+			if killed < 2 {
+				t.Errorf("it was tried %d times", killed)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
+		if n := w.count(telemetry.EventLog, "a", "there"); n > killed {
+			killed = n
+			killHosts(t)
 		}
 	}
 }
@@ -184,9 +203,11 @@ func TestNodeKilled(t *testing.T) {
 			if out.Text() != "log: there" {
 				t.Fatalf("the node ended with %q", out.Text())
 			}
+			t.Cleanup(func() { cmd.Process.Kill() })
 			hosts := hostsOf(cmd.Process.Pid)
 			if len(hosts) == 0 {
-				t.Fatal("the node has no hosts")
+				b, err := exec.Command("ps", "-ef").CombinedOutput()
+				t.Fatalf("the node %d has no hosts: %v\n%s", cmd.Process.Pid, err, b)
 			}
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)

@@ -53,7 +53,8 @@ type Node struct {
 	cfg     Config
 	builder *build.Builder
 	pool    *domain.Pool
-	scratch string // folder for what a run keeps in files
+	scratch string   // folder for what a run keeps in files
+	lock    *os.File // of scratch, as long as the node lives
 
 	mu    sync.Mutex
 	apps  map[*app.App]*built // guarded by mu
@@ -84,12 +85,12 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, apps: map[*app.App]*built{}}
 	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
-	if n.scratch, err = os.MkdirTemp("", "weft-"); err != nil {
-		return nil, fmt.Errorf("make scratch folder: %w", err)
+	if n.scratch, n.lock, err = makeScratch(); err != nil {
+		return nil, err
 	}
 	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(n.scratch))
+		return nil, errors.Join(err, os.RemoveAll(n.scratch), n.lock.Close())
 	}
 	return n, nil
 }
@@ -130,7 +131,7 @@ func (n *Node) Close() error {
 		b.close()
 	}
 	clear(n.apps)
-	return errors.Join(err, os.RemoveAll(n.scratch))
+	return errors.Join(err, os.RemoveAll(n.scratch), n.lock.Close())
 }
 
 // Host tells how long a domain host took to start and how much memory one that

@@ -103,7 +103,8 @@ type run struct {
 	events  chan flow.Event
 	results chan domain.Result
 	stalls  chan struct{}
-	over    chan struct{} // closed when nobody receives any longer
+	over    chan struct{}   // closed when nobody receives any longer
+	ctx     context.Context // ends with over
 
 	calls   map[flow.CallID]*active
 	queued  []*active      // for a place under their function's concurrency
@@ -129,6 +130,8 @@ type active struct {
 func (r *run) loop(ctx context.Context) *RunResult {
 	observe(r.req.Observer, telemetry.Event{Kind: telemetry.EventRunStarted, Index: telemetry.NoIndex, Text: r.id})
 	cancelled := ctx.Done()
+	var stop context.CancelFunc
+	r.ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	r.apply(flow.Started{})
 	for r.outcome == nil {
 		select {
@@ -144,6 +147,7 @@ func (r *run) loop(ctx context.Context) *RunResult {
 		r.unblock()
 	}
 	close(r.over)
+	stop()
 	for _, t := range r.timers {
 		t.Stop()
 	}
@@ -194,7 +198,7 @@ func (r *run) send(e flow.Event) {
 }
 
 func (r *run) evaluate(c flow.Evaluate) {
-	values, err := r.node.pool.Evaluate(context.Background(), c.Expressions, c.Scope)
+	values, err := r.node.pool.Evaluate(r.ctx, c.Expressions, c.Scope)
 	e := flow.Evaluated{ID: c.ID, Values: values}
 	if err != nil {
 		e.Err = err.Error()

@@ -103,7 +103,7 @@ static int act(char *line) {
 		int e = weft_borrow(a[1], 0, &view);
 		say("look %s: errno %d, %zu bytes", a[1], e, view.size);
 	} else if (!strcmp(a[0], "wait")) { /* wait NAME [MILLISECONDS] */
-		int e = weft_wait(a[1], n > 2 ? m * 1000000 : -1);
+		int e = weft_wait(a[1], n > 2 ? (int64_t)m * 1000000 : -1);
 		if (e) say("wait %s: errno %d", a[1], e);
 		if (e == WEFT_EDEADLOCK) return weft_fail("waited in vain");
 	} else if (!strcmp(a[0], "len")) {
@@ -134,9 +134,9 @@ static int act(char *line) {
 		say("grown by %ld MiB", pages / 16);
 	} else if (!strcmp(a[0], "touch")) { /* touch MIB of fresh memory */
 		for (long i = 0; i < k; i++) {
-			char *p = malloc(1 << 20);
+			volatile char *p = malloc(1 << 20);
 			if (!p) return weft_fail("no memory after %ld MiB", i);
-			memset(p, 1, 1 << 20);
+			for (int j = 0; j < 1 << 20; j += 4096) p[j] = 1;
 		}
 		say("touched %ld MiB", k);
 	} else if (!strcmp(a[0], "exit")) {

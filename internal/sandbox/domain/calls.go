@@ -199,9 +199,7 @@ func trace(frames []wire.Frame, lines []string) string {
 // lost ends the calls of a host that is gone: who broke a limit has failed and
 // runs alone next time, its siblings are run again without using their budget.
 func (d *Domain) lost(h *host, err error) {
-	h.process.Kill()
-	exit := h.process.Wait()
-	why := h.whyEnded(err)
+	exit, why := h.whyEnded(err)
 	h.conn.Close()
 	h.stderr.close()
 	d.mu.Lock()
@@ -231,6 +229,8 @@ func (d *Domain) lost(h *host, err error) {
 			f = &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: its domain host was out of memory", k.Function.Name), Alone: true}
 		case exit.Reason == sandbox.ReasonMemory:
 			f.Alone = true // which one it was shows when each runs alone
+		case exit.Reason == sandbox.ReasonSignal && exit.Signal == unix.SIGKILL:
+			f.Alone = true // no function can do that, unless by using up the machine's memory
 		case len(h.calls) == 1 && !h.closing:
 			f.Free, f.Alone = false, true
 		}

@@ -185,16 +185,23 @@ func (d *Domain) Start(c Call) {
 	k := &call{Call: c, attempt: buffer.Attempt{Path: c.Path, Number: c.Attempt}, running: true}
 	d.mu.Lock()
 	d.calls[c.ID] = k
+	var over <-chan struct{}
 	if d.main != nil && !c.Alone {
+		over = d.main.over
 		err := d.send(d.main, k)
-		d.mu.Unlock()
-		if err != nil {
-			d.refuse(k, err)
+		if !gone(err) {
+			d.mu.Unlock()
+			if err != nil {
+				d.refuse(k, err)
+			}
+			return
 		}
-		return
 	}
 	d.mu.Unlock()
 	d.work.Go(func() {
+		if over != nil {
+			<-over
+		}
 		if err := d.startElsewhere(k); err != nil {
 			d.refuse(k, err)
 		}
@@ -204,28 +211,46 @@ func (d *Domain) Start(c Call) {
 // startElsewhere gets a host for a call: the domain's first, the successor of
 // a lost one, or one for the call alone.
 func (d *Domain) startElsewhere(k *call) error {
-	h, err := d.pool.take(d.ctx, d.o.Version, k.Alone)
-	if err != nil {
-		return err
+	for {
+		h, err := d.pool.take(d.ctx, d.o.Version, k.Alone)
+		if err != nil {
+			return err
+		}
+		over, err := d.startIn(h, k)
+		if !gone(err) {
+			return err
+		}
+		if over != nil {
+			<-over
+		}
 	}
+}
+
+// gone reports whether sending failed because the host had ended by itself: its
+// calls are to be started in another one.
+func gone(err error) bool { return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) }
+
+// startIn starts a call in the host or in one that has become the domain's
+// meanwhile. When that is gone, over is closed when the domain knows.
+func (d *Domain) startIn(h *host, k *call) (over <-chan struct{}, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.finished || k.stopped {
 		d.work.Go(func() { d.pool.give(h, "") })
-		return context.Canceled
+		return nil, context.Canceled
 	}
 	if d.main != nil && !k.Alone { // another call was faster
 		d.work.Go(func() { d.pool.give(h, "") })
-		return d.send(d.main, k)
+		return d.main.over, d.send(d.main, k)
 	}
 	if err := d.join(h, k.Alone); err != nil {
 		d.work.Go(h.kill)
-		return err
+		return nil, err
 	}
 	if !k.Alone {
 		d.main = h
 	}
-	return d.send(h, k)
+	return h.over, d.send(h, k)
 }
 
 // join makes a host one of the domain's; d.mu is held. From the second one on

@@ -13,11 +13,8 @@ import (
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
-// Limits of evaluating expressions.
-const (
-	exprMemory  = 512 << 20 // bytes of the process
-	exprTimeout = 10 * time.Second
-)
+// The limit of evaluating expressions, beside that of time.
+const exprMemory = 512 << 20 // bytes of the process
 
 // evaluator is the confined process that evaluates jq expressions. It is
 // started on first use, and again after an expression broke a limit.
@@ -61,7 +58,8 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 		fds = append(fds, fd)
 	}
 	h := e.host
-	timer := time.AfterFunc(exprTimeout, func() { h.process.Kill() })
+	limit := e.pool.o.Expressions
+	timer := time.AfterFunc(limit, func() { h.process.Kill() })
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
 	defer stop()
 	var m wire.Message
@@ -70,18 +68,18 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 	}
 	late := !timer.Stop()
 	if err != nil {
+		h.kill() // or a request that could not be sent would leave it waiting
 		why := h.process.Wait().Reason
-		h.kill()
 		e.host = nil
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case late:
-			return nil, fmt.Errorf("it took longer than %v", exprTimeout)
+			return nil, fmt.Errorf("it took longer than %v", limit)
 		case why == sandbox.ReasonMemory:
 			return nil, fmt.Errorf("it needs more than %d MiB", exprMemory>>20)
 		}
-		return nil, fmt.Errorf("its process ended: %s", why)
+		return nil, fmt.Errorf("its process ended: %s: %w", why, err)
 	}
 	reply, ok := m.(*wire.Evaluated)
 	if !ok || reply.ID != e.last {

@@ -75,7 +75,8 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	ready, ok := m.(*wire.Ready)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("start %s host: %w", role, h.whyEnded(err))
+		_, err = h.whyEnded(err)
+		err = fmt.Errorf("start %s host: %w", role, err)
 	case !ok:
 		err = fmt.Errorf("start %s host: its first message is %T", role, m)
 	case ready.Version != wire.Version || ready.Images != wire.Images:
@@ -97,12 +98,20 @@ func (h *host) kill() {
 	h.stderr.close()
 }
 
-// whyEnded says why a host is gone, from its exit status and its last words.
-func (h *host) whyEnded(err error) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-		h.process.Kill()
+// whyEnded says why a host is gone, from its exit status and its last words, or
+// ends it because of what it sent.
+func (h *host) whyEnded(err error) (sandbox.Exit, error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		select { // let it end by itself: a kill would hide the reason
+		case <-h.process.Done():
+		case <-time.After(endTimeout):
+		}
 	}
+	h.process.Kill()
 	exit := h.process.Wait()
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		return exit, fmt.Errorf("domain host %s was ended: %w", h.name, err)
+	}
 	why := fmt.Sprintf("domain host %s ended: %s", h.name, exit.Reason)
 	switch exit.Reason {
 	case sandbox.ReasonExit, sandbox.ReasonConfine:
@@ -113,8 +122,12 @@ func (h *host) whyEnded(err error) error {
 	if last := h.stderr.text(time.Second); last != "" {
 		why += ": " + last
 	}
-	return errors.New(why)
+	return exit, errors.New(why)
 }
+
+// endTimeout bounds how long a host that has closed its connection may take to
+// end.
+const endTimeout = time.Second
 
 // tail keeps the last bytes that a process wrote to its standard error.
 type tail struct {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -22,16 +23,33 @@ import (
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
-// Limits of compiling one module. A module that needs more is refused.
 const (
-	compileMemory  = 3 << 30          // bytes
-	compileCPU     = 5 * time.Minute  // of all threads together
-	compileTimeout = 3 * time.Minute  // wall time
-	imageMax       = 1 << 30          // bytes of one image
-	moduleMax      = 256 << 20        // bytes of one module
-	imagesMax      = int64(4) << 30   // bytes of the whole cache
-	evictAfter     = 10 * time.Minute // an image that young is never evicted
+	imageMax   = 1 << 30          // bytes of one image
+	moduleMax  = 256 << 20        // bytes of one module
+	imagesMax  = int64(4) << 30   // bytes of the whole cache
+	evictAfter = 10 * time.Minute // an image that young is never evicted
 )
+
+// CompileLimits bound what compiling one module may take. A module that needs
+// more is refused.
+type CompileLimits struct {
+	Memory int64         // bytes; default 3 GiB
+	CPU    time.Duration // of all threads together; default 5 minutes
+	Time   time.Duration // wall time; default 3 minutes
+}
+
+// EnsureDefaults fills in what is not set.
+func (l *CompileLimits) EnsureDefaults() {
+	if l.Memory <= 0 {
+		l.Memory = 3 << 30
+	}
+	if l.CPU <= 0 {
+		l.CPU = 5 * time.Minute
+	}
+	if l.Time <= 0 {
+		l.Time = 3 * time.Minute
+	}
+}
 
 // Image is a module compiled for this machine.
 type Image struct {
@@ -51,7 +69,9 @@ func (i *Image) Close() error { return i.file.Close() }
 var ErrModule = errors.New("invalid module")
 
 // images is the image cache: a folder that only the node writes, one file an
-// image, named by a key over everything that the machine code depends on.
+// image, named by a key over everything that the machine code depends on, by
+// its size and its checksum: a file that a crash of the machine has cut short is
+// not taken for an image.
 type images struct {
 	dir string
 	cpu string
@@ -107,17 +127,10 @@ func (p *Pool) Image(ctx context.Context, module string) (*Image, error) {
 	}
 	io.WriteString(sum, "\x00"+wire.Images+"\x00"+c.cpu)
 	key := hex.EncodeToString(sum.Sum(nil))
-	path := filepath.Join(c.dir, key+".image")
 
 	for {
-		if img, err := os.Open(path); err == nil {
-			st, err := img.Stat()
-			if err == nil {
-				now := time.Now()
-				os.Chtimes(path, now, now) // for eviction; a cache that cannot be touched still serves
-				return &Image{Key: key, Size: st.Size(), Cached: true, Took: time.Since(begun), module: module, file: img}, nil
-			}
-			img.Close()
+		if img, size := c.find(key); img != nil {
+			return &Image{Key: key, Size: size, Cached: true, Took: time.Since(begun), module: module, file: img}, nil
 		}
 		c.mu.Lock()
 		wait := c.pending[key]
@@ -140,24 +153,49 @@ func (p *Pool) Image(ctx context.Context, module string) (*Image, error) {
 		delete(c.pending, key)
 		c.mu.Unlock()
 	}()
-	if err := p.compile(ctx, f, path); err != nil {
+	if img, size := c.find(key); img != nil { // another call was faster
+		return &Image{Key: key, Size: size, Cached: true, Took: time.Since(begun), module: module, file: img}, nil
+	}
+	if err := p.compile(ctx, f, key); err != nil {
 		return nil, fmt.Errorf("compile module %s: %w", filepath.Base(module), err)
 	}
-	img, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open image: %w", err)
-	}
-	st, err := img.Stat()
-	if err != nil {
-		img.Close()
-		return nil, fmt.Errorf("open image: %w", err)
+	img, size := c.find(key)
+	if img == nil {
+		return nil, fmt.Errorf("open image of module %s: it is gone from %s", filepath.Base(module), c.dir)
 	}
 	c.evict()
-	return &Image{Key: key, Size: st.Size(), Took: time.Since(begun), module: module, file: img}, nil
+	return &Image{Key: key, Size: size, Took: time.Since(begun), module: module, file: img}, nil
+}
+
+// find opens the image of a key, or returns nil. Files that are not what their
+// name says are removed.
+func (c *images) find(key string) (*os.File, int64) {
+	paths, _ := filepath.Glob(filepath.Join(c.dir, key+"-*.image"))
+	for _, path := range paths {
+		img, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		if name, size, err := imageName(key, img); err == nil && name == filepath.Base(path) {
+			now := time.Now()
+			os.Chtimes(path, now, now) // for eviction; a cache that cannot be touched still serves
+			return img, size
+		}
+		img.Close()
+		os.Remove(path)
+	}
+	return nil, 0
+}
+
+// imageName is the name of the file of an image: key, size and checksum.
+func imageName(key string, r io.ReaderAt) (name string, size int64, err error) {
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	size, err = io.CopyBuffer(sum, io.NewSectionReader(r, 0, imageMax), make([]byte, 1<<20))
+	return fmt.Sprintf("%s-%d-%08x.image", key, size, sum.Sum32()), size, err
 }
 
 // compile turns an open module into an image file, in a process of its own.
-func (p *Pool) compile(ctx context.Context, module *os.File, path string) error {
+func (p *Pool) compile(ctx context.Context, module *os.File, key string) error {
 	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("make memory file: %w", err)
@@ -166,7 +204,7 @@ func (p *Pool) compile(ctx context.Context, module *os.File, path string) error 
 	defer out.Close()
 	m, err := p.tool(ctx, sandbox.RoleCompile, &wire.Compile{}, int(module.Fd()), fd)
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrModule, err)
+		return err
 	}
 	done, ok := m.(*wire.Compiled)
 	if !ok {
@@ -175,38 +213,45 @@ func (p *Pool) compile(ctx context.Context, module *os.File, path string) error 
 	if done.Error != "" {
 		return fmt.Errorf("%w: %s", ErrModule, done.Error)
 	}
-	return writeAtomically(path, io.NewSectionReader(out, 0, done.Size))
+	image := io.NewSectionReader(out, 0, done.Size)
+	name, size, err := imageName(key, image)
+	if err != nil || size != done.Size {
+		return errors.Join(fmt.Errorf("the compiler made %d of %d bytes", size, done.Size), err)
+	}
+	return writeAtomically(filepath.Join(p.images.dir, name), image)
 }
 
 // tool starts a confined process for one request, and ends it.
 func (p *Pool) tool(ctx context.Context, role sandbox.Role, request wire.Message, fds ...int) (wire.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, compileTimeout)
-	defer cancel()
-	h, err := spawn(ctx, p.spawner, role, sandbox.Limits{Memory: compileMemory, CPU: compileCPU, FileSize: imageMax, Pids: 64})
+	limits := p.o.Compile
+	h, err := spawn(ctx, p.spawner, role, sandbox.Limits{Memory: limits.Memory, CPU: limits.CPU, FileSize: imageMax, Pids: 64})
 	if err != nil {
 		return nil, err
 	}
 	defer h.kill()
-	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
+	bounded, cancel := context.WithTimeout(ctx, limits.Time)
+	defer cancel()
+	stop := context.AfterFunc(bounded, func() { h.process.Kill() })
 	defer stop()
 	if err := h.conn.Send(request, fds...); err != nil {
 		return nil, err
 	}
 	m, _, err := h.conn.Receive()
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("it took longer than %v", compileTimeout)
+		switch exit := h.process.Wait(); {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case bounded.Err() != nil:
+			return nil, fmt.Errorf("%w: it took longer than %v", ErrModule, limits.Time)
+		case exit.Reason == sandbox.ReasonMemory:
+			return nil, fmt.Errorf("%w: it needs more than %d MiB of memory", ErrModule, limits.Memory>>20)
+		case exit.Reason == sandbox.ReasonCPU:
+			return nil, fmt.Errorf("%w: it needs more than %v of CPU time", ErrModule, limits.CPU)
+		case exit.Reason == sandbox.ReasonFileSize:
+			return nil, fmt.Errorf("%w: the result is larger than %d MiB", ErrModule, imageMax>>20)
 		}
-		exit := h.process.Wait()
-		switch exit.Reason {
-		case sandbox.ReasonMemory:
-			return nil, fmt.Errorf("it needs more than %d MiB of memory", compileMemory>>20)
-		case sandbox.ReasonCPU:
-			return nil, fmt.Errorf("it needs more than %v of CPU time", compileCPU)
-		case sandbox.ReasonFileSize:
-			return nil, fmt.Errorf("the result is larger than %d MiB", imageMax>>20)
-		}
-		return nil, h.whyEnded(err)
+		_, err = h.whyEnded(err)
+		return nil, fmt.Errorf("%w: %w", ErrModule, err)
 	}
 	return m, nil
 }

@@ -29,6 +29,11 @@ type PoolOptions struct {
 	// Memory bounds each host process, in bytes: linear memories, private pages
 	// of views and buffers made in it. Default 80 % of the machine's.
 	Memory int64
+	// Compile bounds the compilation of modules.
+	Compile CompileLimits
+	// Expressions bounds the time of evaluating the expressions of one step.
+	// Default 10 seconds.
+	Expressions time.Duration
 }
 
 // Pool holds what the runs of a node share: confined hosts kept ready ahead of
@@ -72,6 +77,10 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	if o.Memory <= 0 {
 		o.Memory = physicalMemory() / 5 * 4
 	}
+	if o.Expressions <= 0 {
+		o.Expressions = 10 * time.Second
+	}
+	o.Compile.EnsureDefaults()
 	images, err := newImages(filepath.Join(o.CacheDir, "images"))
 	if err != nil {
 		return nil, err
@@ -168,7 +177,7 @@ func (p *Pool) start(ctx context.Context) (*host, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
 	defer stop()
-	if err := p.warmUp(ctx, h); err != nil {
+	if err := p.warmUp(h); err != nil {
 		h.kill()
 		return nil, err
 	}

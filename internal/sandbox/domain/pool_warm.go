@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,11 +43,11 @@ var warmModule = []byte("\x00asm\x01\x00\x00\x00" +
 	"\x77")
 
 // warmImage gives the image of warmModule, compiled once a machine.
-func (p *Pool) warmImage(ctx context.Context) (*Image, error) {
+func (p *Pool) warmImage() (*Image, error) {
 	p.warmOnce.Do(func() {
 		path := filepath.Join(p.images.dir, "..", "warm.wasm")
 		if p.warmError = os.WriteFile(path, warmModule, 0o600); p.warmError == nil {
-			p.warm, p.warmError = p.Image(ctx, path)
+			p.warm, p.warmError = p.Image(p.ctx, path) // which outlives who asks first
 		}
 	})
 	return p.warm, p.warmError
@@ -58,8 +57,8 @@ func (p *Pool) warmImage(ctx context.Context) (*Image, error) {
 // What a first call costs beyond a second one (pages of code that are touched
 // for the first time, threads that the runtime has not made yet) is then paid
 // ahead of need.
-func (p *Pool) warmUp(ctx context.Context, h *host) error {
-	image, err := p.warmImage(ctx)
+func (p *Pool) warmUp(h *host) error {
+	image, err := p.warmImage()
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,8 @@ func (p *Pool) warmUp(ctx context.Context, h *host) error {
 			unix.Close(fd)
 		}
 		if err != nil {
-			return h.whyEnded(err)
+			_, err = h.whyEnded(err)
+			return err
 		}
 		switch m := m.(type) {
 		case *wire.Done:
