@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	defer exe.Close()
 	include := filepath.Join(cfg.CacheDir, "include")
 	if err := os.MkdirAll(include, 0o700); err != nil {
-		return nil, fmt.Errorf("make cache folder: %w", err)
+		return nil, fmt.Errorf("make cache folder: %w; set WEFT_CACHE to a folder that can be written", err)
 	}
 	if err := writeHeader(filepath.Join(include, "weft.h")); err != nil {
 		return nil, err
