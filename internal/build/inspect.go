@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -285,6 +286,27 @@ func (i Info) Check() error {
 		return errors.New("module does not export its memory under the name \"memory\"")
 	}
 	return nil
+}
+
+// CheckFile reports why a sandbox could not run the module in a file, if so.
+func CheckFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open module: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("read module: %w", err)
+	}
+	info, err := Inspect(f, size)
+	if err == nil {
+		err = info.Check()
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "is ") {
+		return fmt.Errorf("it %w", err)
+	}
+	return err
 }
 
 // reader decodes the binary format. After a fault bad is set, and all that it

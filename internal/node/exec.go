@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/build"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
@@ -32,6 +33,9 @@ type ExecRequest struct {
 // Exec runs a WASI command in the sandbox that functions run in, and returns
 // its exit status. When Timeout is over it returns context.DeadlineExceeded.
 func (n *Node) Exec(ctx context.Context, req ExecRequest) (int, error) {
+	if err := build.CheckFile(req.Module); err != nil {
+		return 0, err
+	}
 	image, err := n.pool.Image(ctx, req.Module)
 	if err != nil {
 		return 0, err
