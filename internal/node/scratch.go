@@ -6,38 +6,47 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// scratchPrefix begins the names of scratch folders.
-const scratchPrefix = "weft-scratch-"
+// Scratch folders have names that begin with scratchPrefix, and newPrefix until
+// their node has locked them.
+const (
+	scratchPrefix = "weft-scratch-"
+	newPrefix     = "weft-new-"
+)
 
 // makeScratch makes the folder in which a node keeps files while it lives, and
 // removes those of nodes that were killed. A folder belongs to the node that
 // holds the lock on it (flock(2)), which the kernel gives up at its end.
 func makeScratch() (dir string, lock *os.File, err error) {
-	sweepScratch(os.TempDir())
-	if dir, err = os.MkdirTemp("", scratchPrefix); err != nil {
-		return "", nil, fmt.Errorf("make scratch folder: %w", err)
+	sweepScratch(os.TempDir(), scratchPrefix, 0)
+	sweepScratch(os.TempDir(), newPrefix, time.Minute)
+	made, err := os.MkdirTemp("", newPrefix)
+	if err != nil {
+		return "", nil, fmt.Errorf("make scratch folder: %w; set TMPDIR to a folder that can be written", err)
 	}
-	if lock, err = lockFolder(dir); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("lock scratch folder: %w", err), os.Remove(dir))
+	if lock, err = lockFolder(made); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("lock scratch folder: %w", err), os.Remove(made))
+	}
+	dir = filepath.Join(filepath.Dir(made), scratchPrefix+strings.TrimPrefix(filepath.Base(made), newPrefix))
+	if err = os.Rename(made, dir); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("make scratch folder: %w", err), os.Remove(made), lock.Close())
 	}
 	return dir, lock, nil
 }
 
-// scratchAge keeps a sweep away from a folder whose node has made it and not
-// yet locked it.
-const scratchAge = time.Minute
-
-func sweepScratch(parent string) {
-	old, _ := filepath.Glob(filepath.Join(parent, scratchPrefix+"*"))
+// sweepScratch removes the folders that begin with prefix and that nobody has
+// locked or made within the last while.
+func sweepScratch(parent, prefix string, while time.Duration) {
+	old, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	for _, dir := range old {
 		st, err := os.Lstat(dir)
-		if err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || time.Since(st.ModTime()) < scratchAge || !owned(st) {
+		if err != nil || !st.IsDir() || st.Mode().Perm() != 0o700 || time.Since(st.ModTime()) < while || !owned(st) {
 			continue
 		}
 		if lock, err := lockFolder(dir); err == nil {
