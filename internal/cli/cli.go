@@ -34,6 +34,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write to a closed pipe fails and what was started is ended, as after any error
 	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), openNode, os.Args[1:])
 }
 

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +23,7 @@ const (
 	exitRefused     = 3   // this machine or this weft does not support it
 	exitTimeout     = 124 // weft exec --timeout ran out, as with timeout(1)
 	exitInterrupted = 130 // Ctrl-C or SIGTERM
+	exitPipe        = 141 // nobody reads stdout any longer, as of a program that SIGPIPE ended
 )
 
 // exitError is an error with an exit status and what to do next.
@@ -81,12 +85,21 @@ func explain(ctx context.Context, err error) problem {
 	return p
 }
 
+// unread reports whether err is that the reader of stdout has gone, as head does when it has enough.
+func unread(err error) bool {
+	var pe *fs.PathError
+	return errors.As(err, &pe) && pe.Path == os.Stdout.Name() && errors.Is(pe.Err, syscall.EPIPE)
+}
+
 // report tells the person, or the program that asked for data, what went wrong with cmd, and returns the exit status.
 func (sh *shell) report(ctx context.Context, cmd *cobra.Command, err error) int {
 	p := explain(ctx, err)
 	var ee *exitError
 	if errors.As(err, &ee) && ee.err == nil {
 		return p.Status
+	}
+	if unread(err) {
+		return exitPipe
 	}
 	if f := cmd.Flags().Lookup("output"); f != nil && (f.Value.String() == "json" || f.Value.String() == "yaml") {
 		if printErr := sh.printData(f.Value.String(), map[string]problem{"error": p}); printErr == nil {

@@ -52,7 +52,9 @@ func (sh *shell) versionCommand() *cobra.Command {
 		if form.value != "text" {
 			return sh.printData(form.value, v)
 		}
-		fmt.Fprintf(sh.stdout, "weft %s (%s)\nengine %s\n%s %s\n", v.Version, v.Commit, v.Engine, v.Go, v.System)
+		if _, err := fmt.Fprintf(sh.stdout, "weft %s (%s)\nengine %s\n%s %s\n", v.Version, v.Commit, v.Engine, v.Go, v.System); err != nil {
+			return fmt.Errorf("write to stdout: %w", err)
+		}
 		return nil
 	}
 	return cmd
