@@ -53,7 +53,7 @@ func moduleOf(output string, locals int, body ...byte) []byte {
 	return join(moduleHeader, moduleTypes,
 		section(2, vector(join(wasi, name("fd_write"), []byte{0, 1}), join(wasi, name("proc_exit"), []byte{0, 2}))),
 		section(3, vector(leb(0))),
-		section(5, vector([]byte{0, 1})),
+		section(5, vector(join([]byte{0}, leb(1+len(data)>>16)))),
 		section(7, vector(join(name("memory"), []byte{2, 0}), join(name("_start"), []byte{0, 2}))),
 		section(10, vector(join(leb(len(code)), code))),
 		section(11, vector(join([]byte{0, 0x41, 0, 0x0b}, leb(len(data)), data))),
