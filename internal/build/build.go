@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -149,11 +150,11 @@ func (b *Builder) build(ctx context.Context, dir string, f Source, progress func
 	out := filepath.Join(scratch, "out.wasm")
 	inputs, err := plan.compile(ctx, &job{source: f, dir: scratch, out: out, progress: progress})
 	if err != nil {
-		return Module{}, err
+		return Module{}, b.suspectDisk(err)
 	}
 	m, err := b.keep(f, out)
 	if err != nil {
-		return Module{}, err
+		return Module{}, b.suspectDisk(err)
 	}
 	b.remember(recordFile, m, inputs, begun)
 	prune(b.cfg.CacheDir, maxCache, time.Now())
@@ -202,6 +203,22 @@ func (b *Builder) take(f Source, path, recordFile string) (Module, error) {
 	m.Cached = true
 	b.remember(recordFile, m, []string{path}, begun)
 	return m, nil
+}
+
+// littleSpace is less than compilers need, in bytes.
+const littleSpace = 16 << 20
+
+// suspectDisk gives a failed build a hint when the disk of the cache is next to
+// full: compilers then fail in many ways, or leave half a module and succeed.
+func (b *Builder) suspectDisk(err error) error {
+	var st syscall.Statfs_t
+	if syscall.Statfs(b.cfg.CacheDir, &st) != nil || int64(st.Bavail)*st.Bsize >= littleSpace {
+		return err
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Hint == "" {
+		e.Hint = "the disk of " + b.cfg.CacheDir + " is almost full: free space, or set another cache folder"
+	}
+	return err
 }
 
 // keep inspects a module and puts it into the cache under its digest.

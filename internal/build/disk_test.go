@@ -2,6 +2,7 @@ package build
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,6 +46,28 @@ func TestFullDisk(t *testing.T) {
 	if data, err := os.ReadFile(m.Path); err != nil || string(data) != program(1<<10) {
 		t.Errorf("module is %d bytes, %v", len(data), err)
 	}
+}
+
+// A compiler that meets a full disk fails, or succeeds with half a module; either way the hint says what to look at.
+func TestCompilerOnFullDisk(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skipf("needs go: %v", err)
+	}
+	cache := t.TempDir()
+	if err := syscall.Mount("tmpfs", cache, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("mounting a small file system needs root: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(cache, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	dir := write(t, map[string]string{"go.mod": "module m\n", "f/main.go": "package main\nfunc main() {}\n"})
+	_, err := New(Config{CacheDir: cache}).Build(t.Context(), dir, Source{Function: "f", Path: "f"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "is almost full: free space") {
+		t.Errorf("got %v", err)
+	}
+	checkClean(t, cache)
 }
 
 // A module that changes on disk is another module, and the earlier one stays
