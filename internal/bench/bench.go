@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/node"
 )
 
 // Experiments returns all experiments in the order of the documentation.
@@ -82,12 +83,12 @@ func RunExperiment(ctx context.Context, e Experiment, o Options) (*Report, error
 func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error) {
 	began := time.Now()
 	machine := DescribeMachine(o.Version)
-	dir, err := os.MkdirTemp("", "weft-bench-")
+	dir, lock, err := node.MakeScratch()
 	if err != nil {
 		return nil, err
 	}
 	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Log: o.Log}
-	lab.Cleanup(func() error { return os.RemoveAll(dir) })
+	lab.Cleanup(func() error { return errors.Join(os.RemoveAll(dir), lock.Close()) })
 	defer func() { err = errors.Join(err, lab.close()) }()
 	if lab.Examples == "" {
 		lab.Examples = findExamples()

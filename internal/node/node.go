@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, apps: map[*app.App]*built{}}
 	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
-	if n.scratch, n.lock, err = makeScratch(); err != nil {
+	if n.scratch, n.lock, err = MakeScratch(); err != nil {
 		return nil, err
 	}
 	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts})

@@ -14,16 +14,17 @@ import (
 )
 
 // Scratch folders have names that begin with scratchPrefix, and newPrefix until
-// their node has locked them.
+// their owner has locked them.
 const (
 	scratchPrefix = "weft-scratch-"
 	newPrefix     = "weft-new-"
 )
 
-// makeScratch makes the folder in which a node keeps files while it lives, and
-// removes those of nodes that were killed. A folder belongs to the node that
-// holds the lock on it (flock(2)), which the kernel gives up at its end.
-func makeScratch() (dir string, lock *os.File, err error) {
+// MakeScratch makes a folder in $TMPDIR in which a process keeps files while it
+// lives, and removes those of processes that were killed. A folder belongs to
+// whoever holds the lock on it (flock(2)), which the kernel gives up at the end
+// of the process: close it after removing the folder.
+func MakeScratch() (dir string, lock *os.File, err error) {
 	sweepScratch(os.TempDir(), scratchPrefix, 0)
 	sweepScratch(os.TempDir(), newPrefix, time.Minute)
 	made, err := os.MkdirTemp("", newPrefix)

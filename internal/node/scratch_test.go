@@ -11,7 +11,7 @@ import (
 func TestScratchFoldersOfKilledNodesAreSwept(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	live, lock, err := makeScratch()
+	live, lock, err := MakeScratch()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestScratchFoldersOfKilledNodesAreSwept(t *testing.T) {
 	if err := os.Symlink(filepath.Join(tmp, "x"), link); err != nil {
 		t.Fatal(err)
 	}
-	next, other, err := makeScratch()
+	next, other, err := MakeScratch()
 	if err != nil {
 		t.Fatal(err)
 	}
