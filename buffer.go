@@ -19,7 +19,7 @@ func Alloc(n int) (*Buffer, error) {
 		return &Buffer{data: words(n)}, nil
 	}
 	w := reserve(n, true)
-	if e := hostAlloc(w.start(), n); e != 0 {
+	if e := hostAlloc(w.start(), w.size); e != 0 {
 		w.recycle()
 		return nil, failure("allocate", "buffer", e)
 	}

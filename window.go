@@ -9,7 +9,7 @@ import (
 
 const (
 	pageSize   = 64 << 10 // of WebAssembly
-	hugePage   = 2 << 20  // from this size on windows start where a huge page of the host does
+	hugePage   = 2 << 20  // from half of it on windows are whole huge pages of the host
 	inlineSize = 16 << 10 // below this size a value is copied: that is cheaper than mapping it
 	maxSize    = math.MaxUint32 - 2*pageSize
 )
@@ -47,7 +47,11 @@ const (
 // reserve returns a window of at least n bytes that nothing is shown in. Windows do not count against the memory of the
 // function: the host lets it grow by the length of a slot that was asked for, and otherwise (grow) it is told.
 func reserve(n int, grow bool) *window {
-	size := (n + pageSize - 1) &^ (pageSize - 1)
+	unit := pageSize
+	if n >= hugePage/2 {
+		unit = hugePage // so large that the host can use huge pages
+	}
+	size := (n + unit - 1) &^ (unit - 1)
 	windows.Lock()
 	defer windows.Unlock()
 	best := -1
@@ -65,13 +69,9 @@ func reserve(n int, grow bool) *window {
 	if grow {
 		hostAlloc(nil, size) // over the quota, the real allocation says so
 	}
-	align := pageSize
-	if size >= hugePage {
-		align = hugePage
-	}
-	memory := make([]byte, size+align)
-	misaligned := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) % uintptr(align)
-	return &window{memory: memory, offset: (uintptr(align) - misaligned) % uintptr(align), size: size}
+	memory := make([]byte, size+unit)
+	misaligned := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) % uintptr(unit)
+	return &window{memory: memory, offset: (uintptr(unit) - misaligned) % uintptr(unit), size: size}
 }
 
 // account adds size to the bytes of all windows. Views do not count against the memory of a function, so the limit at

@@ -562,15 +562,16 @@ __attribute__((weak)) struct {
 
 static inline void *weft_window_alloc(size_t n, size_t *size, int grow) {
 	int best = -1;
-	if (n > SIZE_MAX - 2 * WEFT_PAGE) return NULL;
-	*size = (n + WEFT_PAGE - 1) / WEFT_PAGE * WEFT_PAGE;
+	if (n > SIZE_MAX - 2 * WEFT_HUGE) return NULL;
+	size_t unit = n >= WEFT_HUGE / 2 ? WEFT_HUGE : WEFT_PAGE; /* so large that the host can use huge pages */
+	*size = (n + unit - 1) / unit * unit;
 	for (int i = 0; i < WEFT_SPARE; i++)
 		if (weft_spare[i].data && weft_spare[i].size >= *size && weft_spare[i].size / 2 <= *size &&
 			(best < 0 || weft_spare[i].size < weft_spare[best].size))
 			best = i;
 	if (best < 0) {
 		if (grow) weft_import_alloc(NULL, *size); /* over the quota, the real allocation says so */
-		return aligned_alloc(*size >= WEFT_HUGE ? WEFT_HUGE : WEFT_PAGE, *size); /* the host may use huge pages there */
+		return aligned_alloc(unit, *size);
 	}
 	void *data = weft_spare[best].data;
 	*size = weft_spare[best].size;
@@ -602,7 +603,7 @@ static inline int weft_alloc(weft_view *view, size_t n) {
 	}
 	view->data = weft_window_alloc(n, &view->window, 1);
 	if (!view->data) return WEFT_ENOMEM;
-	int e = (int)weft_import_alloc(view->data, n);
+	int e = (int)weft_import_alloc(view->data, view->window);
 	if (e) weft_window_free(view->data, view->window);
 	return e;
 }

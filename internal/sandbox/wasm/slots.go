@@ -162,8 +162,8 @@ func (c *call) grant(n int64) wasi.Errno {
 		return wasi.Edquot
 	}
 	room := int64(buffer.Granule) // for the range to be aligned
-	if n >= buffer.HugePage {
-		room = buffer.HugePage
+	if n >= buffer.HugePage/2 {
+		room = 2 * buffer.HugePage // and to be whole huge pages
 	}
 	if credit := 2*live + room; credit > c.sandbox.credit.Load() {
 		c.sandbox.credit.Store(credit)
@@ -426,6 +426,9 @@ func (c *call) deliver(mem []byte, ptr uint32, room int64, v buffer.Value) error
 	switch h := v.Holder.(type) {
 	case *buffer.Segment:
 		size := buffer.RoundUp(v.Len)
+		if huge := (size + buffer.HugePage - 1) &^ (buffer.HugePage - 1); huge <= room && huge <= h.Capacity() {
+			size = huge // one entry of the page table shows it all
+		}
 		if v.Len >= mapMin && ptr%buffer.Granule == 0 && size <= room && !c.overlaps(ptr, size) {
 			if err := buffer.MapView(at(mem, ptr), h, size, false); err != nil {
 				buffer.Clear(at(mem, ptr), size)
