@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
-	"github.com/weft-run/weft/internal/node"
+	"github.com/weft-run/weft/internal/scratch"
 )
 
 // Experiments returns all experiments in the order of the documentation.
@@ -83,12 +83,13 @@ func RunExperiment(ctx context.Context, e Experiment, o Options) (*Report, error
 func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error) {
 	began := time.Now()
 	machine := DescribeMachine(o.Version)
-	dir, lock, err := node.MakeScratch()
+	folder, err := scratch.Make("")
 	if err != nil {
 		return nil, err
 	}
+	dir := folder.Path
 	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Log: o.Log}
-	lab.Cleanup(func() error { return errors.Join(os.RemoveAll(dir), lock.Close()) })
+	lab.Cleanup(folder.Remove)
 	defer func() { err = errors.Join(err, lab.close()) }()
 	if lab.Examples == "" {
 		lab.Examples = findExamples()

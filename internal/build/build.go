@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/weft-run/weft/internal/scratch"
 )
 
 // maxModule bounds the size of a module.
@@ -139,16 +141,16 @@ func (b *Builder) build(ctx context.Context, dir string, f Source, progress func
 	case <-ctx.Done():
 		return Module{}, ctx.Err()
 	}
-	scratch, err := os.MkdirTemp(b.cfg.CacheDir, "build-")
+	folder, err := scratch.Make(b.cfg.CacheDir)
 	if err != nil {
 		return Module{}, &Error{Source: f, Message: "cannot write to the cache", Hint: "set another cache folder, or free space", Err: err}
 	}
-	defer os.RemoveAll(scratch)
+	defer folder.Remove()
 	// What the compiler reads is recorded with the state that it had before,
 	// so that a change during the build is seen by the next one.
 	begun := time.Now()
-	out := filepath.Join(scratch, "out.wasm")
-	inputs, err := plan.compile(ctx, &job{source: f, dir: scratch, out: out, progress: progress})
+	out := filepath.Join(folder.Path, "out.wasm")
+	inputs, err := plan.compile(ctx, &job{source: f, dir: folder.Path, out: out, progress: progress})
 	if err != nil {
 		return Module{}, b.suspectDisk(err)
 	}

@@ -47,7 +47,7 @@ func need(t *testing.T, language string) {
 // checkClean fails the test when a build has left temporary files.
 func checkClean(t *testing.T, cache string) {
 	t.Helper()
-	for _, pattern := range []string{"build-*", "*/.new-*", ".new-*"} {
+	for _, pattern := range []string{"weft-*", "*/.new-*", ".new-*"} {
 		if left, _ := filepath.Glob(filepath.Join(cache, pattern)); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}

@@ -11,24 +11,17 @@ import (
 // Bounds of the cache. What was used lately stays whatever the size, as a run
 // may be about to read it.
 const (
-	maxCache    = 4 << 30        // bytes of modules
-	maxRecords  = 10_000         // records, each of some kilobytes
-	keepLately  = time.Hour      // since the last use
-	keepScratch = 24 * time.Hour // of builds that were killed; none takes that long
+	maxCache   = 4 << 30   // bytes of modules
+	maxRecords = 10_000    // records, each of some kilobytes
+	keepLately = time.Hour // since the last use
 )
 
 // prune removes the modules and records that were not used for longest until
-// the cache is within its bounds, and what killed builds have left. It runs
-// after a compiler did, whose time hides its own.
+// the cache is within its bounds. It runs after a compiler did, whose time hides
+// its own.
 func prune(cache string, limit int64, now time.Time) {
 	removeOldest(filepath.Join(cache, "modules"), now, func(count int, size int64) bool { return size > limit })
 	removeOldest(filepath.Join(cache, "records"), now, func(count int, size int64) bool { return count > maxRecords })
-	scratch, _ := filepath.Glob(filepath.Join(globEscape(cache), "build-*"))
-	for _, dir := range scratch {
-		if info, err := os.Stat(dir); err == nil && now.Sub(info.ModTime()) > keepScratch {
-			_ = os.RemoveAll(dir)
-		}
-	}
 }
 
 // removeOldest removes files of a folder, the one that was not used for

@@ -20,7 +20,8 @@ var layers = map[string][]string{
 	"internal/sandbox/wire":         {},
 	"internal/sandbox/hostbin":      {},
 	"internal/app":                  {"internal/flow"},
-	"internal/build":                {"internal/app", "internal/telemetry", "sdk/c"},
+	"internal/build":                {"internal/app", "internal/telemetry", "internal/scratch", "sdk/c"},
+	"internal/scratch":              {},
 	"sdk/c":                         {},
 	"internal/lint":                 {},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
@@ -31,9 +32,9 @@ var layers = map[string][]string{
 	"internal/sandbox/wasm/confine": {},
 
 	// What puts them together.
-	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "internal/sandbox/domain",
+	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
-	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/sandbox", "sdk/c"},
+	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain"},
 

@@ -36,7 +36,7 @@ func smallDisk(t *testing.T, size string) string {
 func halfWritten(dir string) []string {
 	var found []string
 	filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if err == nil && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "build-")) {
+		if err == nil && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "weft-")) {
 			found = append(found, path)
 		}
 		return nil

@@ -109,7 +109,7 @@ func checkNothingLeft(t *testing.T, before traces) {
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "weft-*")); len(left) > 0 {
 		t.Errorf("folders are left: %v", left)
 	}
-	for _, pattern := range []string{"*/.new-*", "*/*/.new-*", "*/build-*"} {
+	for _, pattern := range []string{"*/.new-*", "*/*/.new-*", "*/weft-*"} {
 		if left, _ := filepath.Glob(filepath.Join(cache, pattern)); len(left) > 0 {
 			t.Errorf("half-written files are left: %v", left)
 		}

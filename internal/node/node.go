@@ -27,6 +27,7 @@ import (
 	"github.com/weft-run/weft/internal/build"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
+	"github.com/weft-run/weft/internal/scratch"
 	"github.com/weft-run/weft/internal/telemetry"
 	"github.com/weft-run/weft/sdk/c"
 )
@@ -53,8 +54,7 @@ type Node struct {
 	cfg     Config
 	builder *build.Builder
 	pool    *domain.Pool
-	scratch string   // folder for what a run keeps in files
-	lock    *os.File // of scratch, as long as the node lives
+	scratch *scratch.Folder // for what a run keeps in files
 
 	mu    sync.Mutex
 	apps  map[*app.App]*built // guarded by mu
@@ -85,12 +85,13 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, apps: map[*app.App]*built{}}
 	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
-	if n.scratch, n.lock, err = MakeScratch(); err != nil {
-		return nil, err
+	scratch.Sweep(filepath.Join(cfg.CacheDir, "modules")) // builds of nodes that were killed
+	if n.scratch, err = scratch.Make(""); err != nil {
+		return nil, fmt.Errorf("%w; set TMPDIR to a folder that can be written", err)
 	}
 	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(n.scratch), n.lock.Close())
+		return nil, errors.Join(err, n.scratch.Remove())
 	}
 	return n, nil
 }
@@ -131,7 +132,7 @@ func (n *Node) Close() error {
 		b.close()
 	}
 	clear(n.apps)
-	return errors.Join(err, os.RemoveAll(n.scratch), n.lock.Close())
+	return errors.Join(err, n.scratch.Remove())
 }
 
 // Host tells how long a domain host took to start and how much memory one that
