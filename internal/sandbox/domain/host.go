@@ -37,8 +37,9 @@ type host struct {
 
 	resetting atomic.Bool // it has been sent Reset
 
-	idle chan struct{} // told of Idle
-	over chan struct{} // closed when its reader has ended
+	ended *Result       // of the message just handled; its reader's alone
+	idle  chan struct{} // told of Idle
+	over  chan struct{} // closed when its reader has ended
 }
 
 // spawn starts a confined process in a role and waits until it is ready.
