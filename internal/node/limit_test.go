@@ -69,9 +69,9 @@ func TestMemory(t *testing.T) {
 		{"within the limit", "touch 12", "", "[touched 12 MiB]"},
 		{"reading a view is free", "look /big; read", "", "[look /big: errno 0, 268435456 bytes read 7864320]"},
 		{"a buffer of its own is free", "fill y 134217728; len y", "", "[len y: 134217728 of type 0]"},
-		{"writing to a view is not", "look /big; dirty", "limit", "step s: function f was ended: it uses "},
+		{"writing to a view is not", "look /big; dirty; dirty; sleep 10000", "limit", "step s: function f was ended: it uses "},
 		{"writing to a view says the limit", "look /big; dirty; sleep 10000", "limit", "of its own memory, pages that it wrote to in views included; the limit is 16 MiB"},
-		{"memory beyond the limit next to a view", "look /big; touch 64", "limit", "the limit is 16 MiB"},
+		{"memory beyond the limit next to a view", "look /big; touch 64; sleep 10000", "limit", "the limit is 16 MiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := load(t, fmt.Sprintf(`

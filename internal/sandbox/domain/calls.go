@@ -91,7 +91,7 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 		}
 	case *wire.Exceeded:
 		if k := h.calls[m.Call]; k != nil { // else it has just ended
-			k.exceeded = m
+			k.exceeded, h.closing = m, true // whoever else is there has done nothing
 			h.process.Kill()
 		}
 	case *wire.Published:

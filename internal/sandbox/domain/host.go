@@ -76,7 +76,9 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	ready, ok := m.(*wire.Ready)
 	switch {
 	case err != nil:
-		_, err = h.whyEnded(err)
+		if _, err = h.whyEnded(err); ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		err = fmt.Errorf("start %s host: %w", role, err)
 	case !ok:
 		err = fmt.Errorf("start %s host: its first message is %T", role, m)

@@ -114,6 +114,10 @@ func (p *Pool) Isolation() sandbox.Isolation { return p.spawner.Isolation() }
 // Close ends every host and waits until nothing of them is left.
 func (p *Pool) Close() error {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
 	p.closed = true
 	hosts := p.ready
 	for _, used := range p.used {
