@@ -26,6 +26,26 @@ type built struct {
 	version   string // changes with any function's code or grants
 }
 
+// folders lists the folders that the functions may use.
+func (b *built) folders() []domain.File {
+	var all []domain.File
+	for _, f := range b.functions {
+		all = append(all, folders(f.Files)...)
+	}
+	return all
+}
+
+// folders are those of the grants that are folders.
+func folders(files []domain.File) []domain.File {
+	var all []domain.File
+	for _, g := range files {
+		if g.Form == "dir" {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
 func (b *built) close() {
 	for _, f := range b.functions {
 		f.Image.Close()

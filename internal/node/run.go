@@ -72,7 +72,7 @@ func (n *Node) Run(ctx context.Context, req RunRequest) (*RunResult, error) {
 	load, pass := or(req.Load, req.App.Load), or(req.Pass, req.App.Pass)
 	version := b.version
 	r.domain, err = n.pool.Domain(domain.Options{
-		Run: id, Version: version, Quota: n.cfg.Quota, Eager: load == app.LoadEager, Pass: pass, Scratch: n.scratch.Path,
+		Run: id, Version: version, Quota: n.cfg.Quota, Eager: load == app.LoadEager, Pass: pass, Scratch: n.scratch.Path, Folders: b.folders(),
 		Done: r.ended, Log: r.logged, Stalled: r.stalled, Host: r.served,
 	})
 	if err != nil {

@@ -95,6 +95,7 @@ type Options struct {
 	Eager   bool   // set up every module before a function starts
 	Pass    string // "reference" (default) or "file"
 	Scratch string // folder for Pass "file"
+	Folders []File // every folder that a function of the run may use
 
 	// Done is told the end of each call, Log what functions write to standard
 	// error. They are called from the domain's goroutines and must not block.
@@ -171,6 +172,10 @@ func (p *Pool) Domain(o Options) (*Domain, error) {
 			d.scratch = g.File
 			d.folder = buffer.NewFolder(int(g.File.Fd()))
 			d.o.Scratch = dir
+			d.o.Folders = append(slices.Clone(o.Folders), File{Host: dir, Guest: "the folder for buffers"})
+			if !p.spawner.Isolation().Mount {
+				d.o.Version = "" // the host knows this run's folder alone
+			}
 		} else {
 			os.Remove(dir)
 			return nil, fmt.Errorf("open folder for buffers: %w", err)
@@ -212,7 +217,7 @@ func (d *Domain) Start(c Call) {
 // a lost one, or one for the call alone.
 func (d *Domain) startElsewhere(k *call) error {
 	for {
-		h, err := d.pool.take(d.ctx, d.o.Version, k.Alone)
+		h, err := d.pool.take(d.ctx, d.o.Version, k.Alone, d.o.Folders)
 		if err != nil {
 			return err
 		}

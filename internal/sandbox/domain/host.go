@@ -42,8 +42,9 @@ type host struct {
 	over  chan struct{} // closed when its reader has ended
 }
 
-// spawn starts a confined process in a role and waits until it is ready.
-func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sandbox.Limits) (*host, error) {
+// spawn starts a confined process in a role and waits until it is ready. The
+// folders are those that it may use where it has no file tree of its own.
+func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sandbox.Limits, folders ...*sandbox.Grant) (*host, error) {
 	begun := time.Now()
 	conn, child, err := wire.Pair()
 	if err != nil {
@@ -55,7 +56,7 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 		conn.Close()
 		return nil, err
 	}
-	p, err := s.Spawn(ctx, sandbox.SpawnOptions{Role: role, Control: child, Stderr: stderr.w, Limits: limits})
+	p, err := s.Spawn(ctx, sandbox.SpawnOptions{Role: role, Control: child, Stderr: stderr.w, Limits: limits, Grants: folders})
 	child.Close() // or the end of the host would not end its connection
 	stderr.w.Close()
 	if err != nil {

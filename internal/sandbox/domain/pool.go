@@ -174,8 +174,8 @@ func (p *Pool) refillSoon() {
 	})
 }
 
-func (p *Pool) start(ctx context.Context) (*host, error) {
-	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096})
+func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, error) {
+	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096}, folders...)
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +191,14 @@ func (p *Pool) start(ctx context.Context) (*host, error) {
 // take gives a host to a run: one that has served the same app version, a
 // clean one, or a new one. fresh says that it must be clean. It rather waits
 // for a host that is about to be there than starting one more.
-func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, error) {
+//
+// Where hosts have no file tree of their own, the folders that a run needs have
+// to be known when its host starts: a clean one of the pool does not do then.
+func (p *Pool) take(ctx context.Context, version string, fresh bool, folders []File) (*host, error) {
+	fenced := len(folders) > 0 && !p.spawner.Isolation().Mount
 	for {
 		p.mu.Lock()
-		h, wait := p.pick(version, fresh)
+		h, wait := p.pick(version, fresh, fenced)
 		closed, changed := p.closed, p.changed
 		p.mu.Unlock()
 		switch {
@@ -209,6 +213,8 @@ func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, err
 			default:
 				return h, nil
 			}
+		case fenced && !wait:
+			return p.startFenced(ctx, folders)
 		case !wait:
 			p.refillSoon()
 			return p.start(ctx)
@@ -223,7 +229,7 @@ func (p *Pool) take(ctx context.Context, version string, fresh bool) (*host, err
 
 // pick takes a host out of the pool, or says whether one will be there soon;
 // p.mu is held.
-func (p *Pool) pick(version string, fresh bool) (h *host, wait bool) {
+func (p *Pool) pick(version string, fresh, fenced bool) (h *host, wait bool) {
 	if used := p.used[version]; !fresh && len(used) > 0 {
 		h = used[len(used)-1]
 		p.used[version] = used[:len(used)-1]
@@ -232,12 +238,33 @@ func (p *Pool) pick(version string, fresh bool) (h *host, wait bool) {
 	if !fresh && p.coming[version] > 0 { // it knows the functions, a clean one does not
 		return nil, true
 	}
+	if fenced {
+		return nil, false
+	}
 	if n := len(p.ready); n > 0 {
 		h = p.ready[n-1]
 		p.ready = p.ready[:n-1]
 		return h, false
 	}
 	return nil, p.making > 0
+}
+
+// startFenced starts a host that may use these folders.
+func (p *Pool) startFenced(ctx context.Context, folders []File) (*host, error) {
+	var grants []*sandbox.Grant
+	defer func() {
+		for _, g := range grants {
+			g.File.Close()
+		}
+	}()
+	for _, f := range folders {
+		g, err := p.spawner.OpenDir(f.Host, f.ReadOnly)
+		if err != nil {
+			return nil, fmt.Errorf("grant %s: %w", f.Guest, err)
+		}
+		grants = append(grants, g)
+	}
+	return p.start(ctx, grants...)
 }
 
 // notify wakes those who wait for the pool to change; p.mu is held.
