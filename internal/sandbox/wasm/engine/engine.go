@@ -87,6 +87,9 @@ var ErrExit = errors.New("instance ended by its host")
 // ErrNoExport is what Call returns for a function that the module lacks.
 var ErrNoExport = errors.New("the module does not export that function")
 
+// ErrType is what Call returns for a function of a type that it cannot call.
+var ErrType = errors.New("it has parameters, or results other than one i32")
+
 // ErrBusy is what Instantiate returns when Options.Instances are alive.
 var ErrBusy = errors.New("instantiate module: all instance slots are in use")
 

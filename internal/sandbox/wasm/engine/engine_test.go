@@ -136,6 +136,32 @@ func TestTrapNamesItsReason(t *testing.T) {
 	}
 }
 
+// TestCallsAreOfOneType has functions whose values would not fit into what a call
+// has room for: an unchecked call of them overwrites the stack of the host.
+func TestCallsAreOfOneType(t *testing.T) {
+	const i64, f64 = 0x7e, 0x7c
+	for name, typ := range map[string]string{
+		"many parameters": "\x60\x64" + strings.Repeat(string(rune(i64)), 100) + "\x00",
+		"one parameter":   "\x60\x01" + string(rune(i64)) + "\x00",
+		"many results":    "\x60\x00\x64" + strings.Repeat(string(rune(i64)), 100),
+		"one i64":         "\x60\x00\x01" + string(rune(i64)),
+		"one f64":         "\x60\x00\x01" + string(rune(f64)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			// (func (export "run") (type 0) unreachable)
+			m := load(t, "\x00asm\x01\x00\x00\x00"+"\x01"+string(rune(len(typ)+1))+"\x01"+typ+"\x03\x02\x01\x00"+"\x07\x07\x01\x03run\x00\x00"+"\x0a\x05\x01\x03\x00\x00\x0b")
+			i, err := m.Instantiate(1<<20, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer i.Close()
+			if _, err := i.Call("run"); !errors.Is(err, ErrType) {
+				t.Fatalf("call = %v, want ErrType", err)
+			}
+		})
+	}
+}
+
 func TestMemoryLimitHolds(t *testing.T) {
 	m := load(t, module)
 	i, err := m.Instantiate(2<<16, nil)

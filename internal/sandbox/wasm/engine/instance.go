@@ -106,7 +106,8 @@ func (i *Instance) Exports(name string) bool {
 
 // Call runs an exported function without parameters and with at most one i32
 // result. It returns ErrExit when a host function ended the instance, a *Trap
-// when the code trapped, ErrNoExport when there is no such function.
+// when the code trapped, ErrNoExport when there is no such function, ErrType
+// when it has another type.
 func (i *Instance) Call(name string) (int32, error) {
 	n, l := cstring(name)
 	defer C.free(unsafe.Pointer(n))
@@ -119,6 +120,8 @@ func (i *Instance) Call(name string) (int32, error) {
 		return 0, ErrExit
 	case C.WEFT_TRAP:
 		return 0, parseTrap(take(msg).Error())
+	case C.WEFT_TYPE:
+		return 0, fmt.Errorf("call %s: %w", name, ErrType)
 	default:
 		return 0, fmt.Errorf("call %s: %w", name, ErrNoExport)
 	}

@@ -180,10 +180,24 @@ bool weft_exports(weft_instance *i, const char *name, size_t len) {
 	return wasmtime_instance_export_get(i->context, &i->instance, name, len, &x) && x.kind == WEFT_EXTERN_FUNC;
 }
 
+// callable says whether a function fits a call without parameters and with at
+// most one i32 result. An unchecked call of any other reads and writes beyond
+// the values that weft_call has room for.
+static bool callable(weft_instance *i, const wasmtime_func_t *f) {
+	wasm_functype_t *ty = wasmtime_func_type(i->context, f);
+	const wasm_valtype_vec_t *results = wasm_functype_results(ty);
+	bool ok = wasm_functype_params(ty)->size == 0 &&
+	          (results->size == 0 || (results->size == 1 && wasm_valtype_kind(results->data[0]) == WEFT_I32));
+	wasm_functype_delete(ty);
+	return ok;
+}
+
 int weft_call(weft_instance *i, const char *name, size_t len, int32_t *result, char **message) {
 	wasmtime_extern_t x;
 	if (!wasmtime_instance_export_get(i->context, &i->instance, name, len, &x) || x.kind != WEFT_EXTERN_FUNC)
 		return WEFT_NO_EXPORT;
+	if (!callable(i, &x.of.func))
+		return WEFT_TYPE;
 	wasmtime_val_raw_t raw[1];
 	memset(raw, 0, sizeof raw);
 	wasm_trap_t *trap = NULL;

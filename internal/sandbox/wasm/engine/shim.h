@@ -11,6 +11,7 @@ enum weft_status {
 	WEFT_TRAP = 1,      // the code trapped; message is set
 	WEFT_EXIT = 2,      // a host function asked for the instance to end
 	WEFT_NO_EXPORT = 3, // the module has no function of that name
+	WEFT_TYPE = 4,      // it has parameters, or results other than one i32
 };
 
 // weft_instance is one instantiated module in a store of its own.

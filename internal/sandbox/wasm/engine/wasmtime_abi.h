@@ -53,6 +53,7 @@ typedef struct wasmtime_memory {
 } wasmtime_memory_t;
 
 enum {
+	WEFT_I32 = 0,
 	WEFT_EXTERN_FUNC = 0,
 	WEFT_EXTERN_MEMORY = 3,
 };
@@ -82,6 +83,9 @@ extern void wasm_byte_vec_delete(wasm_byte_vec_t *);
 extern wasm_valtype_t *wasm_valtype_new(uint8_t kind);
 extern void wasm_valtype_vec_new(wasm_valtype_vec_t *, size_t, wasm_valtype_t *const *);
 extern wasm_functype_t *wasm_functype_new(wasm_valtype_vec_t *params, wasm_valtype_vec_t *results);
+extern const wasm_valtype_vec_t *wasm_functype_params(const wasm_functype_t *);
+extern const wasm_valtype_vec_t *wasm_functype_results(const wasm_functype_t *);
+extern uint8_t wasm_valtype_kind(const wasm_valtype_t *);
 extern void wasm_functype_delete(wasm_functype_t *);
 extern void wasm_trap_message(const wasm_trap_t *, wasm_byte_vec_t *out);
 extern void wasm_trap_delete(wasm_trap_t *);
@@ -132,6 +136,7 @@ extern wasmtime_error_t *wasmtime_linker_instantiate_pre(const wasmtime_linker_t
 extern void wasmtime_instance_pre_delete(wasmtime_instance_pre_t *);
 extern wasmtime_error_t *wasmtime_instance_pre_instantiate(const wasmtime_instance_pre_t *, wasmtime_context_t *, wasmtime_instance_t *, wasm_trap_t **);
 extern bool wasmtime_instance_export_get(wasmtime_context_t *, const wasmtime_instance_t *, const char *, size_t, wasmtime_extern_t *);
+extern wasm_functype_t *wasmtime_func_type(const wasmtime_context_t *, const wasmtime_func_t *);
 extern wasmtime_error_t *wasmtime_func_call_unchecked(wasmtime_context_t *, const wasmtime_func_t *, wasmtime_val_raw_t *, size_t, wasm_trap_t **);
 extern uint8_t *wasmtime_memory_data(const wasmtime_context_t *, const wasmtime_memory_t *);
 extern size_t wasmtime_memory_data_size(const wasmtime_context_t *, const wasmtime_memory_t *);
