@@ -37,7 +37,7 @@ func (r *run) start(c flow.StartCall) {
 	if c.Index >= 0 && r.items[c.Path] == nil {
 		r.items[c.Path] = &telemetry.Span{Kind: telemetry.KindStep, Step: c.Step, Index: c.Index, Start: a.asked, End: a.asked}
 	}
-	if !c.Alone && r.busy[a.fn.Name] >= r.concurrency(a.fn.Name) {
+	if !c.Alone && r.full(a.fn.Name) {
 		a.queued = true
 		r.queued = append(r.queued, a)
 		return
@@ -70,6 +70,7 @@ func (r *run) launch(a *active) {
 		return
 	}
 	r.busy[a.fn.Name]++
+	r.inside++
 	if limit := r.req.App.Functions[a.fn.Name].Timeout; limit > 0 && a.Timeout == 0 {
 		a.timeout = time.AfterFunc(limit, func() {
 			r.ended(domain.Result{Call: uint64(a.Call), Failure: &flow.Failure{Kind: flow.KindTimeout, Message: fmt.Sprintf("function %s took longer than %v", a.fn.Name, limit)}})
@@ -162,11 +163,12 @@ func retries(a *active, answer []flow.Command) bool {
 	return false
 }
 
-// left makes room for a queued call of the same function.
+// left makes room for a queued call.
 func (r *run) left(a *active) {
 	r.busy[a.fn.Name]--
+	r.inside--
 	for i, q := range r.queued {
-		if q.fn == a.fn {
+		if !r.full(q.fn.Name) {
 			r.queued = append(r.queued[:i], r.queued[i+1:]...)
 			r.launch(q)
 			return

@@ -181,3 +181,22 @@ func TestDeadlock(t *testing.T) {
 		}
 	}
 }
+
+// Items wait for what one that is queued behind them publishes: they make room
+// for it, up to as many as a domain has room for.
+func TestManyWaiting(t *testing.T) {
+	n := newNode(t)
+	for _, width := range []int{120, 400} {
+		a := steps(t, fmt.Sprintf("a: {call: actor, foreach: '${ %d }', with: {do: '${ if .index == %d then \"put /x 1\" else \"wait /x\" end }'}}", width, width-1))
+		if r := run(t, n, a); width > 160 {
+			wantFailure(t, r, "deadlock", `waits for "/x"`, "no running step can publish them")
+		} else if r.Failure != nil {
+			t.Errorf("%s: %s", r.Failure.Kind, r.Failure.Error())
+		}
+	}
+	// More at a time than a host has room for take turns.
+	a := load(t, "functions:\n  f: {source: ACTOR, concurrency: 1000}\nworkflows:\n  main:\n    steps:\n      a: {call: f, foreach: '${ 600 }', with: {do: sleep 1}}\n")
+	if r := run(t, n, a); r.Failure != nil {
+		t.Errorf("%s: %s", r.Failure.Kind, r.Failure.Error())
+	}
+}

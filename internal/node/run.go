@@ -109,6 +109,7 @@ type run struct {
 	calls   map[flow.CallID]*active
 	queued  []*active      // for a place under their function's concurrency
 	busy    map[string]int // calls in the domain, by function
+	inside  int            // calls in the domain
 	timers  []*time.Timer
 	steps   map[string]time.Duration   // when the first call of a step was asked for
 	items   map[string]*telemetry.Span // of foreach steps, by path, until now
@@ -236,7 +237,7 @@ func (r *run) unblock() {
 	if r.outcome != nil || running == 0 || !r.domain.Stuck(running) {
 		return
 	}
-	if len(r.queued) > 0 {
+	if len(r.queued) > 0 && r.inside < callsMax {
 		c := r.queued[0]
 		r.queued = r.queued[1:]
 		r.launch(c)
@@ -245,6 +246,15 @@ func (r *run) unblock() {
 	if !r.machine.Pending() {
 		r.domain.Break(running)
 	}
+}
+
+// callsMax bounds the calls of a run that its domain has at a time. A host has
+// room for somewhat more instances: those of ended calls go a moment later.
+const callsMax = 160
+
+// full reports whether a call of a function has to wait for others to end.
+func (r *run) full(name string) bool {
+	return r.inside >= callsMax || r.busy[name] >= r.concurrency(name)
 }
 
 // concurrency is how many calls of a function may run at a time in one run.

@@ -290,3 +290,27 @@ workflows:
 		wantOutput(t, r, "[function actor exited with status 3 [len one/make/x: errno 44]]")
 	}
 }
+
+// A run can hold as many large slots as a host may have descriptors; beyond
+// that there is an error, and not the end of the host.
+func TestManyLargeSlots(t *testing.T) {
+	n := newNode(t)
+	for _, test := range []struct {
+		count int
+		want  string
+	}{{3000, "[took 3000]"}, {5000, "[put p3584: errno 19]"}} {
+		a := steps(t,
+			fmt.Sprintf("a: {call: actor, with: {do: puts p %d 20000}}", test.count),
+			fmt.Sprintf("b: {call: actor, needs: [a], with: {do: takes a/p %d}}", test.count),
+		)
+		if test.count > 4096 {
+			a.Workflows["main"].Output = output(t, "${ .a }")
+		}
+		r := run(t, n, a)
+		if r.Failure != nil {
+			t.Errorf("%d slots: %s: %s", test.count, r.Failure.Kind, r.Failure.Error())
+		} else if got := fmt.Sprint(r.Output); !strings.HasPrefix(got, test.want) {
+			t.Errorf("%d slots: %.100s", test.count, got)
+		}
+	}
+}

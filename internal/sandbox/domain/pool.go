@@ -63,6 +63,9 @@ type Pool struct {
 	closed  bool               // guarded by mu
 }
 
+// hostFiles is how many descriptors a host may have.
+const hostFiles = 4096
+
 // ErrClosed is returned by a pool after Close.
 var ErrClosed = errors.New("the pool is closed")
 
@@ -175,7 +178,7 @@ func (p *Pool) refillSoon() {
 }
 
 func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, error) {
-	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: 4096}, folders...)
+	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: hostFiles}, folders...)
 	if err != nil {
 		return nil, err
 	}

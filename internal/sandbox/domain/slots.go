@@ -39,6 +39,10 @@ type segment struct {
 	dropped bool  // no host keeps it for reuse
 }
 
+// segmentsMax is how many segments a host may have at a time: each is one of its
+// descriptors, of which it may have hostFiles.
+const segmentsMax = hostFiles - 512
+
 // supply gives a host a segment; d.mu is held.
 func (d *Domain) supply(h *host, n int64) error {
 	refuse := func(why string) error { return h.conn.Send(&wire.Supply{Refused: why}) }
@@ -48,6 +52,9 @@ func (d *Domain) supply(h *host, n int64) error {
 	}
 	if d.supplied+size > d.o.Quota {
 		return refuse(fmt.Sprintf("the run holds %d MiB of buffers, %d MiB more are over its quota of %d MiB", d.supplied>>20, size>>20, d.o.Quota>>20))
+	}
+	if len(h.known) >= segmentsMax {
+		return refuse(fmt.Sprintf("a host holds at most %d buffers: publish fewer and larger ones", segmentsMax))
 	}
 	s, err := d.pool.supply.Get(n)
 	if err != nil {
@@ -63,8 +70,8 @@ func (d *Domain) supply(h *host, n int64) error {
 // another host's.
 func (d *Domain) drop(h *host, ids []uint64) {
 	for _, id := range ids {
+		delete(h.known, id)
 		if s := d.segments[id]; s != nil && s.host == h {
-			delete(h.known, id)
 			d.dropOne(id, s)
 		}
 	}
@@ -189,6 +196,8 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(err)})
 	case m.Op != wire.OpLen && v.Len > m.Room:
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoOverflow, Name: name.String(), Value: wire.Value{Len: v.Len, Type: v.Type}})
+	case m.Op != wire.OpLen && len(h.known) >= segmentsMax && isSegment(v.Holder):
+		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoQuota})
 	case m.Op == wire.OpTake:
 		v, err = d.table.Take(k.attempt, name.String(), m.Type)
 	case m.Op == wire.OpBorrow:
@@ -213,6 +222,11 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		return h.conn.Send(a, holder.FD())
 	}
 	return h.conn.Send(a)
+}
+
+func isSegment(h buffer.Holder) bool {
+	_, ok := h.(*buffer.Segment)
+	return ok
 }
 
 // dial connects for a call to an address that its function is granted.
