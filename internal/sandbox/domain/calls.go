@@ -181,6 +181,8 @@ func failureOf(k *call, m *wire.Done) *flow.Failure {
 		return &flow.Failure{Kind: KindExit, Message: fmt.Sprintf("function %s exited with status %d", k.Function.Name, m.Code)}
 	case wire.StatusTrap:
 		return &flow.Failure{Kind: KindTrap, Message: fmt.Sprintf("function %s trapped: %s", k.Function.Name, m.Message)}
+	case wire.StatusLimit:
+		return &flow.Failure{Kind: KindLimit, Message: fmt.Sprintf("function %s was ended: %s", k.Function.Name, m.Message)}
 	case wire.StatusOutput:
 		return &flow.Failure{Kind: KindOutput, Message: fmt.Sprintf("function %s: %s", k.Function.Name, m.Message), Permanent: true}
 	default:

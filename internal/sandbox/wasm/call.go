@@ -32,6 +32,7 @@ func (d *domain) run(m *wire.Start, f *function, fds []int) {
 		stopped: make(chan struct{}),
 		cpu:     threadTime(),
 	}
+	c.out = &capture{call: c}
 	done := &wire.Done{Call: m.Call}
 	keep := c.execute(done, fds)
 	c.unfill()
@@ -41,6 +42,7 @@ func (d *domain) run(m *wire.Start, f *function, fds []int) {
 	done.Puts, done.Loaded, done.Moved = c.puts, c.loaded, c.moved
 	d.mu.Lock()
 	done.Takes = c.takes
+	keep = keep && c.stopErrno == 0 // else its system answers every call with that
 	delete(d.running, m.Call)
 	d.mu.Unlock()
 	done.CPU = threadTime() - c.cpu
@@ -50,6 +52,8 @@ func (d *domain) run(m *wire.Start, f *function, fds []int) {
 
 	// Off the critical path: the node goes on while this sandbox is taken down.
 	c.clear()
+	c.out.abandon()
+	d.ended(c)
 	if c.sandbox != nil {
 		if keep {
 			c.sandbox.call = nil
@@ -75,26 +79,26 @@ func (c *call) execute(done *wire.Done, fds []int) (keep bool) {
 		done.Status, done.Message = wire.StatusRefused, err.Error()
 		return false
 	}
+	c.mu.Lock()
+	c.calls[c.start.Call], c.running[c.start.Call] = c, c
+	c.watch()
+	c.mu.Unlock()
 	stdin, err := c.stdin(fds)
 	if err == nil {
 		err = c.open(stdin, fds)
 	}
 	if err != nil {
-		c.mu.Lock()
-		c.calls[c.start.Call] = c
-		c.mu.Unlock()
 		return refuse(err)
 	}
-	c.mu.Lock()
-	c.calls[c.start.Call], c.running[c.start.Call] = c, c
-	c.watch()
-	c.mu.Unlock()
 
 	code, err := c.invoke()
+	c.settle()
+	keep = c.sandbox.resident
 	var trap *engine.Trap
 	switch {
-	case errors.Is(err, engine.ErrExit):
+	case errors.Is(err, engine.ErrExit): // in the midst of its code: it cannot be called again
 		code, _ = c.sandbox.sys.ExitCode()
+		keep = false
 	case errors.As(err, &trap):
 		done.Status, done.Message = wire.StatusTrap, trap.Reason
 		for _, f := range trap.Frames[:min(len(trap.Frames), maxFrames)] {
@@ -104,6 +108,10 @@ func (c *call) execute(done *wire.Done, fds []int) (keep bool) {
 	case err != nil:
 		return refuse(err)
 	}
+	if c.over != "" {
+		done.Status, done.Message = wire.StatusLimit, c.over
+		return false
+	}
 	if err := c.out.finish(done); err != nil {
 		done.Status, done.Message = wire.StatusOutput, err.Error()
 		return false
@@ -111,7 +119,7 @@ func (c *call) execute(done *wire.Done, fds []int) (keep bool) {
 	if code != 0 {
 		done.Status, done.Code = wire.StatusExit, code
 	}
-	return c.sandbox.resident
+	return keep
 }
 
 // maxFrames bounds the stack that a trap reports.
@@ -119,49 +127,62 @@ const maxFrames = 32
 
 // open takes an idle resident instance, or makes a new one.
 func (c *call) open(stdin input, fds []int) error {
-	c.out = &capture{call: c}
+	s := &sandbox{call: c}
 	cfg := wasi.Config{
 		Args: append([]string{c.fn.Name}, c.fn.Args...), Env: c.environment(),
 		Stdin: stdin, Stdout: c.out, Stderr: &logger{call: c},
 		Mounts: c.fn.mounts, Listeners: c.fn.listen, Eager: c.Eager, Images: c.host.images,
-		Loaded: func(module string, took time.Duration) { c.sandbox.call.note(module, took) },
+		Loaded: func(module string, took time.Duration) { s.call.note(module, took) },
 	}
 	if c.fn.Output == wire.OutputStream && len(fds) == 3 {
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = wasi.Terminal{FD: fds[0]}, wasi.Terminal{FD: fds[1]}, wasi.Terminal{FD: fds[2]}
 	}
 	if c.fn.Dial {
-		cfg.Dial = func(name string, port uint16) (int, wasi.Errno) { return c.sandbox.call.dial(name, port) }
+		cfg.Dial = func(name string, port uint16) (int, wasi.Errno) { return s.call.dial(name, port) }
 	}
 	c.mu.Lock()
 	if n := len(c.fn.idle); n > 0 {
-		c.sandbox = c.fn.idle[n-1]
+		s = c.fn.idle[n-1]
 		c.fn.idle = c.fn.idle[:n-1]
+		s.call, c.base = c, at(s.inst.Memory(), 0)
+		c.use(s)
 	}
 	c.mu.Unlock()
-	if c.sandbox != nil {
-		c.sandbox.call = c
-		c.sandbox.sys.SetStreams(cfg.Stdin, cfg.Stdout, cfg.Stderr)
-		c.sandbox.sys.SetEnv(cfg.Args, cfg.Env)
-		c.base = c.address(0)
+	if s.inst != nil {
+		s.sys.SetStreams(cfg.Stdin, cfg.Stdout, cfg.Stderr)
+		s.sys.SetEnv(cfg.Args, cfg.Env)
 		return nil
 	}
-	s := &sandbox{call: c}
-	c.sandbox = s // Loaded may be called before New returns
 	s.sys = wasi.New(cfg)
 	if c.Eager {
 		c.views = map[uint32]*window{}
 		c.note("buffer", 0)
 	}
-	var err error
-	if s.inst, err = c.fn.module.Instantiate(c.fn.Memory, s); err != nil {
-		s.sys.Close()
+	c.mu.Lock()
+	c.use(s)
+	c.mu.Unlock()
+	inst, err := c.fn.module.Instantiate(c.fn.Memory, s)
+	if err != nil {
+		c.mu.Lock()
 		c.sandbox = nil
+		c.mu.Unlock()
+		s.sys.Close()
 		return err
 	}
+	s.inst = inst
 	if mem := s.inst.Memory(); mem != nil {
 		c.base = at(mem, 0)
 	}
 	return nil
+}
+
+// use makes a sandbox the call's, which may have been stopped before; c.mu is
+// held.
+func (c *call) use(s *sandbox) {
+	c.sandbox = s
+	if c.stopErrno != 0 {
+		s.sys.Interrupt()
+	}
 }
 
 // invoke calls the function's entry and returns its exit code.
@@ -191,6 +212,13 @@ func (c *call) environment() []string {
 	env = append(env, c.fn.Env...)
 	// Near this limit Go collects harder. Without it, it would let garbage grow to the size of the views; its SDK adds their size.
 	return append(env, "GOMEMLIMIT="+strconv.FormatInt(c.fn.Memory/8*7, 10))
+}
+
+// moves records a hand-over for the trace, which shows the first ones.
+func (c *call) moves(m wire.Moved) {
+	if len(c.moved) < maxMoved {
+		c.moved = append(c.moved, m)
+	}
 }
 
 // note records that a module was set up.

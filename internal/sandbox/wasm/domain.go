@@ -76,8 +76,10 @@ func (d *domain) close() {
 }
 
 // free gives back what nothing holds any longer; d.mu is held.
-func (d *domain) free() {
-	for _, h := range d.table.Released() {
+func (d *domain) free() { d.release(d.table.Released()) }
+
+func (d *domain) release(holders []buffer.Holder) {
+	for _, h := range holders {
 		switch h := h.(type) {
 		case *buffer.Segment:
 			if d.Shared { // the node may still hand it to another host
@@ -118,7 +120,26 @@ func (d *domain) withdraw(id uint64) {
 		return
 	}
 	delete(d.calls, id)
+	if d.running[id] == c { // it may still write where it was going to put
+		c.withdrawn = true
+		d.wake(d.table.Withdraw(c.attempt))
+		c.late = slices.Clone(d.table.Released())
+		return
+	}
 	d.wake(d.table.Withdraw(c.attempt))
+	d.free()
+}
+
+// ended frees what a call held that was withdrawn while it ran. Its windows are
+// gone.
+func (d *domain) ended(c *call) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !c.withdrawn {
+		return
+	}
+	d.release(c.late)
+	d.wake(d.table.Withdraw(c.attempt)) // what it did since
 	d.free()
 }
 
@@ -149,7 +170,9 @@ func (d *domain) stop(id uint64, errno wasi.Errno) {
 	}
 	c.stopErrno = errno
 	close(c.stopped)
-	c.sandbox.sys.Interrupt()
+	if c.sandbox != nil {
+		c.sandbox.sys.Interrupt()
+	}
 }
 
 // share hands the decisions over to the node and tells what is open.
@@ -215,8 +238,8 @@ type call struct {
 	start   *wire.Start
 	attempt buffer.Attempt
 	begun   time.Time
-	sandbox *sandbox
-	thread  int // kernel thread that runs it
+	sandbox *sandbox // nil until there is one; written under domain.mu
+	thread  int      // kernel thread that runs it
 
 	views map[uint32]*window // by guest address
 	base  uintptr            // of linear memory
@@ -228,11 +251,14 @@ type call struct {
 	loaded []wire.Loaded
 	moved  []wire.Moved
 
-	takes     []string      // full names; guarded by domain.mu
-	ready     chan struct{} // of the wait under way; guarded by domain.mu
-	stopped   chan struct{} // closed by Stop
-	stopErrno wasi.Errno    // guarded by domain.mu
-	exceeded  bool          // the watcher's
+	takes     []string        // full names; guarded by domain.mu
+	withdrawn bool            // while its code ran; guarded by domain.mu
+	late      []buffer.Holder // what it held then; guarded by domain.mu
+	ready     chan struct{}   // of the wait under way; guarded by domain.mu
+	stopped   chan struct{}   // closed by Stop
+	stopErrno wasi.Errno      // guarded by domain.mu
+	exceeded  bool            // the watcher's
+	over      string          // how the call broke its limit of memory, when that was seen at a release
 }
 
 // window is a range of linear memory that shows a buffer.

@@ -299,26 +299,33 @@ func (h *host) supplied(m *wire.Supply, fds []int) error {
 
 // ask sends a request to the node and waits for its answer, or for stop.
 func (h *host) ask(m *wire.Ask, stop <-chan struct{}) (answer, bool) {
+	select {
+	case <-stop:
+		return answer{}, false
+	default:
+	}
 	ch := make(chan answer, 1)
 	h.mu.Lock()
 	h.next++
 	m.ID = h.next
 	h.asked[m.ID] = ch
 	h.mu.Unlock()
-	defer func() {
-		h.mu.Lock()
-		delete(h.asked, m.ID)
-		h.mu.Unlock()
-	}()
-	if h.conn.Send(m) != nil {
-		return answer{}, false
+	if h.conn.Send(m) == nil {
+		select {
+		case a := <-ch:
+			return a, true
+		case <-stop:
+		}
 	}
+	h.mu.Lock()
+	delete(h.asked, m.ID)
+	h.mu.Unlock()
 	select {
-	case a := <-ch:
-		return a, true
-	case <-stop:
-		return answer{}, false
+	case a := <-ch: // it came at the same time
+		a.drop()
+	default:
 	}
+	return answer{}, false
 }
 
 func (h *host) answered(m *wire.Answer, fds []int) error {
@@ -335,17 +342,22 @@ func (h *host) answered(m *wire.Answer, fds []int) error {
 		}
 	}
 	h.mu.Lock()
-	ch := h.asked[m.ID]
-	h.mu.Unlock()
-	if ch != nil {
+	defer h.mu.Unlock()
+	if ch := h.asked[m.ID]; ch != nil {
+		delete(h.asked, m.ID) // the only answer
 		ch <- a
 		return nil
 	}
-	if a.segment != nil { // the call was stopped meanwhile
+	a.drop() // the call was stopped meanwhile
+	return nil
+}
+
+// drop gives up what came with an answer that nobody reads.
+func (a answer) drop() {
+	if a.segment != nil {
 		a.segment.Release()
 	}
 	if a.fd >= 0 {
 		unix.Close(a.fd)
 	}
-	return nil
 }

@@ -154,6 +154,9 @@ func (c *call) alloc(mem []byte, a []uint64) wasi.Errno {
 // buffer. It is generous, because a guest's heap fragments and never shrinks:
 // what a function really uses of its own is measured (see watch.go).
 func (c *call) grant(n int64) wasi.Errno {
+	if c.sandbox.inst == nil { // a module's start function: there is no memory yet
+		return wasi.Enosys
+	}
 	live := n
 	for _, w := range c.views {
 		live += w.length
@@ -192,6 +195,7 @@ func (c *call) release(mem []byte, a []uint64) wasi.Errno {
 	if w == nil {
 		return wasi.Einval
 	}
+	c.settle()
 	delete(c.views, w.ptr)
 	if w.plain {
 		clear(mem[w.ptr : int64(w.ptr)+w.length])
@@ -225,6 +229,9 @@ func (c *call) put(mem []byte, a []uint64) wasi.Errno {
 	if !within(mem, ptr, n) {
 		return wasi.Efault
 	}
+	if len(c.puts) >= maxPuts {
+		return wasi.Edquot
+	}
 	v, fresh, err := c.value(name, mem, ptr, n)
 	if err != nil {
 		return errnoOf(err)
@@ -240,7 +247,7 @@ func (c *call) put(mem []byte, a []uint64) wasi.Errno {
 		return errnoOf(err)
 	}
 	c.puts = append(c.puts, wire.Put{Name: name, Value: wireValue(v)})
-	c.moved = append(c.moved, wire.Moved{Put: true, Name: name, Bytes: n, At: int64(begun.Sub(c.begun)), Took: int64(time.Since(begun))})
+	c.moves(wire.Moved{Put: true, Name: name, Bytes: n, At: int64(begun.Sub(c.begun)), Took: int64(time.Since(begun))})
 	return wasi.Success
 }
 
@@ -335,7 +342,7 @@ func (c *call) read(mem []byte, a []uint64, consume bool) wasi.Errno {
 	if err := c.deliver(mem, ptr, room, v); err != nil {
 		return errnoOf(err)
 	}
-	c.moved = append(c.moved, wire.Moved{Name: full, Bytes: v.Len, At: int64(begun.Sub(c.begun)), Took: int64(time.Since(begun))})
+	c.moves(wire.Moved{Name: full, Bytes: v.Len, At: int64(begun.Sub(c.begun)), Took: int64(time.Since(begun))})
 	return wasi.Success
 }
 
@@ -497,7 +504,7 @@ func (c *call) wait(mem []byte, a []uint64) wasi.Errno {
 		}
 		if c.Shared {
 			c.mu.Unlock()
-			return c.waitElsewhere(name, timeout)
+			return c.waitElsewhere(name, timeout, told)
 		}
 		there, err := c.table.Wait(c.attempt, name)
 		if there || err != nil {
@@ -535,8 +542,12 @@ func (c *call) wait(mem []byte, a []uint64) wasi.Errno {
 }
 
 // waitElsewhere waits for a slot that the node's table decides about. The node
-// answers when it is there; it knows by the question that the call waits.
-func (c *call) waitElsewhere(name string, timeout <-chan time.Time) wasi.Errno {
+// answers when it is there; it knows by the question that the call waits. told
+// says that the call has said so before.
+func (c *call) waitElsewhere(name string, timeout <-chan time.Time, told bool) wasi.Errno {
+	if told {
+		c.host.conn.Send(&wire.Resumed{Call: c.start.Call})
+	}
 	if _, err := c.find(name); err == nil {
 		return wasi.Success
 	}

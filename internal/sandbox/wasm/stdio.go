@@ -134,11 +134,17 @@ func (o *capture) finish(done *wire.Done) error {
 	case err == nil && o.large == nil:
 		o.call.puts = append(o.call.puts, wire.Put{Name: "stdout", Value: wireValue(v)})
 	case err == nil:
-		done.Spilled = wireValue(v)
-	case o.large != nil:
-		o.large.Release()
+		done.Spilled, o.large = wireValue(v), nil
 	}
 	return err
+}
+
+// abandon gives up an output that was not handed over.
+func (o *capture) abandon() {
+	if o.large != nil {
+		o.large.Release()
+		o.large = nil
+	}
 }
 
 // publishOverflow sends ahead the puts and takes that do not fit into Done, and
@@ -167,7 +173,6 @@ func (c *call) publishOverflow(done *wire.Done) {
 	for i := range done.Frames {
 		done.Frames[i].Function = shorten(done.Frames[i].Function, 256)
 	}
-	done.Moved = done.Moved[:min(len(done.Moved), maxMoved)]
 	for i := range done.Moved {
 		done.Moved[i].Name = shorten(done.Moved[i].Name, 128)
 	}
@@ -175,6 +180,10 @@ func (c *call) publishOverflow(done *wire.Done) {
 
 // maxMoved bounds the hand-overs that a call reports for the trace.
 const maxMoved = 200
+
+// maxPuts bounds the slots that a call may publish: the smallest take memory of
+// host and node that no quota counts.
+const maxPuts = 1 << 16
 
 func shorten(s string, most int) string {
 	if len(s) <= most {

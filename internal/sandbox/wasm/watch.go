@@ -62,17 +62,35 @@ func (c *call) measure(memory bool) *wire.Exceeded {
 	var used unix.Timespec
 	if c.fn.CPU > 0 && unix.ClockGettime(clock, &used) == nil && used.Nano()-c.cpu > c.fn.CPU {
 		x.Limit, x.Text = "cpu", fmt.Sprintf("it used more than %v of CPU time", time.Duration(c.fn.CPU))
-	} else if credit := c.sandbox.credit.Load(); memory && credit > 0 && c.host.pagemap >= 0 {
-		// Linear memory never moves: the engine's pool reserves 4 GiB a slot.
-		// Views count as pages of files until they are written to.
-		own, err := buffer.Dirtied(c.host.pagemap, c.base, min(c.fn.Memory+credit, 4<<30))
-		if err != nil || own <= c.fn.Memory {
-			return nil
-		}
-		x.Limit, x.Text = "memory", fmt.Sprintf("it uses %d MiB of its own memory, pages that it wrote to in views included; the limit is %d MiB", own>>20, c.fn.Memory>>20)
-	} else {
+	} else if memory && c.sandbox != nil && c.sandbox.credit.Load() > 0 {
+		x.Limit, x.Text = "memory", c.overMemory(min(c.fn.Memory+c.sandbox.credit.Load(), 4<<30))
+	}
+	if x.Text == "" {
 		return nil
 	}
 	c.exceeded = true
 	return x
+}
+
+// overMemory says how much of the first length bytes of linear memory is the
+// function's own, if that is more than it may have. Linear memory never moves:
+// the engine's pool reserves 4 GiB a slot. Views count as pages of files until
+// they are written to.
+func (c *call) overMemory(length int64) string {
+	if length <= c.fn.Memory || c.host.pagemap < 0 {
+		return ""
+	}
+	own, err := buffer.Dirtied(c.host.pagemap, c.base, length)
+	if err != nil || own <= c.fn.Memory {
+		return ""
+	}
+	return fmt.Sprintf("it uses %d MiB of its own memory, pages that it wrote to in views included; the limit is %d MiB", own>>20, c.fn.Memory>>20)
+}
+
+// settle measures at the moments at which own memory is about to vanish, the
+// release of a view and the end of the call: the watcher may not have seen it.
+func (c *call) settle() {
+	if c.over == "" && len(c.views) > 0 {
+		c.over = c.overMemory(int64(len(c.sandbox.inst.Memory())))
+	}
 }

@@ -409,6 +409,7 @@ const (
 	StatusTrap                  // it trapped; Message is the reason, Frames the stack
 	StatusOutput                // its output is over the limit
 	StatusRefused               // it could not be started; Message says why
+	StatusLimit                 // it has used more memory than it may; Message says how much
 )
 
 // Frame is a function on the stack of a trap.
