@@ -3,7 +3,7 @@
 // and either publishes it as it is, or (touch) reads every word and publishes new ones, each one more.
 #include <weft.h>
 
-WEFT_FUNCTION(link) {
+WEFT_HANDLER(link) {
 	const char *from = weft_arg_str("from", NULL);
 	weft_view in = {NULL, 0, 0}, out;
 	uint64_t sum = 0;
