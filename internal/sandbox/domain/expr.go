@@ -39,6 +39,9 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if e.host == nil {
 		if e.host, err = spawn(ctx, e.pool.spawner, sandbox.RoleExpr, sandbox.Limits{Memory: exprMemory, Pids: 64}); err != nil {
 			return nil, err
