@@ -100,6 +100,9 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 			return err
 		}
 		k.puts, k.takes = append(k.puts, m.Puts...), append(k.takes, m.Takes...)
+		if len(k.puts) > slotsMax || len(k.takes) > slotsMax {
+			return fmt.Errorf("call %s published or took more than %d slots", k.Path, slotsMax)
+		}
 	case *wire.Ask:
 		k, err := running(m.Call)
 		if err != nil {
@@ -273,7 +276,7 @@ func (d *Domain) Stop(id uint64) {
 		case <-d.ctx.Done():
 		}
 		d.mu.Lock()
-		still := h.calls[id] != nil
+		still := !d.finished && h.calls[id] != nil // else the host may be another run's
 		if still {
 			h.closing = true
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -149,6 +150,7 @@ type call struct {
 	conflict error      // it published a name that another call has published, or more than the run may hold
 	puts     []wire.Put // from Published
 	takes    []string   // from Published
+	dials    int        // under way
 	taken    []string   // of its takes, those that the table knows
 }
 
@@ -197,7 +199,7 @@ func (d *Domain) Start(c Call) {
 		if !gone(err) {
 			d.mu.Unlock()
 			if err != nil {
-				d.refuse(k, err)
+				d.work.Go(func() { d.refuse(k, err) }) // Done may wait for who called Start
 			}
 			return
 		}
@@ -233,7 +235,9 @@ func (d *Domain) startElsewhere(k *call) error {
 
 // gone reports whether sending failed because the host had ended by itself: its
 // calls are to be started in another one.
-func gone(err error) bool { return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) }
+func gone(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) || errors.Is(err, wire.ErrStuck)
+}
 
 // startIn starts a call in the host or in one that has become the domain's
 // meanwhile. When that is gone, over is closed when the domain knows.
@@ -265,11 +269,14 @@ func (d *Domain) join(h *host, alone bool) error {
 	if len(d.hosts) > 0 || d.published || alone {
 		d.shared = true
 	}
-	if d.main != nil && d.shared && d.sharing == nil {
-		answered := make(chan struct{})
-		d.sharing = answered
-		if err := d.main.conn.Send(&wire.Share{}); err == nil {
-			gone := d.main.over
+	if d.main != nil && d.shared && !d.main.asks {
+		var err error
+		if d.sharing == nil {
+			d.sharing = make(chan struct{})
+			err = d.main.conn.Send(&wire.Share{})
+		}
+		if err == nil {
+			answered, gone := d.sharing, d.main.over
 			d.mu.Unlock()
 			select {
 			case <-answered:
@@ -512,7 +519,7 @@ func (d *Domain) giveBack(h *host) {
 			<-h.over
 			h.over = make(chan struct{})
 			h.resetting.Store(false)
-			h.known = map[uint64]struct{}{}
+			h.known, h.files = map[uint64]int{}, 0
 			for f := range h.defined { // the host has closed its ports
 				if len(f.Listen) > 0 {
 					delete(h.defined, f)

@@ -64,12 +64,15 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 	limit := e.pool.o.Expressions
 	timer := time.AfterFunc(limit, func() { h.process.Kill() })
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
-	defer stop()
 	var m wire.Message
 	if err = h.conn.Send(request, fds...); err == nil {
 		m, _, err = h.conn.Receive()
 	}
-	late := !timer.Stop()
+	late, left := !timer.Stop(), !stop()
+	if err == nil && (late || left) { // it answered while it was being ended
+		h.kill()
+		e.host = nil
+	}
 	if err != nil {
 		h.kill() // or a request that could not be sent would leave it waiting
 		why := h.process.Wait().Reason

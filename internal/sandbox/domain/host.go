@@ -30,7 +30,8 @@ type host struct {
 
 	defined map[*Function]uint32 // functions that it has; guarded by its domain's mu
 	last    uint32               // ID of the last function defined; guarded by its domain's mu
-	known   map[uint64]struct{}  // segments that it has; guarded by its domain's mu
+	known   map[uint64]int       // segments that it has, and how many descriptors of each; guarded by its domain's mu
+	files   int                  // the sum of known; guarded by its domain's mu
 	calls   map[uint64]*call     // calls that run in it; guarded by its domain's mu
 	closing bool                 // its end is wanted; guarded by its domain's mu
 	asks    bool                 // the node decides about slots, not the host; guarded by its domain's mu
@@ -66,7 +67,7 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	}
 	h := &host{
 		name: fmt.Sprintf("host-%d", p.PID()), process: p, conn: conn, stderr: stderr,
-		defined: map[*Function]uint32{}, known: map[uint64]struct{}{}, calls: map[uint64]*call{},
+		defined: map[*Function]uint32{}, known: map[uint64]int{}, calls: map[uint64]*call{},
 		idle: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	stop := context.AfterFunc(ctx, func() { p.Kill() })

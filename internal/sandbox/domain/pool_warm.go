@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,7 +47,10 @@ var warmModule = []byte("\x00asm\x01\x00\x00\x00" +
 func (p *Pool) warmImage() (*Image, error) {
 	p.warmOnce.Do(func() {
 		path := filepath.Join(p.images.dir, "..", "warm.wasm")
-		if p.warmError = os.WriteFile(path, warmModule, 0o600); p.warmError == nil {
+		if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, warmModule) { // another node may be reading it
+			p.warmError = writeAtomically(path, bytes.NewReader(warmModule))
+		}
+		if p.warmError == nil {
 			p.warm, p.warmError = p.Image(p.ctx, path) // which outlives who asks first
 		}
 	})

@@ -43,6 +43,14 @@ type segment struct {
 // descriptors, of which it may have hostFiles.
 const segmentsMax = hostFiles - 512
 
+// slotsMax bounds the slots that one call may publish, and those that it may
+// take: a host refuses more, before the node has to.
+const slotsMax = 1 << 17
+
+// dialsMax bounds the connections that are made for one call at a time: its code
+// asks for one after the other.
+const dialsMax = 8
+
 // supply gives a host a segment; d.mu is held.
 func (d *Domain) supply(h *host, n int64) error {
 	refuse := func(why string) error { return h.conn.Send(&wire.Supply{Refused: why}) }
@@ -53,7 +61,7 @@ func (d *Domain) supply(h *host, n int64) error {
 	if d.supplied+size > d.o.Quota {
 		return refuse(fmt.Sprintf("the run holds %d MiB of buffers, %d MiB more are over its quota of %d MiB", d.supplied>>20, size>>20, d.o.Quota>>20))
 	}
-	if len(h.known) >= segmentsMax {
+	if h.files >= segmentsMax {
 		return refuse(fmt.Sprintf("a host holds at most %d buffers: publish fewer and larger ones", segmentsMax))
 	}
 	s, err := d.pool.supply.Get(n)
@@ -62,14 +70,28 @@ func (d *Domain) supply(h *host, n int64) error {
 	}
 	d.supplied += s.Capacity()
 	d.segments[s.ID()] = &segment{Segment: s, host: h}
-	h.known[s.ID()] = struct{}{}
+	h.gets(s.ID())
 	return h.conn.Send(&wire.Supply{Segment: wire.Segment{ID: s.ID(), Capacity: s.Capacity()}}, s.FD())
 }
 
-// drop hears that a host has closed segments. Those that it only borrowed are
-// another host's.
+// gets notes that a host is given a descriptor of a segment.
+func (h *host) gets(id uint64) {
+	h.known[id]++
+	h.files++
+}
+
+// drop hears that a host has closed a descriptor of each of these segments. It
+// may have others: a segment that two of its calls read came twice. Those that it
+// only borrowed are another host's.
 func (d *Domain) drop(h *host, ids []uint64) {
 	for _, id := range ids {
+		if h.known[id] == 0 {
+			continue
+		}
+		h.files--
+		if h.known[id]--; h.known[id] > 0 {
+			continue
+		}
 		delete(h.known, id)
 		if s := d.segments[id]; s != nil && s.host == h {
 			d.dropOne(id, s)
@@ -122,6 +144,8 @@ func (d *Domain) record(h *host, k *call, m *wire.Done) error {
 			return err
 		}
 		switch err := d.table.Put(k.attempt, p.Name, v); {
+		case err == nil && p.Value.Segment.ID != 0:
+			d.segments[p.Value.Segment.ID].slots++
 		case errors.Is(err, buffer.ErrExists), errors.Is(err, buffer.ErrQuota):
 			k.conflict = err // another call was faster; Commit says so
 		case err != nil:
@@ -158,7 +182,6 @@ func (d *Domain) value(h *host, w wire.Value) (buffer.Value, error) {
 		if _, ok := h.known[w.Segment.ID]; !ok {
 			return v, fmt.Errorf("host %s published segment %d, which is another host's", h.name, w.Segment.ID)
 		}
-		s.slots++
 		v.Holder = s.Segment
 	case w.File != "" && d.folder != nil:
 		var st unix.Stat_t
@@ -176,6 +199,10 @@ func (d *Domain) value(h *host, w wire.Value) (buffer.Value, error) {
 // answer decides about a slot for a host of a shared run, or connects.
 func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 	if m.Op == wire.OpDial {
+		if k.dials == dialsMax {
+			return fmt.Errorf("call %s makes more than %d connections at a time", k.Path, dialsMax)
+		}
+		k.dials++
 		d.work.Go(func() { d.dial(h, k, m) })
 		return nil
 	}
@@ -196,7 +223,7 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(err)})
 	case m.Op != wire.OpLen && v.Len > m.Room:
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoOverflow, Name: name.String(), Value: wire.Value{Len: v.Len, Type: v.Type}})
-	case m.Op != wire.OpLen && len(h.known) >= segmentsMax && isSegment(v.Holder):
+	case m.Op != wire.OpLen && h.files >= segmentsMax && isSegment(v.Holder):
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoQuota})
 	case m.Op == wire.OpTake:
 		v, err = d.table.Take(k.attempt, name.String(), m.Type)
@@ -218,7 +245,7 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 			return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoIO})
 		}
 		a.Value.Segment = wire.Segment{ID: holder.ID(), Capacity: holder.Capacity()}
-		h.known[holder.ID()] = struct{}{}
+		h.gets(holder.ID())
 		return h.conn.Send(a, holder.FD())
 	}
 	return h.conn.Send(a)
@@ -233,6 +260,9 @@ func isSegment(h buffer.Holder) bool {
 func (d *Domain) dial(h *host, k *call, m *wire.Ask) {
 	a := &wire.Answer{ID: m.ID}
 	f, err := sandbox.Dial(d.ctx, k.Function.Dial, m.Name, int(m.Type))
+	d.mu.Lock()
+	k.dials--
+	d.mu.Unlock()
 	switch {
 	case errors.Is(err, sandbox.ErrNotGranted):
 		a.Errno = errnoNotGrant

@@ -92,6 +92,8 @@ type host struct {
 	domain    *domain              // the control loop's alone; nil between runs
 	calls     sync.WaitGroup       // calls whose cleanup has not ended
 
+	needing sync.Mutex // held from the entry in needs until Need is sent, which may take its time
+
 	mu    sync.Mutex
 	asked map[uint64]chan answer // requests under way; guarded by mu
 	needs []chan answer          // requests for segments, in order; guarded by mu
@@ -263,10 +265,12 @@ func (h *host) closePorts() {
 // need asks the node for a segment of at least n bytes.
 func (h *host) need(n int64) (*buffer.Segment, error) {
 	ch := make(chan answer, 1)
+	h.needing.Lock() // answers come in order
 	h.mu.Lock()
 	h.needs = append(h.needs, ch)
-	err := h.conn.Send(&wire.Need{Bytes: n}) // under the lock: answers come in order
 	h.mu.Unlock()
+	err := h.conn.Send(&wire.Need{Bytes: n})
+	h.needing.Unlock()
 	if err != nil {
 		return nil, err
 	}

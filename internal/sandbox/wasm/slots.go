@@ -229,7 +229,7 @@ func (c *call) put(mem []byte, a []uint64) wasi.Errno {
 	if !within(mem, ptr, n) {
 		return wasi.Efault
 	}
-	if len(c.puts) >= maxPuts {
+	if len(c.puts) >= maxSlots {
 		return wasi.Edquot
 	}
 	v, fresh, err := c.value(name, mem, ptr, n)
@@ -330,6 +330,9 @@ func (c *call) read(mem []byte, a []uint64, consume bool) wasi.Errno {
 	typ, ptr, room, out := a[2], uint32(a[3]), int64(uint32(a[4])), uint32(a[5])
 	if !within(mem, ptr, room) || !within(mem, out, 4) {
 		return wasi.Efault
+	}
+	if consume && len(c.takes) >= maxSlots {
+		return wasi.Edquot
 	}
 	full, v, err := c.obtain(name, typ, room, consume)
 	binary.LittleEndian.PutUint32(mem[out:], uint32(min(v.Len, 1<<32-1)))

@@ -181,9 +181,9 @@ func (c *call) publishOverflow(done *wire.Done) {
 // maxMoved bounds the hand-overs that a call reports for the trace.
 const maxMoved = 200
 
-// maxPuts bounds the slots that a call may publish: the smallest take memory of
-// host and node that no quota counts.
-const maxPuts = 1 << 16
+// maxSlots bounds the slots that a call may publish, and those that it may take:
+// the smallest use memory of host and node that no quota counts.
+const maxSlots = 1 << 16
 
 func shorten(s string, most int) string {
 	if len(s) <= most {

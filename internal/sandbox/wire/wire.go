@@ -18,10 +18,13 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,14 +91,25 @@ func Decode(frame []byte) (Message, error) {
 type Conn struct {
 	conn *net.UnixConn
 
+	patience time.Duration // of Send; 0: for ever
+	stuck    atomic.Bool   // it was over
+
 	mu  sync.Mutex
 	out []byte // guarded by mu
 
 	in, oob []byte // the receiver's
 }
 
+// ErrStuck is what Send and Receive return when the peer has let messages pile
+// up for longer than the node is patient. The connection is closed.
+var ErrStuck = errors.New("it does not read its messages")
+
+// patience is how long the node waits for a host to read: it holds the lock of
+// a run meanwhile.
+const patience = 5 * time.Second
+
 // Pair makes the two ends of a control connection: the node's, and the file
-// that the host inherits.
+// that the host inherits. The node's is not patient: see ErrStuck.
 func Pair() (*Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -106,6 +120,7 @@ func Pair() (*Conn, *os.File, error) {
 		unix.Close(fds[1])
 		return nil, nil, err
 	}
+	node.patience = patience
 	return node, os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
@@ -139,7 +154,15 @@ func (c *Conn) Send(m Message, fds ...int) error {
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
+	if c.patience > 0 {
+		c.conn.SetWriteDeadline(time.Now().Add(c.patience))
+	}
 	if _, _, err := c.conn.WriteMsgUnix(c.out, oob, nil); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.stuck.Store(true)
+			c.conn.Close()
+			err = ErrStuck
+		}
 		return fmt.Errorf("send %T: %w", m, err)
 	}
 	return nil
@@ -149,6 +172,9 @@ func (c *Conn) Send(m Message, fds ...int) error {
 // the caller owns. It returns io.EOF when the peer is gone.
 func (c *Conn) Receive() (Message, []int, error) {
 	n, oobn, flags, _, err := c.conn.ReadMsgUnix(c.in, c.oob)
+	if err != nil && c.stuck.Load() {
+		err = ErrStuck
+	}
 	if err != nil {
 		return nil, nil, err
 	}
