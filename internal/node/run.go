@@ -66,7 +66,7 @@ func (n *Node) Run(ctx context.Context, req RunRequest) (*RunResult, error) {
 	}
 	r := &run{
 		node: n, req: req, app: b, id: id, machine: m, rec: telemetry.NewRecorder(id),
-		events: make(chan flow.Event, 64), results: make(chan domain.Result, 64), stalls: make(chan struct{}, 1), over: make(chan struct{}),
+		events: make(chan flow.Event, 16), results: make(chan domain.Result, 8), stalls: make(chan struct{}, 1), over: make(chan struct{}),
 		calls: map[flow.CallID]*active{}, busy: map[string]int{}, steps: map[string]time.Duration{}, items: map[string]*telemetry.Span{},
 	}
 	load, pass := or(req.Load, req.App.Load), or(req.Pass, req.App.Pass)
