@@ -137,6 +137,9 @@ func NewSpawner(ctx context.Context, opts SpawnerOptions) (*Spawner, error) {
 // the child finds the executable by number after it has taken its own.
 func aside(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 512)
+	if errors.Is(err, unix.EINVAL) { // the limit of descriptors is lower; exe goes beyond those in use anyway
+		fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("new spawner: duplicate the host executable: %w", err)
 	}

@@ -279,6 +279,23 @@ func TestProgramMayHaveAnyDescriptor(t *testing.T) {
 	}
 }
 
+// A process may be allowed fewer descriptors than the number that is wanted.
+func TestExecutableUnderALowLimit(t *testing.T) {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 128, Max: old.Max}); err != nil {
+		t.Skip("needs to lower the limit of descriptors:", err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	f, err := aside(os.Stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
 func TestKill(t *testing.T) {
 	s := newSpawner(t)
 	h := spawn(t, s, SpawnOptions{})

@@ -134,17 +134,20 @@ func (h *host) whyEnded(err error) (sandbox.Exit, error) {
 // end.
 const endTimeout = time.Second
 
-// tail keeps the last bytes that a process wrote to its standard error.
+// tail keeps what a process wrote to its standard error: the beginning, where a
+// crash says its reason, and the end.
 type tail struct {
 	r, w *os.File
 	done chan struct{}
 
-	mu   sync.Mutex
-	last []byte // guarded by mu
+	mu      sync.Mutex
+	first   []byte // guarded by mu, as what follows
+	last    []byte // of what came after first
+	skipped bool   // something between them is not kept
 }
 
-// tailMax bounds what is kept of a process's last words, in bytes.
-const tailMax = 4 << 10
+// tailMax bounds each of the two parts that are kept, in bytes.
+const tailMax = 1 << 10
 
 func newTail() (*tail, error) {
 	r, w, err := os.Pipe()
@@ -154,13 +157,10 @@ func newTail() (*tail, error) {
 	t := &tail{r: r, w: w, done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
-		buf := make([]byte, tailMax)
+		buf := make([]byte, 4<<10)
 		for {
 			n, err := r.Read(buf)
-			t.mu.Lock()
-			t.last = append(t.last, buf[:n]...)
-			t.last = t.last[max(0, len(t.last)-tailMax):]
-			t.mu.Unlock()
+			t.keep(buf[:n])
 			if err != nil {
 				return
 			}
@@ -169,7 +169,18 @@ func newTail() (*tail, error) {
 	return t, nil
 }
 
-// text returns the last words once all have been read, which is soon after the
+func (t *tail) keep(b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := min(len(b), tailMax-len(t.first))
+	t.first = append(t.first, b[:n]...)
+	t.last = append(t.last, b[n:]...)
+	if over := len(t.last) - tailMax; over > 0 {
+		t.last, t.skipped = t.last[over:], true
+	}
+}
+
+// text returns the words that were kept once all have been read, which is soon after the
 // end of the process, but waits no longer than that.
 func (t *tail) text(wait time.Duration) string {
 	select {
@@ -178,7 +189,11 @@ func (t *tail) text(wait time.Duration) string {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.last))
+	between := ""
+	if t.skipped {
+		between = "\n…\n"
+	}
+	return strings.TrimSpace(string(t.first) + between + string(t.last))
 }
 
 func (t *tail) close() {

@@ -224,3 +224,20 @@ func TestWarmModuleIsWrittenOnce(t *testing.T) {
 		t.Errorf("a broken one stays: %d bytes, %v", len(b), err)
 	}
 }
+
+// The reason of a crash is the first of a long report.
+func TestLastWords(t *testing.T) {
+	l, err := newTail()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	l.w.WriteString("fatal error: the reason\n")
+	l.w.WriteString(strings.Repeat("goroutine 1 [running]\n", 1000))
+	l.w.WriteString("exit status 2\n")
+	l.w.Close()
+	got := l.text(20 * time.Second)
+	if !strings.HasPrefix(got, "fatal error: the reason\ngoroutine") || !strings.HasSuffix(got, "\nexit status 2") || !strings.Contains(got, "\n…\n") || len(got) > 2*tailMax+5 {
+		t.Errorf("%d bytes: %.60q … %q", len(got), got, got[len(got)-20:])
+	}
+}
