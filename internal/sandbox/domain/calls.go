@@ -29,10 +29,7 @@ func (d *Domain) refuse(k *call, err error) {
 func (d *Domain) read(h *host) {
 	defer close(h.over)
 	for {
-		m, fds, err := h.conn.Receive()
-		for _, fd := range fds { // a host has no descriptors to give
-			unix.Close(fd)
-		}
+		m, err := h.receive()
 		if err != nil {
 			d.lost(h, err)
 			return

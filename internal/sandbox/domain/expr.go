@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,16 +40,7 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if e.host == nil {
-		if e.host, err = spawn(ctx, e.pool.spawner, sandbox.RoleExpr, sandbox.Limits{Memory: exprMemory, Pids: 64}); err != nil {
-			return nil, err
-		}
-	}
-	e.last++
-	request := &wire.Evaluate{ID: e.last, Expressions: expressions}
+	request := &wire.Evaluate{Expressions: expressions}
 	var fds []int
 	if len(b) <= wire.InlineMax {
 		request.Scope = b
@@ -60,13 +52,46 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 		defer unix.Close(fd)
 		fds = append(fds, fd)
 	}
+	reply, err := e.ask(ctx, request, fds)
+	if errors.Is(err, errEvaluatorGone) { // it was killed, perhaps long ago
+		reply, err = e.ask(ctx, request, fds)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case reply.Error != "":
+		return nil, errors.New(reply.Error)
+	}
+	if err := json.Unmarshal(reply.Values, &values); err != nil {
+		return nil, fmt.Errorf("decode values: %w", err)
+	}
+	return values, nil
+}
+
+// errEvaluatorGone is wrapped when the evaluator's process has ended, and neither
+// a limit nor the end of ctx says why.
+var errEvaluatorGone = errors.New("its process ended")
+
+// ask sends one request to the evaluator, which is started if there is none;
+// e.mu is held.
+func (e *evaluator) ask(ctx context.Context, request *wire.Evaluate, fds []int) (reply *wire.Evaluated, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if e.host == nil {
+		if e.host, err = spawn(ctx, e.pool.spawner, sandbox.RoleExpr, sandbox.Limits{Memory: exprMemory, Pids: 64}); err != nil {
+			return nil, err
+		}
+	}
+	e.last++
+	request.ID = e.last
 	h := e.host
 	limit := e.pool.o.Expressions
 	timer := time.AfterFunc(limit, func() { h.process.Kill() })
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
 	var m wire.Message
 	if err = h.conn.Send(request, fds...); err == nil {
-		m, _, err = h.conn.Receive()
+		m, err = h.receive()
 	}
 	late, left := !timer.Stop(), !stop()
 	if err == nil && (late || left) { // it answered while it was being ended
@@ -85,19 +110,13 @@ func (e *evaluator) evaluate(ctx context.Context, expressions []string, scope an
 		case why == sandbox.ReasonMemory:
 			return nil, fmt.Errorf("it needs more than %d MiB", exprMemory>>20)
 		}
-		return nil, fmt.Errorf("its process ended: %s: %w", why, err)
+		return nil, fmt.Errorf("%w: %s: %w", errEvaluatorGone, why, err)
 	}
 	reply, ok := m.(*wire.Evaluated)
 	if !ok || reply.ID != e.last {
 		return nil, fmt.Errorf("the evaluator answered %T", m)
 	}
-	if reply.Error != "" {
-		return nil, fmt.Errorf("%s", reply.Error)
-	}
-	if err := json.Unmarshal(reply.Values, &values); err != nil {
-		return nil, fmt.Errorf("decode values: %w", err)
-	}
-	return values, nil
+	return reply, nil
 }
 
 func (e *evaluator) close() {

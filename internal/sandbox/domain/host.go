@@ -74,7 +74,7 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	defer stop()
 	timer := time.AfterFunc(startTimeout, func() { p.Kill() })
 	defer timer.Stop()
-	m, _, err := conn.Receive()
+	m, err := h.receive()
 	ready, ok := m.(*wire.Ready)
 	switch {
 	case err != nil:
@@ -93,6 +93,16 @@ func spawn(ctx context.Context, s *sandbox.Spawner, role sandbox.Role, limits sa
 	}
 	h.started = time.Since(begun)
 	return h, nil
+}
+
+// receive reads the next message. A host has no descriptors to give: any that
+// come are closed.
+func (h *host) receive() (wire.Message, error) {
+	m, fds, err := h.conn.Receive()
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return m, err
 }
 
 // kill ends the process and waits until nothing is left of it.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
@@ -239,5 +241,19 @@ func TestLastWords(t *testing.T) {
 	got := l.text(20 * time.Second)
 	if !strings.HasPrefix(got, "fatal error: the reason\ngoroutine") || !strings.HasSuffix(got, "\nexit status 2") || !strings.Contains(got, "\n…\n") || len(got) > 2*tailMax+5 {
 		t.Errorf("%d bytes: %.60q … %q", len(got), got, got[len(got)-20:])
+	}
+}
+
+// An evaluator that was killed is replaced.
+func TestEvaluatorIsReplaced(t *testing.T) {
+	p := newPool(t)
+	for range 3 {
+		values, err := p.Evaluate(t.Context(), []string{". + 1"}, 41)
+		if err != nil || len(values) != 1 || values[0] != 42.0 {
+			t.Fatalf("values %v, %v", values, err)
+		}
+		if err := unix.Kill(p.expr.host.process.PID(), unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -236,7 +236,7 @@ func (p *Pool) tool(ctx context.Context, role sandbox.Role, request wire.Message
 	if err := h.conn.Send(request, fds...); err != nil {
 		return nil, err
 	}
-	m, _, err := h.conn.Receive()
+	m, err := h.receive()
 	if err != nil {
 		switch exit := h.process.Wait(); {
 		case ctx.Err() != nil:

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
@@ -81,10 +79,7 @@ func (p *Pool) warmUp(h *host) error {
 		}
 	}
 	for ended := 0; ; {
-		m, fds, err := h.conn.Receive()
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
+		m, err := h.receive()
 		if err != nil {
 			_, err = h.whyEnded(err)
 			return err
