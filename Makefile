@@ -11,7 +11,7 @@ GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
 FUZZTIME    ?= 3m
 
-.PHONY: all deps build host test unit race lint fuzz bench smoke demo clean
+.PHONY: all js deps build host test unit race lint fuzz bench smoke demo clean
 
 all: build
 
@@ -26,7 +26,10 @@ host: ## the domain host, static, where bin/weft embeds it from
 	@echo 'CGO_ENABLED=1 go build -o $(HOST) ./cmd/weft-host'; said=$$(CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host 2>&1) || { echo "$$said" >&2; exit 1; } # the linker warns of what static programs cannot load
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory deps build lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+
+js: ## the engine of examples/javascript, where there is npm; its test is skipped without
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory -C examples/javascript; else echo 'js: no npm, examples/javascript is not tested'; fi
 
 unit: host ## the tests without the race detector
 	go test ./...
