@@ -31,11 +31,11 @@ test: ## everything that CI runs
 js: ## the engine of examples/javascript, where there is npm; its test is skipped without
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory -C examples/javascript; else echo 'js: no npm, examples/javascript is not tested'; fi
 
-unit: host ## the tests without the race detector
-	go test ./...
+unit: build ## the tests without the race detector
+	WEFT=$(CURDIR)/bin/weft go test ./...
 
-race: host ## the tests with the race detector
-	go test -race -timeout 15m ./...
+race: build ## the tests with the race detector
+	WEFT=$(CURDIR)/bin/weft go test -race -timeout 15m ./...
 
 lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the tests
 	@test -z "$$(find . -name '*.go' -not -path '*/testdata/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }
