@@ -3,6 +3,7 @@ package wasi
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -221,4 +222,86 @@ func TestLargeReads(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestReadOnlyMount(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "f"), []byte("abc"), 0o600)
+	os.Mkdir(filepath.Join(dir, "d"), 0o700)
+	g := newGuest(t, Config{Mounts: []Mount{{Guest: "/", FD: openPath(t, dir), ReadOnly: true}}})
+	for _, c := range []struct {
+		path string
+		o    opening
+		want Errno
+	}{
+		{"f", opening{}, Erofs},
+		{"f", opening{readOnlyRights: true}, Success},
+		{"f", opening{readOnlyRights: true, oflags: openCreate}, Success},
+		{"f", opening{readOnlyRights: true, oflags: openCreate | openExclusive}, Eexist},
+		{"f", opening{readOnlyRights: true, oflags: openTruncate}, Erofs},
+		{"new", opening{oflags: openCreate}, Erofs},
+		{"new", opening{readOnlyRights: true, oflags: openCreate}, Erofs},
+		{"none", opening{}, Enoent},
+		{"d", opening{}, Eisdir},
+	} {
+		_, e := g.open(c.path, c.o)
+		expect(t, fmt.Sprintf("open %s %+v", c.path, c.o), e, c.want)
+	}
+	for _, name := range []string{"path_create_directory", "path_remove_directory", "path_unlink_file"} {
+		expect(t, name, g.onPath(name, "f"), Erofs)
+	}
+	expect(t, "symlink", g.symlink("f", "l"), Erofs)
+	expect(t, "link", g.link("f", "l", 0), Erofs)
+	expect(t, "rename", g.rename("f", "l"), Erofs)
+	fd := uint64(g.mustOpen("f", opening{readOnlyRights: true}))
+	expect(t, "set size", g.call("fd_filestat_set_size", fd, 0), Erofs)
+	expect(t, "set times", g.call("fd_filestat_set_times", fd, 0, 0, setMtimeNow), Erofs)
+	if b, _ := os.ReadFile(filepath.Join(dir, "f")); string(b) != "abc" {
+		t.Errorf("file holds %q", b)
+	}
+}
+
+func TestSingleFileMounts(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "a"), []byte("aaa"), 0o600)
+	os.WriteFile(filepath.Join(dir, "b"), []byte("bbb"), 0o600)
+	open := func(name string) int {
+		fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeFD(fd) })
+		return fd
+	}
+	g := newGuest(t, Config{Mounts: []Mount{
+		{Guest: "/etc/a.conf", Kind: File, FD: open("a"), ReadOnly: true},
+		{Guest: "/data", FD: openPath(t, dir)},
+		{Guest: "/etc/b.conf", Kind: File, FD: open("b")},
+	}})
+	p := g.alloc(16)
+	g.must("fd_prestat_dir_name", 3, uint64(p), 4)
+	if got := string(g.mem[p : p+4]); got != "/etc" {
+		t.Errorf("first pre-opened directory %q", got)
+	}
+	expect(t, "third pre-opened directory", g.call("fd_prestat_get", 5, uint64(p)), Ebadf)
+	if got := g.readdir(3, 4096); !slices.Equal(got, []string{"..:3", ".:3", "a.conf:4", "b.conf:4"}) {
+		t.Errorf("entries %v", got)
+	}
+	one := g.mustOpen("a.conf", opening{readOnlyRights: true})
+	two := g.mustOpen("a.conf", opening{readOnlyRights: true})
+	g.read(one, 2)
+	if s, _ := g.read(two, 9); s != "aaa" {
+		t.Errorf("positions are shared: %q", s)
+	}
+	_, e := g.open("a.conf", opening{})
+	expect(t, "write a read-only file", e, Erofs)
+	w := g.mustOpen("b.conf", opening{oflags: openTruncate})
+	g.write(w, "new")
+	if b, _ := os.ReadFile(filepath.Join(dir, "b")); string(b) != "new" {
+		t.Errorf("file holds %q", b)
+	}
+	_, e = g.open("c.conf", opening{oflags: openCreate})
+	expect(t, "make a file", e, Erofs)
+	_, e = g.open("../data", opening{noRights: true})
+	expect(t, "above the folder", e, Eperm)
 }
