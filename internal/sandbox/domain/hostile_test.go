@@ -257,3 +257,14 @@ func TestEvaluatorIsReplaced(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits for hosts of a pool that is closed is told so.
+func TestReadyAfterClose(t *testing.T) {
+	p := newPool(t)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Ready(t.Context()); err == nil {
+		t.Error("a closed pool has hosts that are ready")
+	}
+}

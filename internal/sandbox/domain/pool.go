@@ -328,8 +328,15 @@ func (p *Pool) Ready(ctx context.Context) (time.Duration, error) {
 				return 0, err
 			}
 			p.mu.Lock()
-			p.ready = append(p.ready, h)
+			closed := p.closed
+			if !closed {
+				p.ready = append(p.ready, h)
+			}
 			p.mu.Unlock()
+			if closed {
+				h.kill()
+				return 0, ErrClosed
+			}
 			continue
 		}
 		select {
