@@ -38,6 +38,10 @@ func (d *Domain) read(h *host) {
 			h.idle <- struct{}{}
 			return
 		}
+		if l, ok := m.(*wire.Log); ok {
+			d.log(h, l)
+			continue
+		}
 		if err := d.handle(h, m); err != nil {
 			d.lost(h, err)
 			return
@@ -46,6 +50,17 @@ func (d *Domain) read(h *host) {
 			h.ended = nil
 			d.o.Done(*r)
 		}
+	}
+}
+
+// log passes on what a function wrote, without the lock: who listens may be
+// slow, and then this host has to wait.
+func (d *Domain) log(h *host, m *wire.Log) {
+	d.mu.Lock()
+	known := h.calls[m.Call] != nil
+	d.mu.Unlock()
+	if known && d.o.Log != nil {
+		d.o.Log(m.Call, m.Text)
 	}
 }
 
@@ -61,10 +76,6 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 		return nil, fmt.Errorf("%T names call %d, which does not run there", m, id)
 	}
 	switch m := m.(type) {
-	case *wire.Log:
-		if k := h.calls[m.Call]; k != nil && d.o.Log != nil {
-			d.o.Log(m.Call, m.Text)
-		}
 	case *wire.Need:
 		return d.supply(h, m.Bytes)
 	case *wire.Dropped:
