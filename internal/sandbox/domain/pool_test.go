@@ -225,7 +225,8 @@ type fake struct {
 	raw  int // the peer's socket
 }
 
-// newFake puts a host into the pool that the test speaks for.
+// newFake puts a host into the pool that the test speaks for. The pool starts no
+// other one from then on, or that might be taken in its place.
 func newFake(t *testing.T, p *Pool) *fake {
 	t.Helper()
 	h, err := p.start(t.Context())
@@ -247,12 +248,25 @@ func newFake(t *testing.T, p *Pool) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { peer.Close() })
+	patience := time.AfterFunc(time.Minute, func() { peer.Close() }) // a test that waits for nothing fails
+	t.Cleanup(func() {
+		patience.Stop()
+		peer.Close()
+	})
 	h.conn = conn
-	p.mu.Lock()
-	p.ready = append(p.ready, h)
-	p.mu.Unlock()
-	return &fake{h, peer, raw}
+	for {
+		p.mu.Lock()
+		p.o.Hosts = 0
+		making, changed := p.making, p.changed
+		if making == 0 {
+			p.ready = append(p.ready, h)
+		}
+		p.mu.Unlock()
+		if making == 0 {
+			return &fake{h, peer, raw}
+		}
+		<-changed
+	}
 }
 
 // receive returns the next message of a type that the node sends.
