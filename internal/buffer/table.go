@@ -162,6 +162,25 @@ func (t *Table) Peek(a Attempt, name string, typ uint64) (Name, Value, error) {
 	return s.name, s.value, nil
 }
 
+// Published finds a published slot by its full name, also while an open attempt has taken it.
+func (t *Table) Published(name string) (Value, error) {
+	if t.closed {
+		return Value{}, &Error{Op: "find", Slot: name, Kind: ErrClosed}
+	}
+	n, err := ParseName(name)
+	if err != nil {
+		return Value{}, err
+	}
+	s := t.slots[n]
+	if s == nil {
+		return Value{}, &Error{Op: "find", Slot: name, Kind: ErrNotFound}
+	}
+	if s.state == gone {
+		return Value{}, &Error{Op: "find", Slot: name, Kind: ErrNotFound, Detail: s.taker.Path + " has taken it"}
+	}
+	return s.value, nil
+}
+
 // Len is the length and the type of a value.
 func (t *Table) Len(a Attempt, name string) (n int64, typ uint64, err error) {
 	s, err := t.find("len", a, name, 0)

@@ -218,7 +218,7 @@ func (r *run) finish(res domain.Result) {
 		var err error
 		if output, err = r.output(a, &res); err != nil {
 			res.Failure = &flow.Failure{Kind: domain.KindOutput, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err)}
-		} else if err = r.domain.Commit(res.Call); err != nil {
+		} else if _, err = r.domain.Commit(res.Call); err != nil {
 			res.Failure = &flow.Failure{Kind: KindConflict, Message: fmt.Sprintf("function %s: %v", a.fn.Name, err), Permanent: true}
 			if errors.Is(err, buffer.ErrQuota) {
 				res.Failure.Kind = domain.KindLimit

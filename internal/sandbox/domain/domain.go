@@ -55,6 +55,15 @@ type Function struct {
 	Files     []File
 	Dial      []string // "host:port"
 	Listen    []int    // loopback ports
+	// Secrets appear in the guest as files that can only be read. They are given to hosts in
+	// memory, and are on no disk.
+	Secrets []SecretFile
+}
+
+// SecretFile is a file of a function whose content nobody else sees.
+type SecretFile struct {
+	Guest string // absolute path
+	Data  []byte
 }
 
 // Call is one attempt of one function.
@@ -151,7 +160,9 @@ type call struct {
 	puts     []wire.Put // from Published
 	takes    []string   // from Published
 	dials    int        // under way
-	taken    []string   // of its takes, those that the table knows
+	taken    []string   // of its takes that its host decided about, those that the table knows
+	asked    []string   // its takes that the node decided about
+	recorded []Slot     // what it has published, once it has succeeded
 }
 
 // Domain makes the domain of a run. Finish and Close it.
@@ -269,23 +280,9 @@ func (d *Domain) join(h *host, alone bool) error {
 	if len(d.hosts) > 0 || d.published || alone {
 		d.shared = true
 	}
-	if d.main != nil && d.shared && !d.main.asks {
-		var err error
-		if d.sharing == nil {
-			d.sharing = make(chan struct{})
-			err = d.main.conn.Send(&wire.Share{})
-		}
-		if err == nil {
-			answered, gone := d.sharing, d.main.over
-			d.mu.Unlock()
-			select {
-			case <-answered:
-			case <-gone:
-			}
-			d.mu.Lock()
-			if d.finished {
-				return context.Canceled
-			}
+	if d.shared {
+		if err := d.share(); err != nil {
+			return err
 		}
 	}
 	h.asks = d.shared
@@ -299,6 +296,32 @@ func (d *Domain) join(h *host, alone bool) error {
 	}
 	d.hosts[h] = time.Now()
 	d.work.Go(func() { d.read(h) })
+	return nil
+}
+
+// share makes the main host, if there is one, ask for slots from now on. It has
+// answered, or is gone, on return; d.mu is held, but not meanwhile.
+func (d *Domain) share() error {
+	d.shared = true
+	if d.main == nil || d.main.asks {
+		return nil
+	}
+	if d.sharing == nil {
+		d.sharing = make(chan struct{})
+		if d.main.conn.Send(&wire.Share{}) != nil {
+			return nil // its reader will say so
+		}
+	}
+	answered, gone := d.sharing, d.main.over
+	d.mu.Unlock()
+	select {
+	case <-answered:
+	case <-gone:
+	}
+	d.mu.Lock()
+	if d.finished {
+		return context.Canceled
+	}
 	return nil
 }
 
@@ -358,6 +381,14 @@ func (d *Domain) define(h *host, f *Function) (uint32, error) {
 		files = append(files, file)
 		m.Mounts = append(m.Mounts, wire.Mount{Guest: g.Guest, Form: g.Form, ReadOnly: g.ReadOnly})
 	}
+	for _, secret := range f.Secrets {
+		file, err := secretFile(secret.Data)
+		if err != nil {
+			return 0, fmt.Errorf("give %s to function %s: %w", secret.Guest, f.Name, err)
+		}
+		files = append(files, file)
+		m.Mounts = append(m.Mounts, wire.Mount{Guest: secret.Guest, Form: "file", ReadOnly: true})
+	}
 	for _, port := range f.Listen {
 		l, err := d.listen(port)
 		if err != nil {
@@ -398,30 +429,6 @@ func (d *Domain) grant(g File) (*os.File, error) {
 		return nil, err
 	}
 	return grant.File, nil
-}
-
-// Commit makes the puts and takes of a call that succeeded real. It fails when
-// another call has published one of its names first; Withdraw then.
-func (d *Domain) Commit(id uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	k := d.calls[id]
-	if k == nil {
-		return nil
-	}
-	if k.conflict != nil {
-		return k.conflict
-	}
-	ready, err := d.table.Commit(k.attempt)
-	if err != nil {
-		return err
-	}
-	d.published = true
-	delete(d.calls, id)
-	d.tell(k, &wire.Commit{Call: id})
-	d.wake(ready)
-	d.released()
-	return nil
 }
 
 // Withdraw undoes the puts and takes of a call that failed.

@@ -119,7 +119,7 @@ func TestSegmentsComeTwice(t *testing.T) {
 			if r := next(t, results); r.Failure != nil {
 				t.Fatal(r.Failure)
 			}
-			if err := d.Commit(first); err != nil {
+			if _, err := d.Commit(first); err != nil {
 				t.Fatal(err)
 			}
 			for id := uint64(3); id <= 4; id++ {

@@ -119,7 +119,7 @@ func TestHostsAreReusedPerVersion(t *testing.T) {
 		if r.Failure != nil || string(r.Output) != "{}\n" {
 			t.Fatalf("%q, %+v", r.Output, r.Failure)
 		}
-		if err := d.Commit(1); err != nil {
+		if _, err := d.Commit(1); err != nil {
 			t.Fatal(err)
 		}
 		if before, ok := hosts[version]; ok && before != r.Host {
@@ -158,7 +158,7 @@ func TestRunsShareNothing(t *testing.T) {
 			if r := next(t, results); r.Failure != nil {
 				t.Fatal(r.Failure)
 			}
-			if err := d.Commit(id); err != nil {
+			if _, err := d.Commit(id); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -448,7 +448,7 @@ func TestSegmentsOfOthers(t *testing.T) {
 	if r := next(t, results); r.Call != 1 || r.Failure != nil {
 		t.Errorf("call %d: %+v", r.Call, r.Failure)
 	}
-	if err := d.Commit(1); err != nil {
+	if _, err := d.Commit(1); err != nil {
 		t.Fatal(err)
 	}
 	if _, n, err := d.Open("a/x"); err != nil || n != 5 {

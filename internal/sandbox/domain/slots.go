@@ -1,10 +1,8 @@
 package domain
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -144,8 +142,11 @@ func (d *Domain) record(h *host, k *call, m *wire.Done) error {
 			return err
 		}
 		switch err := d.table.Put(k.attempt, p.Name, v); {
-		case err == nil && p.Value.Segment.ID != 0:
-			d.segments[p.Value.Segment.ID].slots++
+		case err == nil:
+			if s := d.segments[p.Value.Segment.ID]; s != nil {
+				s.slots++
+			}
+			k.recorded = append(k.recorded, slotOf(k.attempt, p.Name, v))
 		case errors.Is(err, buffer.ErrExists), errors.Is(err, buffer.ErrQuota):
 			k.conflict = err // another call was faster; Commit says so
 		case err != nil:
@@ -226,7 +227,9 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 	case m.Op != wire.OpLen && h.files >= segmentsMax && isSegment(v.Holder):
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoQuota})
 	case m.Op == wire.OpTake:
-		v, err = d.table.Take(k.attempt, name.String(), m.Type)
+		if v, err = d.table.Take(k.attempt, name.String(), m.Type); err == nil {
+			k.asked = append(k.asked, name.String())
+		}
 	case m.Op == wire.OpBorrow:
 		v, err = d.table.Borrow(k.attempt, name.String(), m.Type)
 	}
@@ -376,30 +379,4 @@ func errno(err error) uint32 {
 		return errnoInvalid
 	}
 	return errnoIO
-}
-
-// reader reads what a slot holds.
-func reader(v buffer.Value) (io.Reader, int64, error) {
-	switch h := v.Holder.(type) {
-	case *buffer.Segment:
-		return h.Reader(v.Len), v.Len, nil
-	case *buffer.File:
-		b := make([]byte, v.Len)
-		_, err := h.Load(b)
-		return bytes.NewReader(b), v.Len, err
-	default:
-		return bytes.NewReader(h.(*buffer.Inline).Bytes), v.Len, nil
-	}
-}
-
-// Open reads a slot of the run from outside: "STEP/name", as a value's
-// reference says it. The reader is valid until Close.
-func (d *Domain) Open(slot string) (io.Reader, int64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	return reader(v)
 }

@@ -32,6 +32,7 @@ type domain struct {
 	running map[uint64]*call         // until their code has ended
 	blocked map[buffer.Attempt]*call // calls that wait for a slot
 	watched bool                     // the watcher runs
+	held    map[uint64]*hold         // segments that the node reads
 
 	dropping sync.Mutex
 	dropped  []uint64 // segments closed since the last Dropped; guarded by dropping
@@ -66,9 +67,44 @@ func (d *domain) tellDropped() {
 	}
 }
 
+// hold is a segment that the node reads, from so many readers.
+type hold struct {
+	*buffer.Segment
+	readers int
+}
+
+// hold keeps a segment from being used again, or ends that.
+func (d *domain) hold(m *wire.Hold) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.held[m.Segment]
+	switch {
+	case m.Off && h != nil:
+		if h.readers--; h.readers == 0 {
+			delete(d.held, m.Segment)
+			d.release([]buffer.Holder{h.Segment})
+		}
+	case m.Off:
+	case h != nil:
+		h.readers++
+	default:
+		v, err := d.table.Published(m.Slot)
+		if s, ok := v.Holder.(*buffer.Segment); err == nil && ok && s.ID() == m.Segment {
+			if d.held == nil {
+				d.held = map[uint64]*hold{}
+			}
+			d.held[m.Segment] = &hold{Segment: s.Retain(), readers: 1}
+		}
+	}
+}
+
 // close ends the run. No call runs any more.
 func (d *domain) close() {
 	d.mu.Lock()
+	for _, h := range d.held {
+		h.Release()
+	}
+	d.held = nil
 	d.table.Drop()
 	d.free()
 	d.mu.Unlock()

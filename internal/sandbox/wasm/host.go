@@ -142,7 +142,7 @@ func (h *host) loop() error {
 // process: the node runs the calls elsewhere.
 func (h *host) handle(m wire.Message, fds []int) error {
 	switch m.(type) {
-	case *wire.Commit, *wire.Withdraw, *wire.Discard, *wire.Stop, *wire.Share:
+	case *wire.Commit, *wire.Withdraw, *wire.Discard, *wire.Stop, *wire.Share, *wire.Hold:
 		if h.domain == nil {
 			return fmt.Errorf("%T outside a run", m)
 		}
@@ -173,6 +173,8 @@ func (h *host) handle(m wire.Message, fds []int) error {
 		h.domain.stop(m.Call, wasi.Errno(m.Errno))
 	case *wire.Share:
 		return h.conn.Send(&wire.Shared{Open: h.domain.share()})
+	case *wire.Hold:
+		h.domain.hold(m)
 	case *wire.Supply:
 		return h.supplied(m, fds)
 	case *wire.Answer:

@@ -32,6 +32,7 @@ const (
 	kindLocated
 	kindEvaluate
 	kindEvaluated
+	kindHold
 )
 
 var messages = [256]func() Message{
@@ -64,6 +65,7 @@ var messages = [256]func() Message{
 	kindLocated:   func() Message { return new(Located) },
 	kindEvaluate:  func() Message { return new(Evaluate) },
 	kindEvaluated: func() Message { return new(Evaluated) },
+	kindHold:      func() Message { return new(Hold) },
 }
 
 // Ready is the first frame of a host: it is confined and waits for work.
@@ -504,6 +506,21 @@ func (m *Shared) code(c *coder) {
 		c.uint(&o.Call)
 		strings(c, &o.Takes)
 	})
+}
+
+// Hold keeps a host that decides about slots from using the segment of a published slot again
+// while the node reads it; Off ends that.
+type Hold struct {
+	Segment uint64
+	Slot    string // full name; empty with Off
+	Off     bool
+}
+
+func (*Hold) kind() byte { return kindHold }
+func (m *Hold) code(c *coder) {
+	c.uint(&m.Segment)
+	c.string(&m.Slot)
+	c.bool(&m.Off)
 }
 
 // Reset ends the run: the host drops every instance, slot and buffer.

@@ -31,7 +31,7 @@ import (
 
 // Version of the protocol. Node and host come in one binary, so a difference
 // means that the host is not the one that this node embeds.
-const Version = 1
+const Version = 2
 
 const (
 	// Engine is the WebAssembly engine of the host, as people read it.

@@ -1,0 +1,398 @@
+package domain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/sandbox/wire"
+)
+
+// Slot is a slot that a call has published.
+type Slot struct {
+	Name   string // full: "STEP/x", "STEP[2]/x" or "/x"
+	By     string // path of the call that published it; empty: the run itself
+	Size   int64  // bytes
+	Type   uint64 // fingerprint; 0: none
+	Inline []byte // its bytes, if they are few; nil: Hold gives them
+}
+
+// Effects are what a committed call has changed in the run's slots. What it has
+// both published and taken itself is in neither list.
+type Effects struct {
+	Puts  []Slot
+	Takes []string // full names of slots that are gone now
+}
+
+// Saved is a slot of an earlier life of the run.
+type Saved struct {
+	Slot
+	Taken bool                          // it was taken for good: only its name is in use
+	Open  func() (io.ReadCloser, error) // its bytes, unless they are in Inline
+}
+
+// Commit makes the puts and takes of a call that succeeded real, and says what
+// they are. It fails when another call has published one of its names first;
+// Withdraw then.
+func (d *Domain) Commit(id uint64) (Effects, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.calls[id]
+	if k == nil {
+		return Effects{}, nil
+	}
+	if k.conflict != nil {
+		return Effects{}, k.conflict
+	}
+	ready, err := d.table.Commit(k.attempt)
+	if err != nil {
+		return Effects{}, err
+	}
+	d.published = true
+	delete(d.calls, id)
+	d.tell(k, &wire.Commit{Call: id})
+	d.wake(ready)
+	d.released()
+	return k.effects(), nil
+}
+
+// effects lists what others see of a call.
+func (k *call) effects() Effects {
+	e := Effects{Puts: k.recorded, Takes: append(k.taken, k.asked...)}
+	if len(e.Puts) == 0 || len(e.Takes) == 0 {
+		return e
+	}
+	own := map[string]bool{}
+	for _, s := range e.Puts {
+		own[s.Name] = true
+	}
+	e.Takes = slices.DeleteFunc(e.Takes, func(name string) bool {
+		mine := own[name]
+		if mine {
+			e.Puts = slices.DeleteFunc(e.Puts, func(s Slot) bool { return s.Name == name })
+		}
+		return mine
+	})
+	return e
+}
+
+// slotOf describes what an attempt publishes.
+func slotOf(a buffer.Attempt, name string, v buffer.Value) Slot {
+	s := Slot{Name: name, By: a.Path, Size: v.Len, Type: v.Type}
+	if full, err := a.Slot(name); err == nil {
+		s.Name = full.String()
+	}
+	if in, ok := v.Holder.(*buffer.Inline); ok {
+		if s.Inline = in.Bytes; s.Inline == nil {
+			s.Inline = []byte{}
+		}
+	}
+	return s
+}
+
+// Restore puts the slots that finished calls of an earlier life of the run have
+// published back in place, before the first Start. What has no Inline is read
+// from Open into memory files at once.
+func (d *Domain) Restore(slots []Saved) error {
+	for _, s := range slots {
+		var v buffer.Value
+		var err error
+		switch {
+		case s.Taken:
+			v.Holder = &buffer.Inline{}
+		case s.Open == nil:
+			v.Holder = &buffer.Inline{Bytes: s.Inline}
+		default:
+			v.Holder, err = d.load(s)
+		}
+		if err == nil {
+			v.Len, v.Type = s.Size, s.Type
+			err = d.publish(s.Slot, v, s.Taken)
+		}
+		if err != nil {
+			return fmt.Errorf("restore slot %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// load fills memory from what was saved of a slot.
+func (d *Domain) load(s Saved) (buffer.Holder, error) {
+	r, err := s.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	h, n, err := d.fill(r, s.Size, s.Size)
+	if err == nil && n != s.Size {
+		err = fmt.Errorf("it has %d bytes, %d were saved", n, s.Size)
+		drop(h)
+	}
+	return h, err
+}
+
+// Put publishes what r gives, at most max bytes, under a full name: "/x" for
+// the whole run. size is how much that is, -1 where it is not known. The bytes
+// go to a memory file as they come. More than max is buffer.ErrTooLarge.
+func (d *Domain) Put(name string, r io.Reader, size, max int64) (Slot, error) {
+	h, n, err := d.fill(r, size, max)
+	if err != nil {
+		return Slot{}, fmt.Errorf("publish %s: %w", name, err)
+	}
+	s := Slot{Name: name, Size: n}
+	if in, ok := h.(*buffer.Inline); ok {
+		s.Inline = in.Bytes
+	}
+	if err := d.publish(s, buffer.Value{Holder: h, Len: n}, false); err != nil {
+		return Slot{}, err
+	}
+	return s, nil
+}
+
+// inlineMax is up to how many bytes a value from outside is kept in ordinary
+// memory and travels inside messages.
+const inlineMax = 16 << 10
+
+// fill reads r to its end into a holder that belongs to no table yet.
+func (d *Domain) fill(r io.Reader, size, most int64) (buffer.Holder, int64, error) {
+	tooLarge := func(n int64) error {
+		return &buffer.Error{Op: "fill", Slot: "buffer", Kind: buffer.ErrTooLarge, Detail: fmt.Sprintf("it has %d bytes or more, at most %d are allowed", n, most)}
+	}
+	if size > most {
+		return nil, 0, tooLarge(size)
+	}
+	first := make([]byte, min(inlineMax, most)+1)
+	n, err := io.ReadFull(r, first)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &buffer.Inline{Bytes: first[:n:n]}, int64(n), nil
+	case err != nil:
+		return nil, 0, fmt.Errorf("fill buffer: %w", err)
+	case int64(n) > most:
+		return nil, 0, tooLarge(int64(n))
+	}
+	s, err := d.pool.supply.Get(max(size, 1<<20))
+	if err != nil {
+		return nil, 0, err
+	}
+	at := int64(n)
+	if _, err = s.WriteAt(first, 0); err != nil {
+		s.Release()
+		return nil, 0, err
+	}
+	p := make([]byte, 64<<10)
+	for {
+		n, rerr := io.ReadFull(r, p)
+		if at+int64(n) > most {
+			err = tooLarge(at + int64(n))
+		} else if at+int64(n) > s.Capacity() {
+			s, err = d.larger(s, at, at+int64(n))
+		}
+		if err == nil && n > 0 {
+			_, err = s.WriteAt(p[:n], at)
+			at += int64(n)
+		}
+		end := errors.Is(rerr, io.EOF) || errors.Is(rerr, io.ErrUnexpectedEOF)
+		if err == nil && rerr != nil && !end {
+			err = fmt.Errorf("fill buffer: %w", rerr)
+		}
+		if err == nil && end {
+			err = s.Seal()
+		}
+		switch {
+		case err != nil:
+			s.Release()
+			return nil, 0, err
+		case end:
+			return s, at, nil
+		}
+	}
+}
+
+// larger moves the first n bytes of a segment to one of twice the size, which
+// has room for need. On an error the segment is as it was.
+func (d *Domain) larger(s *buffer.Segment, n, need int64) (*buffer.Segment, error) {
+	if need > buffer.MaxSize {
+		return s, &buffer.Error{Op: "fill", Slot: "buffer", Kind: buffer.ErrTooLarge, Detail: "a buffer has at most 4 GiB: split the value"}
+	}
+	next, err := d.pool.supply.Get(min(max(2*s.Capacity(), need), buffer.MaxSize))
+	if err != nil {
+		return s, err
+	}
+	if _, err := io.Copy(io.NewOffsetWriter(next, 0), s.Reader(n)); err != nil {
+		next.Release()
+		return s, err
+	}
+	s.Release()
+	return next, nil
+}
+
+// publish enters a value that came from outside, which it owns from then on.
+// Hosts do not know it, so they have to ask.
+func (d *Domain) publish(s Slot, v buffer.Value, gone bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.finished {
+		drop(v.Holder)
+		return &buffer.Error{Op: "publish", Slot: s.Name, Kind: buffer.ErrClosed}
+	}
+	d.published = true
+	err := d.share()
+	memory, large := v.Holder.(*buffer.Segment)
+	if err == nil && large && d.supplied+memory.Capacity() > d.o.Quota {
+		err = &buffer.Error{Op: "publish", Slot: s.Name, Kind: buffer.ErrQuota}
+	}
+	var ready []buffer.Attempt
+	if err == nil {
+		ready, err = d.enter(s, v)
+	}
+	if err != nil {
+		drop(v.Holder)
+		return err
+	}
+	if large {
+		d.supplied += memory.Capacity()
+		d.segments[memory.ID()] = &segment{Segment: memory, slots: 1, dropped: true}
+	}
+	if gone {
+		a := buffer.Attempt{Path: "an earlier step"}
+		d.table.Take(a, s.Name, 0)
+		d.table.Commit(a)
+	}
+	d.wake(ready)
+	return nil
+}
+
+// enter puts a value into the table in the name of who published it; d.mu is
+// held.
+func (d *Domain) enter(s Slot, v buffer.Value) ([]buffer.Attempt, error) {
+	if s.By == "" {
+		return d.table.Import(s.Name, v)
+	}
+	n, err := buffer.ParseName(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	a, name := buffer.Attempt{Path: s.By}, n.Leaf
+	if n.Wide {
+		name = s.Name
+	} else {
+		a.Path = n.Scope
+	}
+	if err := d.table.Put(a, name, v); err != nil {
+		return nil, err
+	}
+	ready, err := d.table.Commit(a)
+	if err != nil {
+		d.table.Withdraw(a)
+		d.table.Released()
+	}
+	return ready, err
+}
+
+// drop gives up what no table holds.
+func drop(h buffer.Holder) {
+	if s, ok := h.(*buffer.Segment); ok {
+		s.Release()
+	}
+}
+
+// Open reads a slot of the run from outside: "STEP/name", as a value's
+// reference says it. The reader is valid until the slot is taken, or Close.
+func (d *Domain) Open(slot string) (io.Reader, int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	return d.reader(v)
+}
+
+// Reader reads a held slot, by position and from its start.
+type Reader interface {
+	io.Reader
+	io.ReaderAt
+}
+
+// Hold is Open for as long as the caller wants: until release is called the
+// bytes stay as they are, also when a call takes the slot and after Close. It
+// finds a slot from its Commit until the Commit of the call that takes it.
+// Release may be called more than once, from any goroutine.
+func (d *Domain) Hold(slot string) (r Reader, size int64, release func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, err := d.table.Published(slot)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if _, ok := v.Holder.(*buffer.Segment); !ok {
+		r, size, err = d.reader(v)
+		return r, size, func() {}, err
+	}
+	s := d.segments[v.Holder.(*buffer.Segment).ID()]
+	s.Retain()
+	made, told := s.host, false // who might fill it anew
+	if _, here := d.hosts[made]; here && !made.asks {
+		told = made.conn.Send(&wire.Hold{Segment: s.ID(), Slot: slot}) == nil
+	}
+	released := false
+	return s.Reader(v.Len), v.Len, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if released {
+			return
+		}
+		released = true
+		if _, here := d.hosts[made]; told && here && !d.finished {
+			made.conn.Send(&wire.Hold{Segment: s.ID(), Off: true})
+		}
+		s.Release()
+	}, nil
+}
+
+// reader reads what a slot holds; d.mu is held.
+func (d *Domain) reader(v buffer.Value) (Reader, int64, error) {
+	switch h := v.Holder.(type) {
+	case *buffer.Segment:
+		return h.Reader(v.Len), v.Len, nil
+	case *buffer.File:
+		b := make([]byte, v.Len)
+		_, err := h.Load(b)
+		return bytes.NewReader(b), v.Len, err
+	default:
+		return bytes.NewReader(h.(*buffer.Inline).Bytes), v.Len, nil
+	}
+}
+
+// secretFile puts bytes into a memory file that can neither be written nor
+// changed in length, and returns a descriptor that can only read.
+func secretFile(b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate("secret", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make memory file: %w", err)
+	}
+	w := os.NewFile(uintptr(fd), "secret")
+	defer w.Close()
+	if err := w.Chmod(0o444); err != nil {
+		return nil, fmt.Errorf("make memory file: %w", err)
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, fmt.Errorf("fill memory file: %w", err)
+	}
+	const seals = unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, fmt.Errorf("seal memory file: %w", err)
+	}
+	return os.Open("/proc/self/fd/" + strconv.Itoa(int(w.Fd())))
+}
