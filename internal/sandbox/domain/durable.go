@@ -316,17 +316,12 @@ func (d *Domain) Open(slot string) (io.Reader, int64, error) {
 	return d.reader(v)
 }
 
-// Reader reads a held slot, by position and from its start.
-type Reader interface {
-	io.Reader
-	io.ReaderAt
-}
-
 // Hold is Open for as long as the caller wants: until release is called the
 // bytes stay as they are, also when a call takes the slot and after Close. It
 // finds a slot from its Commit until the Commit of the call that takes it.
-// Release may be called more than once, from any goroutine.
-func (d *Domain) Hold(slot string) (r Reader, size int64, release func(), err error) {
+// Release may be called more than once, from any goroutine. The reader is an
+// io.ReaderAt and io.Seeker too.
+func (d *Domain) Hold(slot string) (r io.Reader, size int64, release func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v, err := d.table.Published(slot)
@@ -359,7 +354,7 @@ func (d *Domain) Hold(slot string) (r Reader, size int64, release func(), err er
 }
 
 // reader reads what a slot holds; d.mu is held.
-func (d *Domain) reader(v buffer.Value) (Reader, int64, error) {
+func (d *Domain) reader(v buffer.Value) (io.Reader, int64, error) {
 	switch h := v.Holder.(type) {
 	case *buffer.Segment:
 		return h.Reader(v.Len), v.Len, nil

@@ -191,7 +191,7 @@ func TestHoldKeepsWhatIsTaken(t *testing.T) {
 				t.Errorf("%d bytes changed, %v", len(b)-bytes.Count(b, []byte{65}), err)
 			}
 			s.d.Close()
-			if _, err := r.ReadAt(b[:10], 100); err != nil {
+			if _, err := r.(io.ReaderAt).ReadAt(b[:10], 100); err != nil {
 				t.Errorf("read after Close: %v", err)
 			}
 			release()
