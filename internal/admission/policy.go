@@ -18,13 +18,16 @@ type Demand struct {
 	Function string
 	Memory   int64 // bytes that the function declares; calls with 0 are never held up by memory
 	Max      int   // calls of the function at a time; 0: no bound of its own
-	// Queue is how many calls of the function may wait. 0: Options.Queue; negative:
-	// any number, for calls of runs that have been accepted.
+	// Queue is how many calls of the function may wait. 0: Options.Queue; Unbounded
+	// is for calls of runs that have been accepted.
 	Queue int
 	// Wait is how long it may wait. 0: Options.Wait; negative: for ever. Only Enter
 	// keeps to it; who calls Request cancels.
 	Wait time.Duration
 }
+
+// Unbounded as Demand.Queue lets any number of calls wait.
+const Unbounded = -1
 
 // policy is the state of a gate: who is in, who waits. It has no clock and no
 // lock.
