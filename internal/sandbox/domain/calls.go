@@ -75,6 +75,9 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 		}
 		return nil, fmt.Errorf("%T names call %d, which does not run there", m, id)
 	}
+	if _, over := m.(*wire.Done); !over {
+		h.conn.Flush() // what it waits for may be among that
+	}
 	switch m := m.(type) {
 	case *wire.Need:
 		return d.supply(h, m.Bytes)

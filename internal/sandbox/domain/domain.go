@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -247,7 +246,7 @@ func (d *Domain) startElsewhere(k *call) error {
 // gone reports whether sending failed because the host had ended by itself: its
 // calls are to be started in another one.
 func gone(err error) bool {
-	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) || errors.Is(err, wire.ErrStuck)
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) || errors.Is(err, wire.ErrStuck)
 }
 
 // startIn starts a call in the host or in one that has become the domain's
@@ -290,7 +289,13 @@ func (d *Domain) join(h *host, alone bool) error {
 	if d.scratch != nil {
 		fds = append(fds, int(d.scratch.Fd()))
 	}
-	err := h.conn.Send(&wire.Assign{Run: d.o.Run, Quota: d.o.Quota, Eager: d.o.Eager, PassFile: d.scratch != nil, Shared: d.shared}, fds...)
+	assign := &wire.Assign{Run: d.o.Run, Quota: d.o.Quota, Eager: d.o.Eager, PassFile: d.scratch != nil, Shared: d.shared}
+	var err error
+	if len(fds) > 0 {
+		err = h.conn.Send(assign, fds...)
+	} else {
+		err = h.conn.Post(assign) // a call follows
+	}
 	if err != nil {
 		return err
 	}
@@ -460,10 +465,21 @@ func (d *Domain) forget(k *call) {
 	d.released()
 }
 
+// tell sends what became of a call to its host; d.mu is held. It may wait for the
+// next message, unless a call there waits for just that.
 func (d *Domain) tell(k *call, m wire.Message) {
-	if _, ok := d.hosts[k.host]; ok && k.host != nil {
-		k.host.conn.Send(m) // its end is the reader's business
+	h := k.host
+	if _, ok := d.hosts[h]; !ok || h == nil {
+		return
 	}
+	for _, other := range h.calls {
+		if other.waiting != "" {
+			h.conn.Send(m) // its end is the reader's business
+			return
+		}
+	}
+	h.conn.Post(m)
+	d.pool.flushSoon(h)
 }
 
 // Finish ends the run's sandboxes. Hosts that are idle serve the next run of

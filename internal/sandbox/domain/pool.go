@@ -61,6 +61,9 @@ type Pool struct {
 	changed chan struct{}      // closed, and made anew, at every change; guarded by mu
 	making  int                // hosts being started; guarded by mu
 	closed  bool               // guarded by mu
+
+	posting sync.Mutex
+	posted  map[*host]struct{} // with messages that wait to be sent; guarded by posting
 }
 
 // hostFiles is how many descriptors a host may have.
@@ -268,6 +271,35 @@ func (p *Pool) startFenced(ctx context.Context, folders []File) (*host, error) {
 		grants = append(grants, g)
 	}
 	return p.start(ctx, grants...)
+}
+
+// flushDelay bounds how long a message waits that no host needs at once.
+const flushDelay = 5 * time.Millisecond
+
+// flushSoon sends what was posted to a host, if no other message takes it along
+// before.
+func (p *Pool) flushSoon(h *host) {
+	p.posting.Lock()
+	defer p.posting.Unlock()
+	if p.posted == nil {
+		p.posted = map[*host]struct{}{}
+		p.work.Go(p.flushPosted)
+	}
+	p.posted[h] = struct{}{}
+}
+
+func (p *Pool) flushPosted() {
+	select {
+	case <-time.After(flushDelay):
+	case <-p.ctx.Done():
+	}
+	p.posting.Lock()
+	posted := p.posted
+	p.posted = nil
+	p.posting.Unlock()
+	for h := range posted {
+		h.conn.Flush() // its end is its reader's business
+	}
 }
 
 // notify wakes those who wait for the pool to change; p.mu is held.

@@ -18,7 +18,7 @@ import (
 )
 
 // newPool starts a pool with a cache of its own.
-func newPool(t *testing.T, change ...func(*PoolOptions)) *Pool {
+func newPool(t testing.TB, change ...func(*PoolOptions)) *Pool {
 	t.Helper()
 	exe, err := hostbin.Open()
 	if errors.Is(err, hostbin.ErrAbsent) {

@@ -22,19 +22,36 @@ const (
 	exportHandle     = "weft_handle"
 )
 
-// run carries out one call from Start to Done, and cleans up behind it.
-func (d *domain) run(m *wire.Start, f *function, fds []int) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+// newCall makes a call that is about to run.
+func (d *domain) newCall(m *wire.Start, f *function, fds []int) *call {
 	c := &call{
-		domain: d, fn: f, start: m, begun: time.Now(), thread: unix.Gettid(),
+		domain: d, fn: f, start: m, fds: fds, begun: time.Now(),
 		attempt: buffer.Attempt{Path: m.Path, Number: int(m.Attempt)},
 		stopped: make(chan struct{}),
-		cpu:     threadTime(),
 	}
 	c.out = &capture{call: c}
+	return c
+}
+
+// Bounds of a call that is short: beyond the first in processor time, or beyond
+// the second in all, the next one of its function gets a goroutine of its own.
+const (
+	shortTime = 100 * time.Microsecond
+	shortWall = time.Millisecond
+)
+
+// short says whether the call is likely to be over soon.
+func (c *call) short() bool { return c.fn.quick.Load() && len(c.fds) == 0 && c.start.Stdin == "" }
+
+// run carries out one call to Done, and cleans up behind it.
+func (c *call) run() {
+	defer c.host.calls.Done()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	d, m, f := c.domain, c.start, c.fn
+	c.thread, c.cpu = unix.Gettid(), threadTime()
 	done := &wire.Done{Call: m.Call}
-	keep := c.execute(done, fds)
+	keep := c.execute(done)
 	c.unfill()
 	if c.sandbox != nil {
 		done.Memory = int64(len(c.sandbox.inst.Memory()))
@@ -48,9 +65,13 @@ func (d *domain) run(m *wire.Start, f *function, fds []int) {
 	done.CPU = threadTime() - c.cpu
 	done.Wall = int64(time.Since(c.begun))
 	c.publishOverflow(done)
+	f.quick.Store(done.CPU < int64(shortTime) && done.Wall < int64(shortWall))
 	d.host.conn.Send(done) // when the node is gone the control loop ends the process
 
 	// Off the critical path: the node goes on while this sandbox is taken down.
+	if len(c.views) > 0 {
+		c.host.follow(c)
+	}
 	c.clear()
 	c.out.abandon()
 	d.ended(c)
@@ -69,7 +90,8 @@ func (d *domain) run(m *wire.Start, f *function, fds []int) {
 
 // execute prepares a sandbox, runs the function in it and fills in how that
 // ended. It reports whether the instance can serve another call.
-func (c *call) execute(done *wire.Done, fds []int) (keep bool) {
+func (c *call) execute(done *wire.Done) (keep bool) {
+	fds := c.fds
 	defer func() { // the descriptors of a stream belong to the call
 		for _, fd := range fds {
 			unix.Close(fd)
@@ -229,7 +251,7 @@ func (c *call) note(module string, took time.Duration) {
 
 // dial asks the node for a connection.
 func (c *call) dial(name string, port uint16) (int, wasi.Errno) {
-	a, ok := c.host.ask(&wire.Ask{Call: c.start.Call, Op: wire.OpDial, Name: name, Type: uint64(port)}, c.stopped)
+	a, ok := c.host.ask(c, &wire.Ask{Call: c.start.Call, Op: wire.OpDial, Name: name, Type: uint64(port)}, c.stopped)
 	if !ok {
 		return -1, wasi.Ecanceled
 	}

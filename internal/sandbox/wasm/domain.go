@@ -34,6 +34,9 @@ type domain struct {
 	watched bool                     // the watcher runs
 	held    map[uint64]*hold         // segments that the node reads
 
+	watcher sync.WaitGroup
+	over    chan struct{} // closed at the end of the run
+
 	dropping sync.Mutex
 	dropped  []uint64 // segments closed since the last Dropped; guarded by dropping
 }
@@ -41,7 +44,7 @@ type domain struct {
 func newDomain(h *host, m *wire.Assign, folder *buffer.Folder) *domain {
 	d := &domain{
 		Assign: *m, host: h, folder: folder,
-		table: buffer.NewTable(m.Quota),
+		table: buffer.NewTable(m.Quota), over: make(chan struct{}),
 		calls: map[uint64]*call{}, running: map[uint64]*call{}, blocked: map[buffer.Attempt]*call{},
 	}
 	d.arena = buffer.NewArena(buffer.ArenaOptions{Return: d.discard})
@@ -100,6 +103,8 @@ func (d *domain) hold(m *wire.Hold) {
 
 // close ends the run. No call runs any more.
 func (d *domain) close() {
+	close(d.over)
+	d.watcher.Wait()
 	d.mu.Lock()
 	for _, h := range d.held {
 		h.Release()
@@ -234,14 +239,15 @@ func (d *domain) share() []wire.Open {
 }
 
 // segment gets memory for n bytes: kept by the arena, or from the node.
-func (d *domain) segment(n int64) (*buffer.Segment, error) {
+func (c *call) segment(n int64) (*buffer.Segment, error) {
+	d := c.domain
 	if s := d.arena.Get(n); s != nil {
 		return s, nil
 	}
-	s, err := d.host.need(n)
+	s, err := d.host.need(c, n)
 	if errors.Is(err, buffer.ErrQuota) && d.arena.Trim() > 0 { // what is kept for later counts too
 		d.tellDropped()
-		s, err = d.host.need(n)
+		s, err = d.host.need(c, n)
 	}
 	if err != nil {
 		return nil, err
@@ -272,6 +278,7 @@ type call struct {
 	*domain
 	fn      *function
 	start   *wire.Start
+	fds     []int // that came with start
 	attempt buffer.Attempt
 	begun   time.Time
 	sandbox *sandbox // nil until there is one; written under domain.mu

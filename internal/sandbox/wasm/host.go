@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,11 @@ func Main(applied confine.Report, control *os.File) int {
 }
 
 func serve(applied confine.Report, control *os.File) error {
-	conn, err := wire.NewConn(control)
+	open := wire.NewConn
+	if applied.Role != "compile" && applied.Role != "expr" {
+		open = wire.Blocking
+	}
+	conn, err := open(control)
 	if err != nil {
 		return err
 	}
@@ -88,9 +93,12 @@ type host struct {
 	images  *image.Cache
 	pagemap int // descriptor for buffer.Dirtied; -1: none
 
-	functions map[uint32]*function // the control loop's alone
-	domain    *domain              // the control loop's alone; nil between runs
+	functions map[uint32]*function // the leader's alone
+	domain    *domain              // the leader's alone; nil between runs
 	calls     sync.WaitGroup       // calls whose cleanup has not ended
+
+	inside atomic.Pointer[call] // the call that the leader carries out itself; nil: it receives
+	failed chan error           // why there is no leader any more
 
 	needing sync.Mutex // held from the entry in needs until Need is sent, which may take its time
 
@@ -114,11 +122,12 @@ type function struct {
 	module *engine.Module
 	mounts []wasi.Mount
 	listen []wasi.Listener
-	idle   []*sandbox // resident instances that wait for their next call; guarded by the domain's mu
+	idle   []*sandbox  // resident instances that wait for their next call; guarded by the domain's mu
+	quick  atomic.Bool // its last call was short
 }
 
 func newHost(conn *wire.Conn, pagemap int) (func() error, error) {
-	h := &host{conn: conn, pagemap: pagemap, functions: map[uint32]*function{}, asked: map[uint64]chan answer{}, images: &image.Cache{}}
+	h := &host{conn: conn, pagemap: pagemap, functions: map[uint32]*function{}, asked: map[uint64]chan answer{}, images: &image.Cache{}, failed: make(chan error, 1)}
 	var err error
 	h.engine, err = engine.New(engine.Options{Imports: imports(), Host: dispatch})
 	return h.loop, err
@@ -127,15 +136,62 @@ func newHost(conn *wire.Conn, pagemap int) (func() error, error) {
 // loop receives until the node is gone. Whatever still runs then ends with the
 // process.
 func (h *host) loop() error {
+	go h.lead()
+	return <-h.failed
+}
+
+// lead receives messages and carries them out, in their order. One goroutine at
+// a time is the leader. It carries out a short call itself: the packet has woken
+// its thread, and no other one has to be. Before a call that may take longer, it
+// makes another goroutine the leader.
+func (h *host) lead() {
 	for {
 		m, fds, err := h.conn.Receive()
-		if err != nil {
-			return err
+		start, ok := m.(*wire.Start)
+		switch {
+		case err != nil:
+		case ok:
+			var c *call
+			if c, err = h.begin(start, fds); err != nil {
+				break
+			}
+			if !c.short() {
+				go h.lead()
+				c.run()
+				return
+			}
+			h.inside.Store(c)
+			c.run()
+			if !h.inside.CompareAndSwap(c, nil) {
+				return
+			}
+			continue
+		default:
+			err = h.handle(m, fds)
 		}
-		if err := h.handle(m, fds); err != nil {
-			return err
+		if err != nil {
+			h.failed <- err
+			return
 		}
 	}
+}
+
+// follow makes another goroutine the leader, if this call is what the leader is
+// at: it is about to wait, or takes long.
+func (h *host) follow(c *call) {
+	if h.inside.CompareAndSwap(c, nil) {
+		go h.lead()
+	}
+}
+
+// begin makes a call of what the node has sent.
+func (h *host) begin(m *wire.Start, fds []int) (*call, error) {
+	f := h.functions[m.Function]
+	if f == nil || h.domain == nil {
+		return nil, fmt.Errorf("start call %d: function %d is not defined", m.Call, m.Function)
+	}
+	h.calls.Add(1)
+	return h.domain.newCall(m, f, fds), nil
 }
 
 // handle carries out one message. An error is a broken protocol and ends the
@@ -152,17 +208,6 @@ func (h *host) handle(m wire.Message, fds []int) error {
 		return h.assign(m, fds)
 	case *wire.Function:
 		return h.define(m, fds)
-	case *wire.Start:
-		f := h.functions[m.Function]
-		if f == nil || h.domain == nil {
-			return fmt.Errorf("start call %d: function %d is not defined", m.Call, m.Function)
-		}
-		h.calls.Add(1)
-		go func() {
-			defer h.calls.Done()
-			h.domain.run(m, f, fds)
-		}()
-		return nil
 	case *wire.Commit:
 		h.domain.commit(m.Call)
 	case *wire.Withdraw:
@@ -264,8 +309,9 @@ func (h *host) closePorts() {
 	}
 }
 
-// need asks the node for a segment of at least n bytes.
-func (h *host) need(n int64) (*buffer.Segment, error) {
+// need asks the node for a segment of at least n bytes, for a call.
+func (h *host) need(c *call, n int64) (*buffer.Segment, error) {
+	h.follow(c)
 	ch := make(chan answer, 1)
 	h.needing.Lock() // answers come in order
 	h.mu.Lock()
@@ -303,8 +349,9 @@ func (h *host) supplied(m *wire.Supply, fds []int) error {
 	return nil
 }
 
-// ask sends a request to the node and waits for its answer, or for stop.
-func (h *host) ask(m *wire.Ask, stop <-chan struct{}) (answer, bool) {
+// ask sends a request of a call to the node and waits for its answer, or for stop.
+func (h *host) ask(c *call, m *wire.Ask, stop <-chan struct{}) (answer, bool) {
+	h.follow(c)
 	select {
 	case <-stop:
 		return answer{}, false

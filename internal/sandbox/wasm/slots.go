@@ -404,7 +404,7 @@ func (c *call) obtain(name string, typ uint64, room int64, consume bool) (full s
 // askSlot asks the node about a slot.
 func (c *call) askSlot(m *wire.Ask) (string, buffer.Value, error) {
 	m.Call = c.start.Call
-	a, ok := c.host.ask(m, c.stopped)
+	a, ok := c.host.ask(c, m, c.stopped)
 	if !ok {
 		return "", buffer.Value{}, c.stopReason()
 	}
@@ -526,6 +526,7 @@ func (c *call) wait(mem []byte, a []uint64) wasi.Errno {
 			c.host.conn.Send(&wire.Waiting{Call: c.start.Call, Name: name, Limited: timeout != nil})
 		}
 		errno := wasi.Success
+		c.host.follow(c)
 		select {
 		case <-ready:
 			continue
@@ -568,7 +569,7 @@ func (c *call) waitElsewhere(name string, timeout <-chan time.Time, told bool) w
 		case <-over:
 		}
 	}()
-	a, ok := c.host.ask(&wire.Ask{Call: c.start.Call, Op: wire.OpWait, Name: name, Limited: timeout != nil}, stop)
+	a, ok := c.host.ask(c, &wire.Ask{Call: c.start.Call, Op: wire.OpWait, Name: name, Limited: timeout != nil}, stop)
 	if !ok {
 		c.host.conn.Send(&wire.Resumed{Call: c.start.Call})
 		if expired {

@@ -14,40 +14,63 @@ import (
 // CPU limit by about that.
 const watchEvery = 10 * time.Millisecond
 
+// leadEvery is how often the watcher looks whether the leader is held up by the
+// call that it carries out itself, which was thought to be short.
+const leadEvery = 2 * time.Millisecond
+
 // memoryEvery is every how many measurements memory is looked at too, which
 // walks page tables.
 const memoryEvery = 5
 
-// watch starts the watcher unless it runs; d.mu is held. It ends when no call
-// runs any more, so an idle host has no timer.
+// watchIdle is how many measurements without a call the watcher stays for.
+const watchIdle = 3
+
+// watch starts the watcher unless it runs; d.mu is held. It ends soon after the
+// last call, so an idle host has no timer.
 func (d *domain) watch() {
-	if d.watched {
-		return
+	if !d.watched {
+		d.watched = true
+		d.watcher.Go(d.watchCalls)
 	}
-	d.watched = true
-	go func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			<-tick.C
-			d.mu.Lock()
-			if len(d.running) == 0 {
-				d.watched = false
-				d.mu.Unlock()
-				return
-			}
-			var over []*wire.Exceeded
-			for _, c := range d.running {
-				if x := c.measure(n%memoryEvery == 0); x != nil {
-					over = append(over, x)
-				}
-			}
-			d.mu.Unlock()
-			for _, x := range over {
-				d.host.conn.Send(x)
+}
+
+func (d *domain) watchCalls() {
+	last := time.Now()
+	for n, idle := 0, 0; idle < watchIdle; {
+		every := watchEvery
+		if d.host.inside.Load() != nil {
+			every = leadEvery
+		}
+		select {
+		case <-time.After(every):
+		case <-d.over:
+			return
+		}
+		if c := d.host.inside.Load(); c != nil && time.Since(c.begun) > leadEvery/2 {
+			d.host.follow(c)
+		}
+		if time.Since(last) < watchEvery {
+			continue
+		}
+		last = time.Now()
+		n++
+		idle++
+		var over []*wire.Exceeded
+		d.mu.Lock()
+		for _, c := range d.running {
+			idle = 0
+			if x := c.measure(n%memoryEvery == 0); x != nil {
+				over = append(over, x)
 			}
 		}
-	}()
+		if idle == watchIdle {
+			d.watched = false
+		}
+		d.mu.Unlock()
+		for _, x := range over {
+			d.host.conn.Send(x)
+		}
+	}
 }
 
 // measure tells once that a call broke a limit which only the end of this

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -171,5 +172,104 @@ func BenchmarkStart(b *testing.B) {
 		if _, err := Decode(buf); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Posted messages go with the next one that is sent, or with Flush, in order; a
+// descriptor comes with the last.
+func TestPostedMessagesTravelTogether(t *testing.T) {
+	for name, open := range map[string]func(*os.File) (*Conn, error){"polled": NewConn, "blocking": Blocking} {
+		t.Run(name, func(t *testing.T) {
+			node, f, err := Pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer node.Close()
+			host, err := open(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			var want []uint64
+			for i := range uint64(2000) { // more than a packet holds
+				want = append(want, i)
+				if err := node.Post(&Commit{Call: i}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := node.Send(&Start{Call: 2000}, int(null.Fd())); err != nil {
+				t.Fatal(err)
+			}
+			if err := node.Post(&Start{Call: 2001, Input: make([]byte, InlineMax)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := node.Post(&Start{Call: 2002, Input: make([]byte, InlineMax)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := node.Post(&Log{Text: make([]byte, FrameMax)}); err == nil {
+				t.Error("a frame over the limit was posted")
+			}
+			if err := node.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, 2000, 2001, 2002)
+			for _, id := range want {
+				m, fds, err := host.Receive()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got uint64
+				switch m := m.(type) {
+				case *Commit:
+					got = m.Call
+				case *Start:
+					got = m.Call
+				}
+				if got != id || (len(fds) == 1) != (id == 2000) {
+					t.Fatalf("got %T %d with %d descriptors, want %d", m, got, len(fds), id)
+				}
+				for _, fd := range fds {
+					unix.Close(fd)
+				}
+			}
+			if err := node.Flush(); err != nil {
+				t.Errorf("flush of nothing: %v", err)
+			}
+			host.Close()
+			if err := node.Send(&Reset{}); !errors.Is(err, unix.EPIPE) {
+				t.Errorf("send to nobody: %v", err)
+			}
+		})
+	}
+}
+
+// A peer that does not read is given up, and whoever receives hears why.
+func TestStuckPeer(t *testing.T) {
+	node, f, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	node.patience = 20 * time.Millisecond
+	received := make(chan error)
+	go func() {
+		_, _, err := node.Receive()
+		received <- err
+	}()
+	for err == nil {
+		err = node.Send(&Log{Text: make([]byte, InlineMax)})
+	}
+	if !errors.Is(err, ErrStuck) {
+		t.Errorf("send: %v", err)
+	}
+	if err := <-received; !errors.Is(err, ErrStuck) {
+		t.Errorf("receive: %v", err)
+	}
+	if err := node.Send(&Reset{}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("send after that: %v", err)
 	}
 }

@@ -1,0 +1,133 @@
+package domain
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nothing is the smallest program that has an output: it prints 1.
+//
+//	(module
+//	  (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+//	  (memory (export "memory") 1)
+//	  (func (export "_start") (drop (call 0 (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12))))
+//	  (data (i32.const 0) "\08\00\00\00\01\00\00\001"))
+var nothing = []byte("\x00asm\x01\x00\x00\x00" +
+	"\x01\x0c\x02\x60\x04\x7f\x7f\x7f\x7f\x01\x7f\x60\x00\x00" +
+	"\x02\x23\x01\x16wasi_snapshot_preview1\x08fd_write\x00\x00" +
+	"\x03\x02\x01\x01" + "\x05\x03\x01\x00\x01" +
+	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x01" +
+	"\x0a\x0f\x01\x0d\x00\x41\x01\x41\x00\x41\x01\x41\x0c\x10\x00\x1a\x0b" +
+	"\x0b\x0f\x01\x00\x41\x00\x0b\x09\x08\x00\x00\x00\x01\x00\x00\x00\x31")
+
+func nothingFunction(t testing.TB, p *Pool) *Function {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "nothing.wasm")
+	if err := os.WriteFile(path, nothing, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	image, err := p.Image(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { image.Close() })
+	return &Function{Name: "nothing", Image: image, Memory: 1 << 20, MaxOutput: 1 << 20}
+}
+
+// processorTime is what this process, and what its children that live, have used.
+func processorTime(t testing.TB) (own, hosts time.Duration) {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for pid := range strings.FieldsSeq(string(b)) {
+			threads, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
+			for _, file := range threads {
+				b, _ := os.ReadFile(file)
+				if f := strings.Fields(string(b)); len(f) > 0 {
+					n, _ := strconv.ParseInt(f[0], 10, 64)
+					hosts += time.Duration(n)
+				}
+			}
+		}
+	}
+	return own, hosts
+}
+
+// measure reports the processor time of an operation on both sides.
+func measure(b *testing.B, f func()) {
+	own, hosts := processorTime(b)
+	f()
+	b.StopTimer()
+	own2, hosts2 := processorTime(b)
+	b.ReportMetric(float64((own2-own).Nanoseconds())/float64(b.N)/1e3, "node-µs/op")
+	b.ReportMetric(float64((hosts2-hosts).Nanoseconds())/float64(b.N)/1e3, "host-µs/op")
+}
+
+// runOf opens a domain, has it carry out n calls one after the other, and closes it.
+func runOf(t testing.TB, p *Pool, f *Function, run string, n int) {
+	results := make(chan Result, 1)
+	d, err := p.Domain(Options{Run: run, Version: "v", Done: func(r Result) { results <- r }})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for id := uint64(1); id <= uint64(n); id++ {
+		d.Start(Call{ID: id, Function: f, Path: "step" + strconv.FormatUint(id, 10), Step: "step", Index: -1, Attempt: 1, Input: []byte("{}")})
+		if r := <-results; r.Failure != nil || string(r.Output) != "1" {
+			t.Errorf("%s, %+v", r.Output, r.Failure)
+			return
+		}
+		if _, err := d.Commit(id); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkRun is a run of ten calls, from opening its domain to closing it:
+// alone, and as one of so many at a time.
+func BenchmarkRun(b *testing.B) {
+	p := newPool(b)
+	f := nothingFunction(b, p)
+	for _, at := range []int{1, 8} {
+		b.Run(fmt.Sprintf("%d", at), func(b *testing.B) {
+			for range 4 {
+				runOf(b, p, f, "warm", 10)
+			}
+			var n atomic.Int64
+			b.SetParallelism((at + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			measure(b, func() {
+				if at == 1 {
+					for b.Loop() {
+						runOf(b, p, f, "r", 10)
+					}
+					return
+				}
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						runOf(b, p, f, fmt.Sprint("r", n.Add(1)), 10)
+					}
+				})
+			})
+		})
+	}
+}
