@@ -234,6 +234,13 @@ func (p *Process) Memory() (MemoryUse, error) {
 	return m, nil
 }
 
+// Resident is the resident set of a process in bytes. It is cheap, and counts the
+// pages that processes share for each of them.
+func Resident(pid int) (int64, error) {
+	m, err := coarseMemory("/proc/" + strconv.Itoa(pid) + "/statm")
+	return m.RSS, err
+}
+
 // coarseMemory reads the number of resident pages: the second field of statm.
 func coarseMemory(statm string) (MemoryUse, error) {
 	text, err := os.ReadFile(statm)

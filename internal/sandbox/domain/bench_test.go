@@ -131,3 +131,40 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkInvoke is a single invocation: alone, and as one of so many at a time.
+func BenchmarkInvoke(b *testing.B) {
+	p := newPool(b)
+	f := nothingFunction(b, p)
+	l := p.Lane(LaneOptions{Version: "v"})
+	defer l.Close()
+	invoke := func() {
+		r, err := l.Invoke(b.Context(), Invocation{Function: f, Name: "i", Input: []byte("{}"), Timeout: time.Minute})
+		if err != nil || r.Failure != nil || string(r.Output) != "1" {
+			b.Errorf("%+v, %v", r, err)
+		}
+	}
+	for range 100 {
+		invoke()
+	}
+	for _, at := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("%d", at), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism((at + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			measure(b, func() {
+				if at == 1 {
+					for b.Loop() {
+						invoke()
+					}
+					return
+				}
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						invoke()
+					}
+				})
+			})
+		})
+	}
+}

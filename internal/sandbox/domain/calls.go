@@ -9,10 +9,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
+
+// end tells how a call has ended.
+func (d *Domain) end(k *call, r Result) {
+	if k.single {
+		k.result = r
+		k.over <- struct{}{}
+		return
+	}
+	d.o.Done(r)
+}
 
 // refuse ends a call that never reached a host.
 func (d *Domain) refuse(k *call, err error) {
@@ -21,7 +32,7 @@ func (d *Domain) refuse(k *call, err error) {
 	stopped := k.stopped
 	d.mu.Unlock()
 	if !stopped {
-		d.o.Done(Result{Call: k.ID, Failure: &flow.Failure{Kind: KindRefused, Message: err.Error()}})
+		d.end(k, Result{Call: k.ID, Failure: &flow.Failure{Kind: KindRefused, Message: err.Error()}})
 	}
 }
 
@@ -46,9 +57,9 @@ func (d *Domain) read(h *host) {
 			d.lost(h, err)
 			return
 		}
-		if r := h.ended; r != nil {
+		if k := h.ended; k != nil {
 			h.ended = nil
-			d.o.Done(*r)
+			d.end(k, k.result)
 		}
 	}
 }
@@ -57,9 +68,13 @@ func (d *Domain) read(h *host) {
 // slow, and then this host has to wait.
 func (d *Domain) log(h *host, m *wire.Log) {
 	d.mu.Lock()
-	known := h.calls[m.Call] != nil
+	k := h.calls[m.Call]
 	d.mu.Unlock()
-	if known && d.o.Log != nil {
+	switch {
+	case k == nil:
+	case k.log != nil:
+		k.log(m.Text)
+	case d.o.Log != nil:
 		d.o.Log(m.Call, m.Text)
 	}
 }
@@ -150,17 +165,32 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 // done records the end of a call; d.mu is held. The host has broken the protocol
 // when it fails, and the call is still one that runs there.
 func (d *Domain) done(h *host, k *call, m *wire.Done) error {
-	d.table.Unwait(k.attempt)
-	if !k.stopped && m.Status == wire.StatusOK {
+	var spilled *buffer.Segment
+	switch {
+	case k.stopped || m.Status != wire.StatusOK:
+	case !k.single:
 		if err := d.record(h, k, m); err != nil {
 			return err
 		}
+	case m.Spilled.Segment.ID != 0:
+		v, err := d.value(h, m.Spilled)
+		if err != nil {
+			return err
+		}
+		spilled = v.Holder.(*buffer.Segment).Retain()
+	}
+	if !k.single {
+		d.table.Unwait(k.attempt)
 	}
 	delete(h.calls, k.ID)
 	k.running, k.waiting, k.ask = false, "", nil
 	r := Result{
 		Call: k.ID, Code: m.Code, Output: m.Output, Host: h.name, Begun: k.begun,
 		Wall: time.Duration(m.Wall), CPU: time.Duration(m.CPU), Memory: m.Memory, Loaded: m.Loaded, Moved: m.Moved,
+		spilled: spilled,
+	}
+	if k.single {
+		delete(d.calls, k.ID)
 	}
 	if k.stopped {
 		d.forget(k)
@@ -181,11 +211,11 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 	if m.Status == wire.StatusTrap && len(m.Frames) > 0 {
 		d.work.Go(func() {
 			r.Failure.Message += trace(m.Frames, d.pool.locate(d.ctx, k.Function.Image, m.Frames))
-			d.o.Done(r)
+			d.end(k, r)
 		})
 		return nil
 	}
-	h.ended = &r // told by the reader, without the lock and without another goroutine
+	k.result, h.ended = r, k // told by the reader, without the lock and without another goroutine
 	return nil
 }
 
@@ -222,6 +252,7 @@ func (d *Domain) lost(h *host, err error) {
 	exit, why := h.whyEnded(err)
 	h.conn.Close()
 	h.stderr.close()
+	d.pool.ended(h)
 	d.mu.Lock()
 	d.served(h)
 	delete(d.hosts, h)
@@ -233,7 +264,7 @@ func (d *Domain) lost(h *host, err error) {
 			d.dropOne(id, s)
 		}
 	}
-	var results []Result
+	var ended []*call
 	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
 		k := h.calls[id]
 		k.running, k.waiting, k.ask = false, "", nil
@@ -254,18 +285,22 @@ func (d *Domain) lost(h *host, err error) {
 		case len(h.calls) == 1 && !h.closing:
 			f.Free, f.Alone = false, true
 		}
-		results = append(results, Result{Call: id, Failure: f, Host: h.name, Begun: k.begun, Wall: time.Since(k.begun)})
+		k.result = Result{Call: id, Failure: f, Host: h.name, Begun: k.begun, Wall: time.Since(k.begun)}
+		ended = append(ended, k)
 	}
 	clear(h.calls)
 	d.mu.Unlock()
-	for _, r := range results {
-		d.o.Done(r)
+	for _, k := range ended {
+		d.end(k, k.result)
 	}
 }
 
 // Stop ends a call whose result does not matter any longer. One that waits is
 // interrupted; one that computes takes its host with it.
-func (d *Domain) Stop(id uint64) {
+func (d *Domain) Stop(id uint64) { d.stop(id, graceStop) }
+
+// stop is Stop for a call that may go on for so long.
+func (d *Domain) stop(id uint64, grace time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k := d.calls[id]
@@ -282,7 +317,7 @@ func (d *Domain) Stop(id uint64) {
 	over := h.over
 	d.work.Go(func() {
 		select {
-		case <-time.After(graceStop):
+		case <-time.After(grace):
 		case <-over:
 		case <-d.ctx.Done():
 		}

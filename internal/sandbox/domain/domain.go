@@ -94,6 +94,8 @@ type Result struct {
 	Memory  int64
 	Loaded  []wire.Loaded
 	Moved   []wire.Moved
+
+	spilled *buffer.Segment // of a single invocation: what holds Spilled, for whoever gets the result
 }
 
 // Options of a Domain.
@@ -138,6 +140,9 @@ type Domain struct {
 	folder    *buffer.Folder
 	scratch   *os.File
 	ports     map[int]*os.File // listening sockets, until Finish
+	queue     []*call          // calls that wait for the main host
+	seeking   bool             // there will be one
+	last      uint64           // ID of the last single invocation
 	published bool             // a call has committed: a new host does not know its slots
 	finished  bool
 }
@@ -162,6 +167,15 @@ type call struct {
 	taken    []string   // of its takes that its host decided about, those that the table knows
 	asked    []string   // its takes that the node decided about
 	recorded []Slot     // what it has published, once it has succeeded
+
+	// Of a single invocation, which is no part of a run.
+	single bool
+	body   *buffer.Segment   // long standard input
+	size   int64             // of body
+	stdout *os.File          // where standard output goes, instead of into Result
+	log    func(text []byte) // told what it writes to standard error
+	over   chan struct{}     // told when result is there
+	result Result
 }
 
 // Domain makes the domain of a run. Finish and Close it.
@@ -199,46 +213,136 @@ func (p *Pool) Domain(o Options) (*Domain, error) {
 
 // Start begins a call. Its end, whatever it is, is told to Options.Done.
 func (d *Domain) Start(c Call) {
-	k := &call{Call: c, attempt: buffer.Attempt{Path: c.Path, Number: c.Attempt}, running: true}
+	d.begin(&call{Call: c, attempt: buffer.Attempt{Path: c.Path, Number: c.Attempt}, running: true})
+}
+
+// begin sends a call to its host, or has it wait for one.
+func (d *Domain) begin(k *call) {
 	d.mu.Lock()
-	d.calls[c.ID] = k
-	var over <-chan struct{}
-	if d.main != nil && !c.Alone {
-		over = d.main.over
+	defer d.mu.Unlock()
+	if k.single {
+		d.last++
+		k.ID = d.last
+	}
+	d.calls[k.ID] = k
+	if k.Alone {
+		d.work.Go(func() { d.startAlone(k) })
+		return
+	}
+	if d.main != nil && len(d.queue) == 0 {
 		err := d.send(d.main, k)
+		if err == nil {
+			err = d.main.conn.Flush()
+		}
 		if !gone(err) {
-			d.mu.Unlock()
 			if err != nil {
 				d.work.Go(func() { d.refuse(k, err) }) // Done may wait for who called Start
 			}
 			return
 		}
+		delete(d.main.calls, k.ID)
 	}
-	d.mu.Unlock()
-	d.work.Go(func() {
-		if over != nil {
-			<-over
-		}
-		if err := d.startElsewhere(k); err != nil {
-			d.refuse(k, err)
-		}
-	})
+	if d.queue = append(d.queue, k); !d.seeking {
+		d.seeking = true
+		d.work.Go(d.seek)
+	}
 }
 
-// startElsewhere gets a host for a call: the domain's first, the successor of
-// a lost one, or one for the call alone.
-func (d *Domain) startElsewhere(k *call) error {
+// seek gets the domain its main host, the first or the successor of one that is
+// lost, and sends it the calls that wait for it.
+func (d *Domain) seek() {
 	for {
-		h, err := d.pool.take(d.ctx, d.o.Version, k.Alone, d.o.Folders)
-		if err != nil {
-			return err
+		d.mu.Lock()
+		old := d.main
+		d.mu.Unlock()
+		if old != nil { // its end has to be noticed first
+			<-old.over
 		}
-		over, err := d.startIn(h, k)
+		h, err := d.pool.take(d.ctx, d.o.Version, false, d.o.Folders)
+		d.mu.Lock()
+		if err == nil && d.finished {
+			err = context.Canceled
+		} else if err == nil {
+			if err = d.join(h, false); err == nil {
+				d.main = h
+			}
+		}
+		if err != nil && h != nil {
+			d.work.Go(func() { d.pool.give(h, "") })
+		}
+		queue := d.queue
+		d.queue = nil
+		if gone(d.sendAll(h, queue, err)) {
+			for _, k := range queue {
+				delete(h.calls, k.ID)
+			}
+			d.queue = append(queue, d.queue...)
+		}
+		more := len(d.queue) > 0
+		d.seeking = more
+		var likely []*Function
+		if !more && err == nil && !d.finished {
+			likely = d.pool.enlist(d)
+		}
+		d.mu.Unlock()
+		if !more {
+			d.prepare(likely)
+			return
+		}
+	}
+}
+
+// sendAll sends calls to a host, or refuses them when there is none because of
+// err; d.mu is held. When the host is gone, none of them is there.
+func (d *Domain) sendAll(h *host, calls []*call, err error) error {
+	for _, k := range calls {
+		if k.stopped {
+			continue
+		}
+		why := err
+		if err == nil {
+			why = d.send(h, k)
+		}
+		if gone(why) && err == nil {
+			return why
+		}
+		if why != nil {
+			d.work.Go(func() { d.refuse(k, why) })
+		}
+	}
+	if err != nil {
+		return nil
+	}
+	return h.conn.Flush()
+}
+
+// startAlone gets a host for a call alone.
+func (d *Domain) startAlone(k *call) {
+	for {
+		h, err := d.pool.take(d.ctx, d.o.Version, true, d.o.Folders)
+		if err == nil {
+			d.mu.Lock()
+			switch {
+			case d.finished || k.stopped:
+				err = context.Canceled
+			default:
+				err = d.join(h, true)
+			}
+			if err != nil {
+				d.work.Go(func() { d.pool.give(h, "") })
+			} else if err = d.send(h, k); err == nil {
+				err = h.conn.Flush()
+			}
+			if gone(err) {
+				delete(h.calls, k.ID)
+			}
+			d.mu.Unlock()
+		}
 		if !gone(err) {
-			return err
-		}
-		if over != nil {
-			<-over
+			if err != nil {
+				d.refuse(k, err)
+			}
+			return
 		}
 	}
 }
@@ -330,21 +434,24 @@ func (d *Domain) share() error {
 	return nil
 }
 
-// send gives a call to a host; d.mu is held.
+// send gives a call to a host, with the next Flush; d.mu is held.
 func (d *Domain) send(h *host, k *call) error {
-	id, err := d.define(h, k.Function)
+	id, err := d.pool.define(h, k.Function, d.listen)
 	if err != nil {
 		return err
 	}
 	m := &wire.Start{
 		Call: k.ID, Function: id, Path: k.Path, Step: k.Step, Index: int64(k.Index),
-		Attempt: uint64(k.Attempt), Key: k.Key, Input: k.Input, Stdin: k.Stdin,
+		Attempt: uint64(k.Attempt), Key: k.Key, Input: k.Input, Stdin: k.Stdin, Single: k.single, Stream: k.stdout != nil,
 	}
 	var fds []int
 	for _, f := range k.Streams {
 		fds = append(fds, int(f.Fd()))
 	}
-	if len(k.Input) > wire.InlineMax {
+	if k.body != nil {
+		m.Long = k.size
+		fds = append(fds, k.body.FD())
+	} else if len(k.Input) > wire.InlineMax {
 		fd, err := memfile("input", k.Input)
 		if err != nil {
 			return err
@@ -353,64 +460,20 @@ func (d *Domain) send(h *host, k *call) error {
 		m.Input, m.Long = nil, int64(len(k.Input))
 		fds = append(fds, fd)
 	}
-	k.host, k.begun = h, time.Now()
-	h.calls[k.ID] = k
-	if err := h.conn.Send(m, fds...); err != nil {
-		delete(h.calls, k.ID)
+	if k.stdout != nil {
+		fds = append(fds, int(k.stdout.Fd()))
+	}
+	if len(fds) > 0 {
+		err = h.conn.Send(m, fds...)
+	} else {
+		err = h.conn.Post(m)
+	}
+	if err != nil {
 		return err
 	}
+	k.host, k.begun = h, time.Now()
+	h.calls[k.ID] = k
 	return nil
-}
-
-// define tells a host about a function once; d.mu is held.
-func (d *Domain) define(h *host, f *Function) (uint32, error) {
-	if id, ok := h.defined[f]; ok {
-		return id, nil
-	}
-	h.last++
-	m := &wire.Function{
-		ID: h.last, Name: f.Name, Args: f.Args, Env: f.Env, Memory: f.Memory, CPU: int64(f.CPU),
-		Output: f.Output, MaxOutput: f.MaxOutput, Dial: len(f.Dial) > 0,
-	}
-	var files, listeners []*os.File
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, g := range f.Files {
-		file, err := d.grant(g)
-		if err != nil {
-			return 0, fmt.Errorf("grant %s to function %s: %w", g.Guest, f.Name, err)
-		}
-		files = append(files, file)
-		m.Mounts = append(m.Mounts, wire.Mount{Guest: g.Guest, Form: g.Form, ReadOnly: g.ReadOnly})
-	}
-	for _, secret := range f.Secrets {
-		file, err := secretFile(secret.Data)
-		if err != nil {
-			return 0, fmt.Errorf("give %s to function %s: %w", secret.Guest, f.Name, err)
-		}
-		files = append(files, file)
-		m.Mounts = append(m.Mounts, wire.Mount{Guest: secret.Guest, Form: "file", ReadOnly: true})
-	}
-	for _, port := range f.Listen {
-		l, err := d.listen(port)
-		if err != nil {
-			return 0, fmt.Errorf("listen for function %s: %w", f.Name, err)
-		}
-		listeners = append(listeners, l)
-		m.Listen = append(m.Listen, uint32(port))
-	}
-	fds := []int{int(f.Image.file.Fd())}
-	for _, f := range append(files, listeners...) {
-		fds = append(fds, int(f.Fd()))
-	}
-	if err := h.conn.Send(m, fds...); err != nil {
-		return 0, err
-	}
-	h.defined[f] = m.ID
-	return m.ID, nil
 }
 
 // listen opens a port once for all hosts of the run; d.mu is held.
@@ -423,17 +486,6 @@ func (d *Domain) listen(port int) (*os.File, error) {
 		d.ports[port] = l
 	}
 	return l, err
-}
-
-func (d *Domain) grant(g File) (*os.File, error) {
-	if g.Form != "dir" {
-		return sandbox.OpenFile(g.Host, g.ReadOnly)
-	}
-	grant, err := d.pool.spawner.OpenDir(g.Host, g.ReadOnly)
-	if err != nil {
-		return nil, err
-	}
-	return grant.File, nil
 }
 
 // Withdraw undoes the puts and takes of a call that failed.
@@ -460,6 +512,9 @@ func (d *Domain) Discard(path string) {
 // forget withdraws a call here and in its host; d.mu is held.
 func (d *Domain) forget(k *call) {
 	delete(d.calls, k.ID)
+	if k.single { // its host does so by itself
+		return
+	}
 	d.wake(d.table.Withdraw(k.attempt))
 	d.tell(k, &wire.Withdraw{Call: k.ID})
 	d.released()
@@ -507,6 +562,7 @@ func (d *Domain) Finish() {
 	}
 	d.mu.Unlock()
 	d.cancel()
+	d.pool.delist(d)
 	d.pool.returning(d.o.Version, 1)
 	d.pool.work.Go(func() {
 		for _, h := range hosts {
@@ -556,6 +612,7 @@ func (d *Domain) giveBack(h *host) {
 	h.process.Kill()
 	<-h.over
 	h.kill()
+	d.pool.ended(h)
 }
 
 // Close frees what the run left: its buffers are gone afterwards.

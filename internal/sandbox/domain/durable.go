@@ -2,14 +2,9 @@ package domain
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strconv"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/sandbox/wire"
@@ -130,7 +125,7 @@ func (d *Domain) load(s Saved) (buffer.Holder, error) {
 		return nil, err
 	}
 	defer r.Close()
-	h, n, err := d.fill(r, s.Size, s.Size)
+	h, n, err := d.pool.fill(r, s.Size, s.Size)
 	if err == nil && n != s.Size {
 		err = fmt.Errorf("it has %d bytes, %d were saved", n, s.Size)
 		drop(h)
@@ -142,7 +137,7 @@ func (d *Domain) load(s Saved) (buffer.Holder, error) {
 // the whole run. size is how much that is, -1 where it is not known. The bytes
 // go to a memory file as they come. More than max is buffer.ErrTooLarge.
 func (d *Domain) Put(name string, r io.Reader, size, max int64) (Slot, error) {
-	h, n, err := d.fill(r, size, max)
+	h, n, err := d.pool.fill(r, size, max)
 	if err != nil {
 		return Slot{}, fmt.Errorf("publish %s: %w", name, err)
 	}
@@ -154,84 +149,6 @@ func (d *Domain) Put(name string, r io.Reader, size, max int64) (Slot, error) {
 		return Slot{}, err
 	}
 	return s, nil
-}
-
-// inlineMax is up to how many bytes a value from outside is kept in ordinary
-// memory and travels inside messages.
-const inlineMax = 16 << 10
-
-// fill reads r to its end into a holder that belongs to no table yet.
-func (d *Domain) fill(r io.Reader, size, most int64) (buffer.Holder, int64, error) {
-	tooLarge := func(n int64) error {
-		return &buffer.Error{Op: "fill", Slot: "buffer", Kind: buffer.ErrTooLarge, Detail: fmt.Sprintf("it has %d bytes or more, at most %d are allowed", n, most)}
-	}
-	if size > most {
-		return nil, 0, tooLarge(size)
-	}
-	first := make([]byte, min(inlineMax, most)+1)
-	n, err := io.ReadFull(r, first)
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &buffer.Inline{Bytes: first[:n:n]}, int64(n), nil
-	case err != nil:
-		return nil, 0, fmt.Errorf("fill buffer: %w", err)
-	case int64(n) > most:
-		return nil, 0, tooLarge(int64(n))
-	}
-	s, err := d.pool.supply.Get(max(size, 1<<20))
-	if err != nil {
-		return nil, 0, err
-	}
-	at := int64(n)
-	if _, err = s.WriteAt(first, 0); err != nil {
-		s.Release()
-		return nil, 0, err
-	}
-	p := make([]byte, 64<<10)
-	for {
-		n, rerr := io.ReadFull(r, p)
-		if at+int64(n) > most {
-			err = tooLarge(at + int64(n))
-		} else if at+int64(n) > s.Capacity() {
-			s, err = d.larger(s, at, at+int64(n))
-		}
-		if err == nil && n > 0 {
-			_, err = s.WriteAt(p[:n], at)
-			at += int64(n)
-		}
-		end := errors.Is(rerr, io.EOF) || errors.Is(rerr, io.ErrUnexpectedEOF)
-		if err == nil && rerr != nil && !end {
-			err = fmt.Errorf("fill buffer: %w", rerr)
-		}
-		if err == nil && end {
-			err = s.Seal()
-		}
-		switch {
-		case err != nil:
-			s.Release()
-			return nil, 0, err
-		case end:
-			return s, at, nil
-		}
-	}
-}
-
-// larger moves the first n bytes of a segment to one of twice the size, which
-// has room for need. On an error the segment is as it was.
-func (d *Domain) larger(s *buffer.Segment, n, need int64) (*buffer.Segment, error) {
-	if need > buffer.MaxSize {
-		return s, &buffer.Error{Op: "fill", Slot: "buffer", Kind: buffer.ErrTooLarge, Detail: "a buffer has at most 4 GiB: split the value"}
-	}
-	next, err := d.pool.supply.Get(min(max(2*s.Capacity(), need), buffer.MaxSize))
-	if err != nil {
-		return s, err
-	}
-	if _, err := io.Copy(io.NewOffsetWriter(next, 0), s.Reader(n)); err != nil {
-		next.Release()
-		return s, err
-	}
-	s.Release()
-	return next, nil
 }
 
 // publish enters a value that came from outside, which it owns from then on.
@@ -355,39 +272,19 @@ func (d *Domain) Hold(slot string) (r io.Reader, size int64, release func(), err
 
 // reader reads what a slot holds; d.mu is held.
 func (d *Domain) reader(v buffer.Value) (io.Reader, int64, error) {
-	switch h := v.Holder.(type) {
-	case *buffer.Segment:
-		return h.Reader(v.Len), v.Len, nil
-	case *buffer.File:
-		b := make([]byte, v.Len)
-		_, err := h.Load(b)
-		return bytes.NewReader(b), v.Len, err
-	default:
-		return bytes.NewReader(h.(*buffer.Inline).Bytes), v.Len, nil
+	f, ok := v.Holder.(*buffer.File)
+	if !ok {
+		return reader(v.Holder, v.Len), v.Len, nil
 	}
+	b := make([]byte, v.Len)
+	_, err := f.Load(b)
+	return bytes.NewReader(b), v.Len, err
 }
 
-// secretFile puts bytes into a memory file that can neither be written nor
-// changed in length, and returns a descriptor that can only read.
-func secretFile(b []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
-		fd, err = unix.MemfdCreate("secret", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+// reader reads what is in memory.
+func reader(h buffer.Holder, n int64) io.Reader {
+	if s, ok := h.(*buffer.Segment); ok {
+		return s.Reader(n)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("make memory file: %w", err)
-	}
-	w := os.NewFile(uintptr(fd), "secret")
-	defer w.Close()
-	if err := w.Chmod(0o444); err != nil {
-		return nil, fmt.Errorf("make memory file: %w", err)
-	}
-	if _, err := w.Write(b); err != nil {
-		return nil, fmt.Errorf("fill memory file: %w", err)
-	}
-	const seals = unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(w.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, fmt.Errorf("seal memory file: %w", err)
-	}
-	return os.Open("/proc/self/fd/" + strconv.Itoa(int(w.Fd())))
+	return bytes.NewReader(h.(*buffer.Inline).Bytes)
 }

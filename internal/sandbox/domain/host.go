@@ -36,9 +36,17 @@ type host struct {
 	closing bool                 // its end is wanted; guarded by its domain's mu
 	asks    bool                 // the node decides about slots, not the host; guarded by its domain's mu
 
+	// The pool's, guarded by its mu.
+	runs   int    // runs and lanes that it has served
+	serves string // app version
+	taken  bool   // it is not in the pool
+	gone   bool   // it is not counted any longer
+	since  int64  // the pool's tick when it came back
+	base   int64  // resident bytes when it was measured first; whoever has the host measures
+
 	resetting atomic.Bool // it has been sent Reset
 
-	ended *Result       // of the message just handled; its reader's alone
+	ended *call         // by the message just handled; its reader's alone
 	idle  chan struct{} // told of Idle
 	over  chan struct{} // closed when its reader has ended
 }

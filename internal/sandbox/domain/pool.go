@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
@@ -24,8 +28,14 @@ type PoolOptions struct {
 	// of their program, and a call that has to run alone finds one.
 	Hosts int
 	// Reuse is how many hosts that have served an app version are kept for its
-	// next run. Default 4.
+	// next run. Default 4. More of them stay for a few seconds.
 	Reuse int
+	// Idle is how long a host that has served an app version is kept without work.
+	// Default 5 minutes.
+	Idle time.Duration
+	// Max bounds the hosts that serve runs and invocations, ready ones included.
+	// Calls that have to run alone get one in any case. Default 256.
+	Max int
 	// Memory bounds each host process, in bytes: linear memories, private pages
 	// of views and buffers made in it. Default 80 % of the machine's.
 	Memory int64
@@ -54,13 +64,25 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
 
+	tick atomic.Int64 // counts seconds
+
 	mu      sync.Mutex
-	ready   []*host            // clean; guarded by mu
-	used    map[string][]*host // by app version, the last used last; guarded by mu
-	coming  map[string]int     // domains that are giving their hosts back, by app version; guarded by mu
-	changed chan struct{}      // closed, and made anew, at every change; guarded by mu
-	making  int                // hosts being started; guarded by mu
-	closed  bool               // guarded by mu
+	ready   []*host                         // clean; guarded by mu, as all below
+	used    map[string][]*host              // by app version, the last used last
+	coming  map[string]int                  // domains that are giving their hosts back, by app version
+	busy    map[string]int                  // hosts that are taken, by app version
+	domains map[string]map[*Domain]struct{} // those with a main host, by app version
+	kept    map[string]*keep                // what Keep has asked for, by app version
+	likely  map[string][]*Function          // what Prepare has named, by app version
+	lanes   map[*Lane]struct{}
+	changed chan struct{} // closed, and made anew, at every change
+	takers  int           // who waits for a host
+	making  int           // hosts being started
+	alive   int           // hosts that are there, in whatever state
+	failed  int           // starts that have failed
+	failure error         // of the last of them
+	closed  bool
+	counts  counts
 
 	posting sync.Mutex
 	posted  map[*host]struct{} // with messages that wait to be sent; guarded by posting
@@ -79,6 +101,12 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	}
 	if o.Reuse <= 0 {
 		o.Reuse = 4
+	}
+	if o.Idle <= 0 {
+		o.Idle = 5 * time.Minute
+	}
+	if o.Max <= 0 {
+		o.Max = 256
 	}
 	if o.Memory <= 0 {
 		o.Memory = physicalMemory() / 5 * 4
@@ -103,11 +131,15 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	p := &Pool{
 		o: o, exe: exe, spawner: spawner, images: images,
 		supply: buffer.NewSupply(buffer.SupplyOptions{}),
-		used:   map[string][]*host{}, coming: map[string]int{}, changed: make(chan struct{}),
+		used:   map[string][]*host{}, coming: map[string]int{}, busy: map[string]int{}, changed: make(chan struct{}),
+		domains: map[string]map[*Domain]struct{}{}, kept: map[string]*keep{}, likely: map[string][]*Function{}, lanes: map[*Lane]struct{}{},
 	}
 	p.expr.pool = p
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.mu.Lock()
 	p.refill()
+	p.mu.Unlock()
+	p.work.Go(p.reaper)
 	return p, nil
 }
 
@@ -130,7 +162,12 @@ func (p *Pool) Close() error {
 		hosts = append(hosts, used...)
 	}
 	p.ready, p.used = nil, map[string][]*host{}
+	lanes := slices.Collect(maps.Keys(p.lanes))
+	p.notify()
 	p.mu.Unlock()
+	for _, l := range lanes {
+		l.end()
+	}
 	p.cancel()
 	p.work.Wait()
 	for _, h := range hosts {
@@ -144,26 +181,51 @@ func (p *Pool) Close() error {
 	return errors.Join(err, p.supply.Close(), p.exe.Close())
 }
 
-// refill starts hosts until enough are ready.
+// refill starts hosts until as many are ready as are to be, and one for each
+// taker that waits; p.mu is held. No more are started at a time than there are
+// processors.
 func (p *Pool) refill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for ; !p.closed && len(p.ready)+p.making < p.o.Hosts; p.making++ {
+	for !p.closed && len(p.ready)+p.making < p.o.Hosts+p.takers && p.making < max(2, runtime.NumCPU()) {
+		if p.takers > 0 && !p.room() || p.takers == 0 && p.alive >= p.o.Max {
+			return
+		}
+		p.making++
+		p.alive++
 		p.work.Go(func() {
 			h, err := p.start(p.ctx)
 			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.making--
-			keep := err == nil && !p.closed
-			if keep {
+			switch {
+			case err != nil:
+				p.alive--
+				p.failed++
+				p.failure = err
+			case p.closed:
+				p.alive--
+				p.work.Go(h.kill)
+			default:
 				p.ready = append(p.ready, h)
+				p.refill()
 			}
 			p.notify()
-			p.mu.Unlock()
-			if err == nil && !keep {
-				h.kill()
-			}
 		})
 	}
+}
+
+// room makes sure that one more host may be there, at the expense of one that
+// has been idle for the longest; p.mu is held.
+func (p *Pool) room() bool {
+	if p.alive < p.o.Max {
+		return true
+	}
+	h := p.evict()
+	if h == nil {
+		return false
+	}
+	p.counts.evicted++
+	p.work.Go(h.kill)
+	return true
 }
 
 // refillDelay keeps the start of the next host, some milliseconds of a core,
@@ -174,7 +236,9 @@ func (p *Pool) refillSoon() {
 	p.work.Go(func() {
 		select {
 		case <-time.After(refillDelay):
+			p.mu.Lock()
 			p.refill()
+			p.mu.Unlock()
 		case <-p.ctx.Done():
 		}
 	})
@@ -195,64 +259,139 @@ func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, err
 }
 
 // take gives a host to a run: one that has served the same app version, a
-// clean one, or a new one. fresh says that it must be clean. It rather waits
-// for a host that is about to be there than starting one more.
+// clean one, or a new one. fresh says that it must be clean, and that it is given
+// beyond Options.Max if need be.
 //
 // Where hosts have no file tree of their own, the folders that a run needs have
 // to be known when its host starts: a clean one of the pool does not do then.
 func (p *Pool) take(ctx context.Context, version string, fresh bool, folders []File) (*host, error) {
 	fenced := len(folders) > 0 && !p.spawner.Isolation().Mount
-	for {
-		p.mu.Lock()
-		h, wait := p.pick(version, fresh, fenced)
-		closed, changed := p.closed, p.changed
-		p.mu.Unlock()
-		switch {
-		case closed:
+	p.mu.Lock()
+	for cold := false; ; {
+		failed := p.failed
+		if p.closed {
+			p.mu.Unlock()
 			return nil, ErrClosed
-		case h != nil:
-			p.refillSoon()
+		}
+		if h := p.pick(version, fresh, fenced); h != nil {
+			p.taken(h, version, cold)
+			p.mu.Unlock()
 			select {
 			case <-h.process.Done(): // it died while it waited
 				h.kill()
+				p.ended(h)
+				p.mu.Lock()
 				continue
 			default:
 				return h, nil
 			}
-		case fenced && !wait:
-			return p.startFenced(ctx, folders)
-		case !wait:
-			p.refillSoon()
-			return p.start(ctx)
 		}
+		returning := !fresh && p.coming[version] > 0
+		if !returning && (fenced || fresh && p.making == 0) && (fresh || p.room()) {
+			p.alive++
+			p.mu.Unlock()
+			h, err := p.startFor(ctx, fenced, folders)
+			p.mu.Lock()
+			if err != nil {
+				p.alive--
+				p.mu.Unlock()
+				return nil, err
+			}
+			p.taken(h, version, true)
+			p.mu.Unlock()
+			return h, nil
+		}
+		if !returning && !fenced {
+			cold = true
+			p.takers++
+			p.refill()
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		var err error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			err = ctx.Err()
+		}
+		p.mu.Lock()
+		if !returning && !fenced {
+			p.takers--
+		}
+		if err == nil && p.failed != failed && !returning && len(p.ready) == 0 {
+			err = p.failure
+		}
+		if err != nil {
+			p.mu.Unlock()
+			return nil, err
 		}
 	}
 }
 
-// pick takes a host out of the pool, or says whether one will be there soon;
-// p.mu is held.
-func (p *Pool) pick(version string, fresh, fenced bool) (h *host, wait bool) {
+// pick takes a host out of the pool, if there is one that fits; p.mu is held.
+func (p *Pool) pick(version string, fresh, fenced bool) *host {
 	if used := p.used[version]; !fresh && len(used) > 0 {
-		h = used[len(used)-1]
+		h := used[len(used)-1]
 		p.used[version] = used[:len(used)-1]
-		return h, false
+		return h
 	}
 	if !fresh && p.coming[version] > 0 { // it knows the functions, a clean one does not
-		return nil, true
+		return nil
 	}
-	if fenced {
-		return nil, false
-	}
-	if n := len(p.ready); n > 0 {
-		h = p.ready[n-1]
+	if n := len(p.ready); !fenced && n > 0 {
+		h := p.ready[n-1]
 		p.ready = p.ready[:n-1]
-		return h, false
+		p.refillSoon()
+		return h
 	}
-	return nil, p.making > 0
+	return nil
+}
+
+// taken notes that a host serves a version from now on; p.mu is held.
+func (p *Pool) taken(h *host, version string, cold bool) {
+	switch {
+	case version == "":
+	case h.runs > 0 || len(h.defined) > 0:
+		p.counts.warm++
+	case cold:
+		p.counts.cold++
+	default:
+		p.counts.clean++
+	}
+	h.runs++
+	h.serves, h.taken = version, true
+	p.busy[version]++
+}
+
+// ended notes that a host is no more.
+func (p *Pool) ended(h *host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left(h)
+	if !h.gone {
+		h.gone = true
+		p.alive--
+		p.notify()
+	}
+}
+
+// left notes that a host serves nobody any longer; p.mu is held.
+func (p *Pool) left(h *host) {
+	if !h.taken {
+		return
+	}
+	h.taken = false
+	if p.busy[h.serves]--; p.busy[h.serves] == 0 {
+		delete(p.busy, h.serves)
+	}
+}
+
+// startFor starts a host for a taker.
+func (p *Pool) startFor(ctx context.Context, fenced bool, folders []File) (*host, error) {
+	if fenced {
+		return p.startFenced(ctx, folders)
+	}
+	return p.start(ctx)
 }
 
 // startFenced starts a host that may use these folders.
@@ -321,60 +460,62 @@ func (p *Pool) returning(version string, n int) {
 	p.notify()
 }
 
-// give takes back a host that is idle, for the next run of the version.
+// give takes back a host that is idle, for the next run of the version; with an
+// empty one it is ended.
 func (p *Pool) give(h *host, version string) {
 	p.mu.Lock()
-	var old *host
-	if used := p.used[version]; !p.closed && version != "" {
-		p.used[version] = append(used, h)
-		h = nil
-		if len(p.used[version]) > p.o.Reuse {
-			old = p.used[version][0]
-			p.used[version] = p.used[version][1:]
-		}
-	}
+	p.left(h)
+	keep := !p.closed && version != "" && p.alive <= p.o.Max && len(h.defined) < definedMax
 	p.mu.Unlock()
-	if h != nil {
-		h.kill()
+	if keep && h.runs%growthEvery == 0 && h.grown() {
+		keep = false
+		p.mu.Lock()
+		p.counts.retired++
+		p.mu.Unlock()
 	}
-	if old != nil {
-		old.kill()
+	if keep {
+		p.mu.Lock()
+		if keep = !p.closed; keep {
+			h.since = p.tick.Load()
+			p.used[version] = append(p.used[version], h)
+			p.notify()
+		}
+		p.mu.Unlock()
+	}
+	if !keep {
+		h.kill()
+		p.ended(h)
 	}
 }
 
 // Ready waits until as many clean hosts are ready as the pool keeps, and
 // returns how long the start of the last one took.
 func (p *Pool) Ready(ctx context.Context) (time.Duration, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for {
-		p.mu.Lock()
-		n, making, changed := len(p.ready), p.making, p.changed
-		if n >= p.o.Hosts {
-			took := p.ready[n-1].started
-			p.mu.Unlock()
-			return took, nil
+		failed := p.failed
+		if n := len(p.ready); n > 0 && n >= p.o.Hosts {
+			return p.ready[n-1].started, nil
 		}
+		if p.closed {
+			return 0, ErrClosed
+		}
+		p.refill()
+		changed := p.changed
 		p.mu.Unlock()
-		if making == 0 { // the last start failed: let it say why
-			h, err := p.start(ctx)
-			if err != nil {
-				return 0, err
-			}
-			p.mu.Lock()
-			closed := p.closed
-			if !closed {
-				p.ready = append(p.ready, h)
-			}
-			p.mu.Unlock()
-			if closed {
-				h.kill()
-				return 0, ErrClosed
-			}
-			continue
-		}
+		var err error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			err = ctx.Err()
+		}
+		p.mu.Lock()
+		if err == nil && p.failed != failed {
+			err = p.failure
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 }

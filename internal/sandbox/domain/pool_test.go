@@ -260,6 +260,7 @@ func newFake(t *testing.T, p *Pool) *fake {
 		making, changed := p.making, p.changed
 		if making == 0 {
 			p.ready = append(p.ready, h)
+			p.alive++
 		}
 		p.mu.Unlock()
 		if making == 0 {

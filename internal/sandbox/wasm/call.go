@@ -29,6 +29,9 @@ func (d *domain) newCall(m *wire.Start, f *function, fds []int) *call {
 		attempt: buffer.Attempt{Path: m.Path, Number: int(m.Attempt)},
 		stopped: make(chan struct{}),
 	}
+	if m.Single { // calls of the same function at the same time are not attempts of one step
+		c.attempt.Number = int(m.Call)
+	}
 	c.out = &capture{call: c}
 	return c
 }
@@ -56,10 +59,14 @@ func (c *call) run() {
 	if c.sandbox != nil {
 		done.Memory = int64(len(c.sandbox.inst.Memory()))
 	}
-	done.Puts, done.Loaded, done.Moved = c.puts, c.loaded, c.moved
+	if !m.Single {
+		done.Puts, done.Loaded, done.Moved = c.puts, c.loaded, c.moved
+	}
 	d.mu.Lock()
-	done.Takes = c.takes
-	keep = keep && c.stopErrno == 0 // else its system answers every call with that
+	if !m.Single {
+		done.Takes = c.takes
+	}
+	keep = keep && c.stopErrno == 0 && !m.Single // once stopped, its system answers every call with that
 	delete(d.running, m.Call)
 	d.mu.Unlock()
 	done.CPU = threadTime() - c.cpu
@@ -75,6 +82,9 @@ func (c *call) run() {
 	c.clear()
 	c.out.abandon()
 	d.ended(c)
+	if m.Single {
+		d.withdraw(m.Call)
+	}
 	if c.sandbox != nil {
 		if keep {
 			c.sandbox.call = nil
@@ -159,6 +169,9 @@ func (c *call) open(stdin input, fds []int) error {
 	if c.fn.Output == wire.OutputStream && len(fds) == 3 {
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = wasi.Terminal{FD: fds[0]}, wasi.Terminal{FD: fds[1]}, wasi.Terminal{FD: fds[2]}
 	}
+	if c.start.Stream && len(fds) > 0 {
+		cfg.Stdout = wasi.Terminal{FD: fds[len(fds)-1]}
+	}
 	if c.fn.Dial {
 		cfg.Dial = func(name string, port uint16) (int, wasi.Errno) { return s.call.dial(name, port) }
 	}
@@ -227,7 +240,11 @@ func (c *call) invoke() (uint32, error) {
 
 // environment is what a function finds in its environment.
 func (c *call) environment() []string {
-	env := []string{"WEFT_RUN=" + c.Run, "WEFT_STEP=" + c.start.Step, "WEFT_ATTEMPT=" + strconv.FormatUint(c.start.Attempt, 10), "WEFT_KEY=" + c.start.Key}
+	run, step := c.Run, c.start.Step
+	if c.start.Single {
+		run, step = step, c.fn.Name
+	}
+	env := []string{"WEFT_RUN=" + run, "WEFT_STEP=" + step, "WEFT_ATTEMPT=" + strconv.FormatUint(c.start.Attempt, 10), "WEFT_KEY=" + c.start.Key}
 	if c.start.Index >= 0 {
 		env = append(env, "WEFT_INDEX="+strconv.FormatInt(c.start.Index, 10))
 	}

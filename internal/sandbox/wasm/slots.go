@@ -517,6 +517,11 @@ func (c *call) wait(mem []byte, a []uint64) wasi.Errno {
 			}
 			return errnoOf(err)
 		}
+		if c.start.Single && timeout == nil { // nobody else can publish it
+			c.table.Unwait(c.attempt)
+			c.mu.Unlock()
+			return wasi.Edeadlk
+		}
 		ready := make(chan struct{})
 		c.ready = ready
 		c.blocked[c.attempt] = c

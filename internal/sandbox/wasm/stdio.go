@@ -19,7 +19,7 @@ type input = io.Reader
 // stdin opens the standard input of a call: its input, or the bytes of a slot,
 // which the call borrows.
 func (c *call) stdin(fds []int) (input, error) {
-	if c.start.Long > 0 && len(fds) == 1 {
+	if c.start.Long > 0 && len(fds) > 0 {
 		return io.NewSectionReader(descriptor(fds[0]), 0, c.start.Long), nil
 	}
 	if c.start.Stdin == "" {
@@ -124,6 +124,9 @@ func (o *capture) finish(done *wire.Done) error {
 	default:
 		done.Output = o.small
 		return nil
+	}
+	if err == nil && o.call.start.Single && o.large != nil {
+		o.large.OnRelease(o.call.discard) // the node reads it when the call is gone
 	}
 	if err == nil {
 		o.call.mu.Lock()

@@ -154,8 +154,8 @@ func (m *Function) code(c *coder) {
 	c.bool(&m.Dial)
 }
 
-// Start runs one attempt of a call. For OutputStream the descriptors of the
-// standard streams come beside it.
+// Start runs one attempt of a call. Beside it come the descriptors of a Long
+// input and of a Stream; for OutputStream instead those of the standard streams.
 type Start struct {
 	Call     uint64
 	Function uint32
@@ -167,6 +167,8 @@ type Start struct {
 	Input    []byte // standard input, at most InlineMax
 	Long     int64  // length of a longer one, in the descriptor beside the message; 0: Input is it
 	Stdin    string // the slot whose bytes are standard input; empty: Input is
+	Single   bool   // the call is all there is of its run: its end withdraws what it published
+	Stream   bool   // standard output is not captured, but written to a descriptor
 }
 
 func (*Start) kind() byte { return kindStart }
@@ -181,6 +183,8 @@ func (m *Start) code(c *coder) {
 	c.bytes(&m.Input)
 	c.int(&m.Long)
 	c.string(&m.Stdin)
+	c.bool(&m.Single)
+	c.bool(&m.Stream)
 }
 
 // Commit makes the puts and takes of a finished call final.
