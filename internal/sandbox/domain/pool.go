@@ -258,6 +258,10 @@ func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, err
 	return h, nil
 }
 
+// startsMax is how many starts of hosts may fail while somebody waits for one: a
+// single failure may have come from outside.
+const startsMax = 3
+
 // take gives a host to a run: one that has served the same app version, a
 // clean one, or a new one. fresh says that it must be clean, and that it is given
 // beyond Options.Max if need be.
@@ -267,8 +271,8 @@ func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, err
 func (p *Pool) take(ctx context.Context, version string, fresh bool, folders []File) (*host, error) {
 	fenced := len(folders) > 0 && !p.spawner.Isolation().Mount
 	p.mu.Lock()
+	failed := p.failed
 	for cold := false; ; {
-		failed := p.failed
 		if p.closed {
 			p.mu.Unlock()
 			return nil, ErrClosed
@@ -318,7 +322,7 @@ func (p *Pool) take(ctx context.Context, version string, fresh bool, folders []F
 		if !returning && !fenced {
 			p.takers--
 		}
-		if err == nil && p.failed != failed && !returning && len(p.ready) == 0 {
+		if err == nil && p.failed-failed >= startsMax && !returning && len(p.ready) == 0 {
 			err = p.failure
 		}
 		if err != nil {
