@@ -331,9 +331,14 @@ func (h *host) grown() bool {
 	return m-h.base > growthMax
 }
 
-// grown reports whether the domain's main host has.
+// grown reports whether the domain's main host has; it then serves nobody after
+// this domain.
 func (d *Domain) grown() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.main != nil && d.main.grown()
+	if d.main == nil || !d.main.grown() {
+		return false
+	}
+	d.main.spent = true
+	return true
 }

@@ -471,7 +471,7 @@ func (p *Pool) give(h *host, version string) {
 	p.left(h)
 	keep := !p.closed && version != "" && p.alive <= p.o.Max && len(h.defined) < definedMax
 	p.mu.Unlock()
-	if keep && h.runs%growthEvery == 0 && h.grown() {
+	if keep && (h.spent || h.runs%growthEvery == 0 && h.grown()) {
 		keep = false
 		p.mu.Lock()
 		p.counts.retired++
