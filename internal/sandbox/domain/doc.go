@@ -13,11 +13,23 @@
 // The node made every memory file and keeps a descriptor of each, so what a
 // finished call published outlives the host it was made in.
 //
-//	pool.go      hosts kept ready, their reuse
+// Single invocations of functions, which are no part of a run, go through a Lane
+// of their app version: they share its hosts, each with an instance of its own.
+//
+//	lane := pool.Lane(domain.LaneOptions{Version: "3f2a"})
+//	reply, err := lane.Invoke(ctx, domain.Invocation{Function: f, Input: body})
+//
+//	pool.go      hosts: clean ones kept ready, taking and giving back
+//	keep.go      how long used hosts are kept, preparation ahead of need, figures
 //	host.go      one host: process and connection
+//	define.go    making functions known to hosts
 //	image.go     modules to images, the image cache
-//	domain.go    a run's domain: its hosts, starting calls, commit and finish
+//	domain.go    a run's domain: what it is, its end
+//	start.go     starting calls
 //	calls.go     what hosts say of calls: their end, a lost host, stopping
 //	slots.go     the run's buffers: supply, shared slots, reading results
+//	durable.go   what outlives a call or the run: effects, restored and held slots
+//	memory.go    values from outside
+//	lane.go      single invocations
 //	expr.go      expressions
 package domain
