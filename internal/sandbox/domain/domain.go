@@ -10,11 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
-	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
