@@ -95,6 +95,7 @@ func (g *Gate) Configure(o Options) {
 	g.mu.Lock()
 	g.policy.set(o)
 	in := g.policy.admit(nil)
+	g.date(in)
 	g.mu.Unlock()
 	g.welcome(in)
 }
@@ -105,13 +106,17 @@ func (g *Gate) Configure(o Options) {
 func (g *Gate) Enter(ctx context.Context, d Demand) (release func(), err error) {
 	t := &ticket{gate: g}
 	g.mu.Lock()
-	if err := g.policy.arrive(&d, t); err != nil {
+	in, err := g.policy.arrive(&d, t)
+	g.date(in)
+	if err != nil || t.state == entered {
+		if err == nil {
+			t.begun = g.policy.o.Now()
+		}
 		g.mu.Unlock()
-		return nil, err
-	}
-	if t.state == entered {
-		t.begun = g.policy.o.Now()
-		g.mu.Unlock()
+		g.welcome(in)
+		if err != nil {
+			return nil, err
+		}
 		return t.release, nil
 	}
 	ready := make(chan struct{})
@@ -121,6 +126,7 @@ func (g *Gate) Enter(ctx context.Context, d Demand) (release func(), err error) 
 		wait = g.policy.o.Wait
 	}
 	g.mu.Unlock()
+	g.welcome(in)
 	var late <-chan time.Time
 	if wait > 0 {
 		timer := time.NewTimer(wait)
@@ -149,17 +155,15 @@ func (g *Gate) Enter(ctx context.Context, d Demand) (release func(), err error) 
 func (g *Gate) Request(d Demand, ready func()) (leave func(), err error) {
 	t := &ticket{gate: g, ready: ready}
 	g.mu.Lock()
-	err = g.policy.arrive(&d, t)
-	in := t.state == entered
-	if in {
-		t.begun = g.policy.o.Now()
+	in, err := g.policy.arrive(&d, t)
+	if t.state == entered {
+		in = append(in, t)
 	}
+	g.date(in)
 	g.mu.Unlock()
+	g.welcome(in)
 	if err != nil {
 		return nil, err
-	}
-	if in {
-		ready()
 	}
 	return t.release, nil
 }
@@ -173,22 +177,22 @@ func (t *ticket) release() {
 		t.f.served(g.policy.o.Now() - t.begun)
 	}
 	if g.policy.leave(t) {
-		in = g.admit()
+		in = g.policy.admit(nil)
+		g.date(in)
 	}
 	g.mu.Unlock()
 	g.welcome(in)
 }
 
-// admit lets in who has room; g.mu is held.
-func (g *Gate) admit() []*ticket {
-	in := g.policy.admit(nil)
-	if len(in) > 0 {
-		now := g.policy.o.Now()
-		for _, t := range in {
-			t.begun = now
-		}
+// date notes when calls have entered; g.mu is held.
+func (g *Gate) date(in []*ticket) {
+	if len(in) == 0 {
+		return
 	}
-	return in
+	now := g.policy.o.Now()
+	for _, t := range in {
+		t.begun = now
+	}
 }
 
 // welcome tells calls that they are in, without the lock.

@@ -126,7 +126,6 @@ func (p *policy) function(d *Demand) *function {
 		f = &function{name: name{d.App, d.Function}, of: a}
 		p.functions[f.name] = f
 	}
-	f.max = d.Max
 	return f
 }
 
@@ -144,10 +143,21 @@ func (p *policy) forget() {
 	}
 }
 
-// arrive lets a call in, has it wait, or refuses it.
-func (p *policy) arrive(d *Demand, t *ticket) error {
+// arrive lets a call in, has it wait, or refuses it. in are others that are let
+// in, because the bound of the function has been raised.
+func (p *policy) arrive(d *Demand, t *ticket) (in []*ticket, err error) {
 	f := p.function(d)
 	t.f, t.bytes = f, d.Memory
+	if f.max != d.Max {
+		f.max = d.Max
+		p.list(f)
+		in = p.admit(nil)
+	}
+	return in, p.place(f, d, t)
+}
+
+// place is arrive, once the function's bound is known.
+func (p *policy) place(f *function, d *Demand, t *ticket) error {
 	for _, b := range []struct {
 		of    string
 		limit int64
@@ -198,7 +208,13 @@ func (b *budget) open(t *ticket, passes int) bool {
 	if b.limit <= 0 || t.bytes == 0 {
 		return true
 	}
-	return b.used+t.bytes <= b.limit && (b.claim == nil || b.claim == t || b.passed < passes)
+	return !b.short(t) && (b.claim == nil || b.claim == t || b.passed < passes)
+}
+
+// short reports whether the budget lacks the memory for a call. One that is larger
+// than the whole budget, which was lowered after it came, gets it when it is empty.
+func (b *budget) short(t *ticket) bool {
+	return b.limit > 0 && t.bytes > 0 && b.used > 0 && b.used+t.bytes > b.limit
 }
 
 // claim notes that the next call of a function lacks memory alone, unless
@@ -209,7 +225,7 @@ func (p *policy) claim(t *ticket) {
 		return
 	}
 	for _, b := range []*budget{&a.memory, &p.node} {
-		if b.limit > 0 && t.bytes > 0 && b.used+t.bytes > b.limit {
+		if b.short(t) {
 			if b.claim == nil {
 				b.claim, b.passed = t, 0
 			}
