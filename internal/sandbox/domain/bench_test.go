@@ -2,6 +2,9 @@ package domain
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -162,6 +165,68 @@ func BenchmarkInvoke(b *testing.B) {
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
 						invoke()
+					}
+				})
+			})
+		})
+	}
+}
+
+// BenchmarkInvokeHTTP is an invocation behind an HTTP server, with its clients in
+// this process too: what a node could reach at most.
+func BenchmarkInvokeHTTP(b *testing.B) {
+	p := newPool(b)
+	f := nothingFunction(b, p)
+	l := p.Lane(LaneOptions{Version: "v"})
+	defer l.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := p.Body(q.Body, q.ContentLength, 1<<20)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer body.Close()
+		r, err := l.Invoke(q.Context(), Invocation{Function: f, Name: "i", Body: body, Timeout: time.Minute})
+		if err != nil || r.Failure != nil {
+			b.Errorf("%+v, %v", r, err)
+			return
+		}
+		defer r.Close()
+		out, n := r.Body()
+		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+		io.Copy(w, out)
+	}))
+	defer server.Close()
+	for _, at := range []int{1, 16} {
+		b.Run(fmt.Sprintf("%d", at), func(b *testing.B) {
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: at}}
+			defer client.CloseIdleConnections()
+			post := func() {
+				r, err := client.Post(server.URL, "application/json", strings.NewReader("{}"))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if out, err := io.ReadAll(r.Body); err != nil || string(out) != "1" {
+					b.Errorf("%q, %v", out, err)
+				}
+				r.Body.Close()
+			}
+			for range 20 {
+				post()
+			}
+			b.SetParallelism((at + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			measure(b, func() {
+				if at == 1 {
+					for b.Loop() {
+						post()
+					}
+					return
+				}
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						post()
 					}
 				})
 			})

@@ -58,7 +58,11 @@ func (p *Pool) fill(r io.Reader, size, most int64) (buffer.Holder, int64, error)
 	if size > most {
 		return nil, 0, tooLarge(size)
 	}
-	first := make([]byte, min(inlineMax, most)+1)
+	room := min(inlineMax, most) + 1
+	if size >= 0 {
+		room = min(room, size+1)
+	}
+	first := make([]byte, room)
 	n, err := io.ReadFull(r, first)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
