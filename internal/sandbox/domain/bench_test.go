@@ -105,11 +105,19 @@ func runOf(t testing.TB, p *Pool, f *Function, run string, n int) {
 	}
 }
 
-// BenchmarkRun is a run of ten calls, from opening its domain to closing it:
-// alone, and as one of so many at a time.
+// BenchmarkRun is a run, from opening its domain to closing it: of one call, of
+// ten, and of ten as one of so many runs at a time.
 func BenchmarkRun(b *testing.B) {
 	p := newPool(b)
 	f := nothingFunction(b, p)
+	b.Run("short", func(b *testing.B) {
+		runOf(b, p, f, "warm", 1)
+		measure(b, func() {
+			for b.Loop() {
+				runOf(b, p, f, "r", 1)
+			}
+		})
+	})
 	for _, at := range []int{1, 8} {
 		b.Run(fmt.Sprintf("%d", at), func(b *testing.B) {
 			for range 4 {

@@ -10,8 +10,8 @@ import (
 // What is kept alive, and for how long:
 //
 //	clean hosts              PoolOptions.Hosts of them, always
-//	hosts of an app version  after a run; up to PoolOptions.Reuse for PoolOptions.Idle, more of them for
-//	                         surplusFor; as many as Keep says for ever; the last used is used first
+//	hosts of an app version  after a run; up to PoolOptions.Reuse for PoolOptions.Idle or as KeepFor says,
+//	                         more of them for surplusFor; as many as Keep says for ever; the last used is used first
 //	beyond PoolOptions.Max   the one that is idle for the longest makes room, those of Keep last
 //	grown or full hosts      end when they come back
 const surplusFor = 5 * time.Second
@@ -103,6 +103,18 @@ func (p *Pool) Keep(version string, functions []*Function, n int) {
 	}
 	p.kept[version] = &keep{functions: slices.Clone(functions), n: min(n, p.o.Max)}
 	p.fillKept(version)
+}
+
+// KeepFor sets how long hosts of an app version are kept without work, instead of
+// PoolOptions.Idle; 0 takes that back.
+func (p *Pool) KeepFor(version string, idle time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if idle <= 0 {
+		delete(p.idle, version)
+		return
+	}
+	p.idle[version] = idle
 }
 
 // fillKept starts what Keep asks for and is not there; p.mu is held.
@@ -234,6 +246,7 @@ func (p *Pool) Drop(version string) {
 	delete(p.used, version)
 	delete(p.kept, version)
 	delete(p.likely, version)
+	delete(p.idle, version)
 	p.mu.Unlock()
 	for _, h := range hosts {
 		h.kill()
@@ -265,7 +278,11 @@ func (p *Pool) reap(now int64) {
 		if k := p.kept[version]; k != nil {
 			least = k.n
 		}
-		for len(used) > least && (now-used[0].since > ticks(p.o.Idle) || len(used) > p.o.Reuse && now-used[0].since > ticks(surplusFor)) {
+		idle := p.o.Idle
+		if d, ok := p.idle[version]; ok {
+			idle = d
+		}
+		for len(used) > least && (now-used[0].since > ticks(idle) || len(used) > p.o.Reuse && now-used[0].since > ticks(surplusFor)) {
 			old = append(old, used[0])
 			used = used[1:]
 		}

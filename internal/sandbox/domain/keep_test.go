@@ -18,11 +18,11 @@ func one(t *testing.T, p *Pool, version string, f *Function) string {
 	if r.Failure != nil {
 		t.Fatal(r.Failure)
 	}
-	before := p.idle(version)
+	before := p.idling(version)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the return of the host", func() bool { return p.idle(version) == before+1 })
+	eventually(t, "the return of the host", func() bool { return p.idling(version) == before+1 })
 	return r.Host
 }
 
@@ -43,7 +43,7 @@ func several(t *testing.T, p *Pool, version string, f *Function, n int) (hosts [
 	}
 	for i, d := range open { // the first comes back first
 		d.Close()
-		eventually(t, "the return of the host", func() bool { return p.idle(version) == i+1 })
+		eventually(t, "the return of the host", func() bool { return p.idling(version) == i+1 })
 	}
 	return hosts
 }
@@ -54,18 +54,18 @@ func TestIdleHostsExpire(t *testing.T) {
 	hosts := several(t, p, "v", f, 4)
 	now := p.tick.Load()
 	p.reap(now + 2)
-	if n := p.idle("v"); n != 4 {
+	if n := p.idling("v"); n != 4 {
 		t.Errorf("%d hosts are left after 2 seconds, want 4", n)
 	}
 	p.reap(now + 10) // more than are to be reused
-	if n := p.idle("v"); n != 2 {
+	if n := p.idling("v"); n != 2 {
 		t.Errorf("%d hosts are left after 10 seconds, want 2", n)
 	}
 	if got := one(t, p, "v", f); got != hosts[3] {
 		t.Errorf("the next run was in %s, the last used host is %s", got, hosts[3])
 	}
 	p.reap(now + 100)
-	if n := p.idle("v"); n != 0 {
+	if n := p.idling("v"); n != 0 {
 		t.Errorf("%d hosts are left after 100 seconds", n)
 	}
 	if s := p.Stats(); s.Expired != 4 || s.Idle != 0 || s.Busy != 0 {
@@ -73,11 +73,29 @@ func TestIdleHostsExpire(t *testing.T) {
 	}
 }
 
+func TestKeepFor(t *testing.T) {
+	p := newPool(t, func(o *PoolOptions) { o.Idle = time.Minute })
+	f := hello(t, p)
+	one(t, p, "v", f)
+	one(t, p, "w", f)
+	p.KeepFor("w", 5*time.Second)
+	p.reap(p.tick.Load() + 30)
+	if v, w := p.idling("v"), p.idling("w"); v != 1 || w != 0 {
+		t.Errorf("after 30 seconds %d and %d hosts are left, want 1 and 0", v, w)
+	}
+	p.KeepFor("w", 0)
+	one(t, p, "w", f)
+	p.reap(p.tick.Load() + 30)
+	if n := p.idling("w"); n != 1 {
+		t.Errorf("after 30 seconds %d hosts are left, want 1", n)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	p := newPool(t, func(o *PoolOptions) { o.Idle = time.Minute })
 	f, g := hello(t, p), hello(t, p)
 	p.Keep("v", []*Function{f, g}, 3)
-	eventually(t, "three hosts", func() bool { return p.idle("v") == 3 })
+	eventually(t, "three hosts", func() bool { return p.idling("v") == 3 })
 	p.mu.Lock()
 	for _, h := range p.used["v"] {
 		if len(h.defined) != 2 {
@@ -86,7 +104,7 @@ func TestKeep(t *testing.T) {
 	}
 	p.mu.Unlock()
 	p.reap(p.tick.Load() + 1000)
-	if n := p.idle("v"); n != 3 {
+	if n := p.idling("v"); n != 3 {
 		t.Errorf("%d hosts are left, three are to be kept", n)
 	}
 	one(t, p, "v", f)
@@ -95,14 +113,14 @@ func TestKeep(t *testing.T) {
 	}
 	p.Keep("v", nil, 0)
 	p.reap(p.tick.Load() + 1000)
-	if n := p.idle("v"); n != 0 {
+	if n := p.idling("v"); n != 0 {
 		t.Errorf("%d hosts are left, none is to be kept", n)
 	}
 	p.Keep("w", []*Function{f}, 1)
-	eventually(t, "a host", func() bool { return p.idle("w") == 1 })
+	eventually(t, "a host", func() bool { return p.idling("w") == 1 })
 	p.Drop("w")
 	p.reap(p.tick.Load() + 1)
-	if n := p.idle("w"); n != 0 {
+	if n := p.idling("w"); n != 0 {
 		t.Errorf("%d hosts of a version that is dropped", n)
 	}
 }
@@ -137,7 +155,7 @@ func TestPrepare(t *testing.T) {
 	}
 	d.Close()
 	other.Close()
-	eventually(t, "the return of the hosts", func() bool { return p.idle("v") == 2 })
+	eventually(t, "the return of the hosts", func() bool { return p.idling("v") == 2 })
 	p.Prepare("v", h) // one that is idle
 	eventually(t, "the preparation of an idle host", func() bool {
 		p.mu.Lock()

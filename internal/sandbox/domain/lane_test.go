@@ -329,7 +329,7 @@ func TestLaneLingers(t *testing.T) {
 		t.Errorf("at once: %+v", s)
 	}
 	p.reap(now + 100)
-	eventually(t, "the return of the host", func() bool { return p.idle("v") == 1 })
+	eventually(t, "the return of the host", func() bool { return p.idling("v") == 1 })
 	d, results := newDomain(t, p)
 	d.Start(callOf(1, f, "a"))
 	if got := next(t, results); got.Host != r.Host {
@@ -384,5 +384,90 @@ func TestClosedLane(t *testing.T) {
 	}
 	if err := <-ended; !errors.Is(err, ErrLaneClosed) {
 		t.Errorf("in a pool that is closed: %v", err)
+	}
+}
+
+// Everything at the same time, while hosts are killed: each invocation has its
+// own output, or fails as it should.
+func TestLaneUnderLoad(t *testing.T) {
+	p := newPool(t)
+	l := newLane(t, p, func(o *LaneOptions) { o.Width = 10 })
+	f, short := actor(t, p), nothingFunction(t, p)
+	greedy := *f
+	greedy.CPU = 30 * time.Millisecond
+	until := time.Now().Add(1500 * time.Millisecond)
+	var wg sync.WaitGroup
+	for n := range 16 {
+		wg.Go(func() {
+			for round := 0; time.Now().Before(until); round++ {
+				i, want, kind := Invocation{Function: short}, "1", ""
+				switch (n + round) % 9 {
+				case 0:
+					i, want = script(f, fmt.Sprintf("put x %d; put y 200000; sleep 2; len x", 1000+n)), fmt.Sprintf(`["len x: %d of type 0"]`, 1000+n)
+				case 1:
+					i, want = script(f, "wait x 5"), `["wait x: errno 73"]`
+				case 2:
+					i, want, kind = script(f, "trap"), "", KindTrap
+				case 3:
+					i, want = script(f, fmt.Sprintf("emit %d", 70_000+n)), strings.Repeat("e", 70_000+n)
+				case 4:
+					if n == 4 {
+						i, want, kind = script(&greedy, "spin"), "", KindLimit
+					}
+				case 5:
+					if n == 5 {
+						i, want, kind = script(f, "spin"), "", flow.KindTimeout
+						i.Timeout = 20 * time.Millisecond
+					}
+				}
+				r, err := l.Invoke(t.Context(), i)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got := ""
+				if r.Failure != nil {
+					got = r.Failure.Kind
+				}
+				body, _ := r.Body()
+				out, err := io.ReadAll(body)
+				if err != nil {
+					t.Error(err)
+				}
+				r.Close()
+				if got == KindLost { // it was alone, again and again
+					continue
+				}
+				if got != kind || kind == "" && strings.TrimSpace(string(out)) != want {
+					t.Errorf("%s: %.80q %+v, want %.80q %s", i.Input, out, r.Failure, want, kind)
+					return
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for time.Now().Before(until) {
+			time.Sleep(100 * time.Millisecond)
+			l.mu.Lock()
+			var victim *host
+			if len(l.seats) > 0 {
+				d := l.seats[0].d
+				d.mu.Lock()
+				victim = d.main
+				d.mu.Unlock()
+			}
+			l.mu.Unlock()
+			if victim != nil {
+				victim.process.Kill()
+			}
+		}
+	})
+	wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.seats {
+		if s.inside != 0 {
+			t.Errorf("%d invocations are counted", s.inside)
+		}
 	}
 }

@@ -73,6 +73,7 @@ type Pool struct {
 	busy    map[string]int                  // hosts that are taken, by app version
 	domains map[string]map[*Domain]struct{} // those with a main host, by app version
 	kept    map[string]*keep                // what Keep has asked for, by app version
+	idle    map[string]time.Duration        // what KeepFor has set, by app version
 	likely  map[string][]*Function          // what Prepare has named, by app version
 	lanes   map[*Lane]struct{}
 	changed chan struct{} // closed, and made anew, at every change
@@ -132,7 +133,7 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 		o: o, exe: exe, spawner: spawner, images: images,
 		supply: buffer.NewSupply(buffer.SupplyOptions{}),
 		used:   map[string][]*host{}, coming: map[string]int{}, busy: map[string]int{}, changed: make(chan struct{}),
-		domains: map[string]map[*Domain]struct{}{}, kept: map[string]*keep{}, likely: map[string][]*Function{}, lanes: map[*Lane]struct{}{},
+		domains: map[string]map[*Domain]struct{}{}, kept: map[string]*keep{}, likely: map[string][]*Function{}, idle: map[string]time.Duration{}, lanes: map[*Lane]struct{}{},
 	}
 	p.expr.pool = p
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))

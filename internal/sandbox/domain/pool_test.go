@@ -101,7 +101,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-func (p *Pool) idle(version string) int {
+func (p *Pool) idling(version string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.used[version])
@@ -129,7 +129,7 @@ func TestHostsAreReusedPerVersion(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the return of the host", func() bool { return p.idle(version) == 1 })
+		eventually(t, "the return of the host", func() bool { return p.idling(version) == 1 })
 	}
 	if hosts["v"] == hosts["w"] {
 		t.Errorf("two versions shared host %s", hosts["v"])

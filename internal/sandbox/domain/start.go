@@ -155,29 +155,6 @@ func gone(err error) bool {
 	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) || errors.Is(err, wire.ErrStuck)
 }
 
-// startIn starts a call in the host or in one that has become the domain's
-// meanwhile. When that is gone, over is closed when the domain knows.
-func (d *Domain) startIn(h *host, k *call) (over <-chan struct{}, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.finished || k.stopped {
-		d.work.Go(func() { d.pool.give(h, "") })
-		return nil, context.Canceled
-	}
-	if d.main != nil && !k.Alone { // another call was faster
-		d.work.Go(func() { d.pool.give(h, "") })
-		return d.main.over, d.send(d.main, k)
-	}
-	if err := d.join(h, k.Alone); err != nil {
-		d.work.Go(h.kill)
-		return nil, err
-	}
-	if !k.Alone {
-		d.main = h
-	}
-	return h.over, d.send(h, k)
-}
-
 // join makes a host one of the domain's; d.mu is held. From the second one on
 // slots are decided here: the first host is told, and has answered on return.
 // One that is to run a single call will not be the only one for long.
