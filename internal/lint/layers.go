@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"sdk/c":                         {},
 	"internal/lint":                 {},
 	"internal/admission":            {},
+	"internal/store":                {},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
 	"internal/sandbox/domain":       {"internal/sandbox", "internal/sandbox/wire", "internal/buffer", "internal/telemetry", "internal/flow"},
 	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm/wasi", "internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine"},
