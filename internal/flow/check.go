@@ -156,9 +156,11 @@ func (c *checker) step(i int) {
 	c.target(s.Name, "call", s.Call)
 	c.template(s.Name, "when", s.When, i, scopeNames{})
 	c.template(s.Name, "foreach", s.Foreach, i, scopeNames{})
-	c.template(s.Name, "with", s.With, i, scopeNames{item: each})
-	c.template(s.Name, "stdin", s.Stdin, i, scopeNames{item: each})
-	c.template(s.Name, "wait", s.Wait, i, scopeNames{item: each})
+	names := scopeNames{item: each, signal: s.Signal.Name != ""}
+	c.template(s.Name, "with", s.With, i, names)
+	c.template(s.Name, "stdin", s.Stdin, i, names)
+	c.template(s.Name, "wait", s.Wait, i, names)
+	c.signal(s)
 	c.constants(s)
 	c.retry(s.Name, s.Retry)
 	if s.Timeout < 0 {
@@ -185,6 +187,17 @@ func (c *checker) step(i int) {
 	}
 }
 
+func (c *checker) signal(s *Step) {
+	switch {
+	case s.Signal.Name == "" && s.Signal.Timeout != 0:
+		c.add(s.Name, "signal.timeout", "a timeout without the name of a signal does nothing", "")
+	case s.Signal.Name != "" && !validName(s.Signal.Name):
+		c.add(s.Name, "signal", fmt.Sprintf("%q is not a name for a signal", s.Signal.Name), "names begin with a letter and have small letters, digits and _")
+	case s.Signal.Timeout < 0:
+		c.add(s.Name, "signal.timeout", "a timeout is not negative", "")
+	}
+}
+
 func (c *checker) useless(step, key string, set bool) {
 	if set {
 		c.add(step, key, key+" without call does nothing", "")
@@ -192,7 +205,7 @@ func (c *checker) useless(step, key string, set bool) {
 }
 
 func (c *checker) catch(s *Step, i int, each bool) {
-	names := scopeNames{item: each, error: true}
+	names := scopeNames{item: each, error: true, signal: s.Signal.Name != ""}
 	c.template(s.Name, "catch.value", s.Catch.Value, i, names)
 	c.template(s.Name, "catch.with", s.Catch.With, i, names)
 	c.target(s.Name, "catch.call", s.Catch.Call)
@@ -259,7 +272,7 @@ func (c *checker) target(step, key string, t Target) {
 }
 
 // scopeNames says which names besides input, run and steps are in scope.
-type scopeNames struct{ item, error bool }
+type scopeNames struct{ item, error, signal bool }
 
 // template checks the names that expressions read. step is -1 for
 // the workflow's output, which sees all steps.
@@ -281,6 +294,10 @@ func (c *checker) reading(name string, step int, names scopeNames) (message, hin
 	case name == "item" || name == "index":
 		if !names.item {
 			return fmt.Sprintf(".%s is only there in with, stdin, wait and catch of a step with foreach", name), ""
+		}
+	case name == "signal":
+		if !names.signal {
+			return ".signal is only there in with, stdin, wait and catch of a step with signal", ""
 		}
 	case name == "error":
 		if !names.error {

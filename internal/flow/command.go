@@ -41,6 +41,7 @@ const (
 	TimerBackoff TimerReason = "backoff" // the pause before a further attempt
 	TimerAttempt TimerReason = "attempt" // the timeout of an attempt
 	TimerRun     TimerReason = "run"     // the timeout of a run or of a sub-workflow
+	TimerSignal  TimerReason = "signal"  // the timeout of a wait for a signal
 )
 
 // SetTimer asks for [TimerFired] at or after At. There is no command to drop
@@ -77,6 +78,8 @@ const (
 	Skipped      Status = "skipped"   // of a step: its condition was false, or all that it needs was skipped
 	Caught       Status = "caught"    // of a step: an item failed and the catch gave its output
 	CancelledRun Status = "cancelled" // of a run
+	Waiting      Status = "waiting"   // of a step, in a StepView: something that it needs is not done
+	Running      Status = "running"   // of a step, in a StepView
 )
 
 // StepDone tells observers that a step (all of its items) is done. Steps that

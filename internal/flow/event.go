@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -55,12 +56,29 @@ type Cancelled struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// Signalled gives the run a signal: the item at Path that waits for Name gets
+// it or, without a Path, the one that has waited longest. A signal that nobody
+// waits for is kept for who will, up to MaxSignals of them; further ones change
+// nothing.
+type Signalled struct {
+	Name  string `json:"name"`
+	Path  string `json:"path,omitempty"`
+	Value any    `json:"value"`
+}
+
+// Retried lets a run go on that has failed or was cancelled. It begins anew, but
+// items that had finished give their output again at once: nothing of theirs
+// happens a second time. Numbers of calls, timers and evaluations go on.
+type Retried struct{}
+
 func (Started) eventName() string      { return "started" }
 func (StepFinished) eventName() string { return "finished" }
 func (StepFailed) eventName() string   { return "failed" }
 func (TimerFired) eventName() string   { return "timer" }
 func (Evaluated) eventName() string    { return "evaluated" }
 func (Cancelled) eventName() string    { return "cancelled" }
+func (Signalled) eventName() string    { return "signalled" }
+func (Retried) eventName() string      { return "retried" }
 
 // Kinds of failures that the machine makes itself. Who runs the calls adds
 // its own ("exit", "trap", "lost", …).
@@ -124,6 +142,21 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	return json.Marshal(entryJSON{e.At, e.Event.eventName(), data})
 }
 
+// AppendEntry appends the JSON of an entry to dst.
+func AppendEntry(dst []byte, e Entry) ([]byte, error) {
+	data, err := json.Marshal(e.Event)
+	if err != nil {
+		return dst, fmt.Errorf("encode event %s: %w", e.Event.eventName(), err)
+	}
+	dst = append(dst, `{"at":`...)
+	dst = strconv.AppendInt(dst, int64(e.At), 10)
+	dst = append(dst, `,"event":"`...)
+	dst = append(dst, e.Event.eventName()...)
+	dst = append(dst, `","data":`...)
+	dst = append(dst, data...)
+	return append(dst, '}'), nil
+}
+
 // UnmarshalJSON implements [json.Unmarshaler].
 func (e *Entry) UnmarshalJSON(src []byte) error {
 	var raw entryJSON
@@ -152,6 +185,10 @@ func decodeEvent(name string, data []byte) (Event, error) {
 		return decodeAs[Evaluated](data)
 	case "cancelled":
 		return decodeAs[Cancelled](data)
+	case "signalled":
+		return decodeAs[Signalled](data)
+	case "retried":
+		return Retried{}, nil
 	}
 	return nil, fmt.Errorf("there is no such event")
 }

@@ -30,6 +30,9 @@ type item struct {
 	child *frame
 	timer TimerID
 
+	awaits bool // for its step's signal
+	signal any  // .signal
+
 	catching *Failure // what the catch is to replace
 }
 
@@ -45,12 +48,16 @@ func (it *item) path() string {
 // key is the idempotency key of all attempts. What the catch does has keys of
 // its own.
 func (it *item) key() string {
-	f := it.step.frame
-	key := f.key + it.path()[len(f.prefix):]
 	if it.catching != nil {
-		key += "/catch"
+		return it.id() + "/catch"
 	}
-	return key
+	return it.id()
+}
+
+// id is the key without what its catch adds.
+func (it *item) id() string {
+	f := it.step.frame
+	return f.key + it.path()[len(f.prefix):]
 }
 
 // errorValue is .error in a catch.
@@ -70,10 +77,18 @@ func (m *Machine) beginItem(s *step) {
 	s.items[s.next] = it
 	s.next++
 	s.running++
-	if !m.spend() {
-		return
+	switch {
+	case m.again(it) || !m.spend():
+	case s.def().Signal.Name != "" && !m.receive(it):
+		m.await(it)
+	default:
+		m.prepareItem(it)
 	}
-	def := s.def()
+}
+
+// prepareItem finds out what an item is to work on.
+func (m *Machine) prepareItem(it *item) {
+	def := it.step.def()
 	m.evaluate(it.scope(), []Template{def.With, def.Stdin, def.Wait}, func(values []any, failure *Failure) {
 		var wait time.Duration
 		if failure == nil && !def.Stdin.IsZero() {
@@ -107,6 +122,8 @@ func (it *item) defaultInput() any {
 	f := it.step.frame
 	needs := f.graph.needs[it.step.id]
 	switch {
+	case it.step.def().Signal.Name != "":
+		return it.signal
 	case it.index >= 0:
 		return it.value
 	case len(needs) == 0:
@@ -188,6 +205,7 @@ func (m *Machine) stopItem(it *item) {
 	if it.call != 0 {
 		m.emit(StopCall{it.call, it.path()})
 	}
+	m.unawait(it)
 	m.endAttempt(it)
 	if it.child != nil {
 		m.stopFrame(it.child)
@@ -199,6 +217,7 @@ func (m *Machine) stopItem(it *item) {
 func (m *Machine) failAttempt(it *item, failure Failure) {
 	if it.child != nil {
 		it.child = nil
+		m.forget(it)
 		m.emit(Discard{it.path()})
 	}
 	retry := it.step.def().Retry
@@ -239,6 +258,7 @@ func (m *Machine) giveUp(it *item, failure Failure) {
 		failure.Message += " (in the catch of: " + it.catching.Message + ")"
 	}
 	if def.Catch == nil || it.catching != nil {
+		it.step.status, it.step.failure = Failed, &failure
 		m.emit(StepDone{Step: it.step.path(), Status: Failed, Failure: &failure})
 		m.failFrame(it.step.frame, failure)
 		return

@@ -31,6 +31,11 @@ type Machine struct {
 	timers map[TimerID]alarm
 	evals  map[EvalID]*evaluation
 
+	awaiting []*item             // wait for signals, the longest first
+	signals  []Signalled         // that nobody has waited for yet
+	finished map[string]finished // items, by id
+	retried  bool                // items that have finished do so again at once
+
 	lastCall  CallID
 	lastTimer TimerID
 	lastEval  EvalID
@@ -55,6 +60,8 @@ func New(spec Spec) (*Machine, error) {
 		calls:  map[CallID]*item{},
 		timers: map[TimerID]alarm{},
 		evals:  map[EvalID]*evaluation{},
+
+		finished: map[string]finished{},
 	}
 	if spec.Workflow == nil {
 		return nil, fmt.Errorf("make run %s: no workflow", spec.RunID)
@@ -122,10 +129,14 @@ func (m *Machine) Status() Status { return m.status }
 func (m *Machine) Done() bool { return m.status != "" }
 
 // Pending reports whether the run will go on without an answer to a call: a
-// wait or a backoff will be over, or an expression is being evaluated.
+// wait or a backoff will be over, a signal may come, or an expression is being
+// evaluated.
 // Timeouts do not count, because they end work and begin none. A run whose
 // calls all wait for each other, with nothing pending, is in a deadlock.
 func (m *Machine) Pending() bool {
+	if len(m.awaiting) > 0 {
+		return true
+	}
 	for _, a := range m.timers {
 		if a.item != nil && !a.item.busy() {
 			return true
@@ -145,6 +156,9 @@ func (m *Machine) Pending() bool {
 // latest one.
 func (m *Machine) Apply(ev Event, now time.Duration) []Command {
 	m.now = max(m.now, now)
+	if _, ok := ev.(Retried); ok && m.Retryable() {
+		m.restart()
+	}
 	if m.Done() {
 		return nil
 	}
@@ -175,6 +189,8 @@ func (m *Machine) Apply(ev Event, now time.Duration) []Command {
 				e.answer(ev)
 			}
 		}
+	case Signalled:
+		m.signal(ev)
 	case Cancelled:
 		m.cancel(ev.Reason)
 	}
@@ -236,6 +252,10 @@ func (m *Machine) wake(a alarm) {
 			Kind: KindTimeout, Step: a.frame.path(),
 			Message: fmt.Sprintf("workflow %s took longer than %v", a.frame.graph.flow.Name, a.frame.graph.flow.Timeout),
 		})
+	case a.item.awaits:
+		def := a.item.step.def().Signal
+		m.unawait(a.item)
+		m.giveUp(a.item, Failure{Kind: KindTimeout, Message: fmt.Sprintf("no signal %s within %v", def.Name, def.Timeout)})
 	case a.item.busy():
 		timeout := a.item.step.def().Timeout
 		a.item.timer = 0
@@ -274,10 +294,12 @@ func Replay(spec Spec, journal []Entry) (*Machine, []Command, error) {
 	for _, entry := range journal {
 		all = append(all, m.Apply(entry.Event, entry.At)...)
 	}
-	return m, slices.DeleteFunc(all, func(c Command) bool { return !m.isOpen(c) }), nil
+	return m, slices.DeleteFunc(all, func(c Command) bool { return !m.Open(c) }), nil
 }
 
-func (m *Machine) isOpen(c Command) bool {
+// Open reports whether a command that the machine has given is still to be
+// answered.
+func (m *Machine) Open(c Command) bool {
 	open := false
 	switch c := c.(type) {
 	case FinishRun:

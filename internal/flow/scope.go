@@ -71,6 +71,11 @@ func (sc scope) get(name string) (any, bool) {
 			return sc.item.index, true
 		}
 		return nil, false
+	case "signal":
+		if sc.item != nil && sc.item.step.def().Signal.Name != "" {
+			return sc.item.signal, true
+		}
+		return nil, false
 	case "error":
 		if sc.item != nil && sc.item.catching != nil {
 			return sc.item.errorValue(), true

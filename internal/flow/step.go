@@ -20,6 +20,10 @@ type step struct {
 	running int
 	left    int      // items that are not done
 	caught  *Failure // the last failure that the catch replaced
+
+	status  Status   // once it is done
+	failure *Failure // of a failed step
+	width   int      // how many items it has had
 }
 
 func (s *step) def() *Step   { return &s.frame.graph.flow.Steps[s.id] }
@@ -73,7 +77,7 @@ func check[T any](judge func(any) (T, error), v any) (T, *Failure) {
 }
 
 func (m *Machine) openItems(s *step, source items) {
-	s.source, s.left = source, source.width
+	s.source, s.left, s.width = source, source.width, source.width
 	if s.each {
 		s.output = make([]any, source.width)
 	}
@@ -100,7 +104,7 @@ func (m *Machine) pump(s *step) {
 // output of the whole step then.
 func (m *Machine) failStep(s *step, failure *Failure) {
 	it := &item{step: s, index: -1}
-	s.source, s.items, s.next, s.running, s.left = items{width: 1}, []*item{it}, 1, 1, 1
+	s.source, s.items, s.next, s.running, s.left, s.width = items{width: 1}, []*item{it}, 1, 1, 1, 1
 	m.giveUp(it, *failure)
 }
 
@@ -110,6 +114,7 @@ func (m *Machine) finishItem(it *item, output any) {
 	if it.catching != nil {
 		s.caught = it.catching
 	}
+	m.finished[it.id()] = finished{output, it.catching}
 	s.items[max(it.index, 0)] = nil
 	s.running--
 	s.left--
@@ -130,7 +135,7 @@ func (m *Machine) finishItem(it *item, output any) {
 
 // finishStep records the end of a step and makes ready what waited for it.
 func (m *Machine) finishStep(s *step, status Status, output any) {
-	s.output, s.items, s.source = output, nil, items{}
+	s.output, s.items, s.source, s.status = output, nil, items{}, status
 	m.emit(StepDone{s.path(), status, output, s.caught})
 	f := s.frame
 	for _, i := range f.graph.next[s.id] {

@@ -15,7 +15,7 @@ type Workflow struct {
 // service or another workflow once, or once for each item of a list.
 //
 // What happens, in this order: all of Needs are done; When is evaluated;
-// Foreach is evaluated; and then for each item With, Stdin and Wait are
+// Foreach is evaluated; and then for each item the Signal comes, With, Stdin and Wait are
 // evaluated, the wait passes, and Call is attempted until it succeeds or
 // Retry is used up, after which Catch may replace the failure by a value.
 type Step struct {
@@ -31,6 +31,15 @@ type Step struct {
 	Timeout     time.Duration // of one attempt, 0: none but the function's own
 	Catch       *Catch        // nil: a failure fails the run
 	Wait        Template      // gives a duration ("5s", or a number of seconds) that passes before the first attempt
+	Signal      Signal        // zero: none; each item waits for one of its own
+}
+
+// Signal is what an item waits for before its expressions are evaluated, which
+// see its value as .signal. Without With and Stdin the value is the item's
+// input, so a step without a call gives it as its output.
+type Signal struct {
+	Name    string        // like the name of a step
+	Timeout time.Duration // after which the item fails with KindTimeout, 0: none
 }
 
 // TargetKind says what a name that a step calls stands for.
@@ -85,8 +94,9 @@ const (
 	MaxRetries  = 1_000     // further attempts of one item
 	MaxStarts   = 1_000_000 // items and further attempts in one run
 	FreeRetries = 10        // attempts of an item that may be lost without using its budget
+	MaxSignals  = 1_000     // signals of a run that nobody waits for yet
 )
 
 // Reserved lists the names that expressions use for something other than a
 // step's output, so no step may bear them.
-var Reserved = []string{"input", "item", "index", "run", "error"}
+var Reserved = []string{"input", "item", "index", "run", "error", "signal"}
