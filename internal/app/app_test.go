@@ -178,6 +178,9 @@ func TestSchemaKeys(t *testing.T) {
 		"retry":    names(retryFields),
 		"catch":    names(catchFields),
 		"trigger":  names(triggerFields),
+
+		"instances": names(instanceFields),
+		"signal":    names(signalFields),
 	} {
 		properties := doc.Properties
 		if object != "" {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"mime"
 	"net"
 	"path"
 	"path/filepath"
@@ -52,7 +53,17 @@ type Function struct {
 	Dial        []string          // "host:port" that it may connect to
 	Listen      []int             // loopback ports that it may accept on
 	Concurrency int               // calls at a time in one run; 0: as many as there are cores
+	ContentType string            // of its output over HTTP; default by Output
+	Instances   Instances         // how many of it a node runs and keeps ready
 	Pos         Pos
+}
+
+// Instances bounds a function on a node that serves. It means nothing to a single run.
+type Instances struct {
+	Ready int           // sandboxes that are kept ready; default 0
+	Idle  time.Duration // how long an unused sandbox stays; 0: as the node says
+	Max   int           // calls at a time on the node; 0: as many as memory allows
+	Queue int           // invocations that may wait, further ones are refused; 0: as the node says
 }
 
 // FileGrant lets a function see a folder, file, zip archive or FAT image of
@@ -147,7 +158,26 @@ var functionFields = []field[Function]{
 		})
 	}},
 	{"concurrency", func(b *builder, n *node, f *Function) { f.Concurrency = b.integer(n, 0, maxParallel) }},
+	{"content_type", func(b *builder, n *node, f *Function) {
+		f.ContentType = b.text(n, "a media type such as image/png")
+		if _, _, err := mime.ParseMediaType(f.ContentType); f.ContentType != "" && err != nil {
+			b.errorf(n.at, "for example image/png", "content_type: %q is no media type", shorten(f.ContentType, 80))
+		}
+	}},
+	{"instances", func(b *builder, n *node, f *Function) {
+		readFields(b, n, "instances of function "+f.Name, instanceFields, &f.Instances)
+	}},
 }
+
+var instanceFields = []field[Instances]{
+	{"ready", func(b *builder, n *node, i *Instances) { i.Ready = b.integer(n, 0, maxReady) }},
+	{"idle", func(b *builder, n *node, i *Instances) { i.Idle = b.duration(n, time.Second, maxTimeout) }},
+	{"max", func(b *builder, n *node, i *Instances) { i.Max = b.integer(n, 0, maxParallel) }},
+	{"queue", func(b *builder, n *node, i *Instances) { i.Queue = b.integer(n, 0, maxParallel) }},
+}
+
+// maxReady bounds the sandboxes of a function that are kept ready.
+const maxReady = 100
 
 // function reads one entry of functions.
 func (b *builder) function(e entry) *Function {

@@ -14,6 +14,7 @@ import (
 // Bounds of a workflow's times.
 const (
 	maxRunTime = 30 * 24 * time.Hour
+	maxKept    = 10 * 365 * 24 * time.Hour
 	maxBackoff = 24 * time.Hour
 	maxFactor  = 100
 )
@@ -22,10 +23,18 @@ const (
 type Outline struct {
 	Description string
 	Input       any            // JSON Schema that the run's input must meet; nil: any input
+	Durability  string         // DurabilityJournal or DurabilityNone
+	Retention   time.Duration  // how long a run is kept after its end; 0: as the node says
 	Pos         Pos            // of the workflow's name
 	Steps       map[string]Pos // of the steps' names
 	schema      *jsonschema.Schema
 }
+
+// What becomes of the runs of a workflow when their node dies.
+const (
+	DurabilityJournal = "journal" // they go on when it is there again
+	DurabilityNone    = "none"    // they are lost
+)
 
 // CheckInput reports how a run's input differs from what the workflow wants.
 // The input is a value as encoding/json gives it.
@@ -77,6 +86,10 @@ var workflowFields = []field[draft]{
 		d.flow.Timeout = b.duration(n, minTimeout, maxRunTime)
 		d.mark("", "timeout", n.at)
 	}},
+	{"durability", func(b *builder, n *node, d *draft) {
+		d.outline.Durability = b.choice(n, "durability", DurabilityJournal, DurabilityNone)
+	}},
+	{"retention", func(b *builder, n *node, d *draft) { d.outline.Retention = b.duration(n, time.Second, maxKept) }},
 	{"steps", func(b *builder, n *node, d *draft) {
 		if n.kind != mapping {
 			d.spoil("", "steps")
@@ -142,6 +155,25 @@ var stepFields = []field[stepDraft]{
 		}
 		s.step.Wait = s.template(b, "wait", n)
 	}},
+	{"signal", func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal", n.at)
+		if n.kind == mapping {
+			readFields(b, n, "signal of step "+s.step.Name, signalFields, s)
+			return
+		}
+		s.step.Signal.Name = b.text(n, "the name of a signal")
+	}},
+}
+
+var signalFields = []field[stepDraft]{
+	{"name", func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal", n.at)
+		s.step.Signal.Name = b.text(n, "the name of a signal")
+	}},
+	{"timeout", func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal.timeout", n.at)
+		s.step.Signal.Timeout = b.duration(n, minTimeout, maxRunTime)
+	}},
 }
 
 var retryFields = []field[flow.Retry]{
@@ -171,7 +203,7 @@ func (b *builder) workflow(e entry) {
 		name:    e.name,
 		at:      e.at,
 		flow:    &flow.Workflow{Name: e.name},
-		outline: &Outline{Pos: e.at.Pos, Steps: map[string]Pos{}},
+		outline: &Outline{Durability: DurabilityJournal, Pos: e.at.Pos, Steps: map[string]Pos{}},
 		places:  map[string]map[string]span{},
 		spoiled: map[string][]string{},
 
