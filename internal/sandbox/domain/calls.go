@@ -197,7 +197,9 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 		d.work.Go(func() { d.leave(h) })
 		return nil
 	}
-	if k.deadlock != nil && m.Status != wire.StatusOK {
+	if k.unread != nil {
+		r.Failure = &flow.Failure{Kind: KindRefused, Message: fmt.Sprintf("function %s: %v", k.Function.Name, k.unread), Permanent: true}
+	} else if k.deadlock != nil && m.Status != wire.StatusOK {
 		r.Failure = &flow.Failure{Kind: KindDeadlock, Message: k.deadlock.Error(), Permanent: true}
 	} else if m.Status != wire.StatusOK {
 		r.Failure = failureOf(k, m)

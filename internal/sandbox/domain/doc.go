@@ -28,7 +28,8 @@
 //	start.go     starting calls
 //	calls.go     what hosts say of calls: their end, a lost host, stopping
 //	slots.go     the run's buffers: supply, shared slots, reading results
-//	durable.go   what outlives a call or the run: effects, restored and held slots
+//	durable.go   what outlives a call: effects, held slots, slots from outside
+//	restore.go   slots of an earlier life of the run
 //	memory.go    values from outside
 //	lane.go      single invocations
 //	expr.go      expressions

@@ -157,6 +157,7 @@ type call struct {
 	ask      *wire.Ask
 	exceeded *wire.Exceeded
 	deadlock error
+	unread   error      // a restored slot that it wanted cannot be read
 	conflict error      // it published a name that another call has published, or more than the run may hold
 	puts     []wire.Put // from Published
 	takes    []string   // from Published

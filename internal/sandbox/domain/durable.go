@@ -26,13 +26,6 @@ type Effects struct {
 	Takes []string // full names of slots that are gone now
 }
 
-// Saved is a slot of an earlier life of the run.
-type Saved struct {
-	Slot
-	Taken bool                          // it was taken for good: only its name is in use
-	Open  func() (io.ReadCloser, error) // its bytes, unless they are in Inline
-}
-
 // Commit makes the puts and takes of a call that succeeded real, and says what
 // they are. It fails when another call has published one of its names first;
 // Withdraw then.
@@ -90,47 +83,6 @@ func slotOf(a buffer.Attempt, name string, v buffer.Value) Slot {
 		}
 	}
 	return s
-}
-
-// Restore puts the slots that finished calls of an earlier life of the run have
-// published back in place, before the first Start. What has no Inline is read
-// from Open into memory files at once.
-func (d *Domain) Restore(slots []Saved) error {
-	for _, s := range slots {
-		var v buffer.Value
-		var err error
-		switch {
-		case s.Taken:
-			v.Holder = &buffer.Inline{}
-		case s.Open == nil:
-			v.Holder = &buffer.Inline{Bytes: s.Inline}
-		default:
-			v.Holder, err = d.load(s)
-		}
-		if err == nil {
-			v.Len, v.Type = s.Size, s.Type
-			err = d.publish(s.Slot, v, s.Taken)
-		}
-		if err != nil {
-			return fmt.Errorf("restore slot %s: %w", s.Name, err)
-		}
-	}
-	return nil
-}
-
-// load fills memory from what was saved of a slot.
-func (d *Domain) load(s Saved) (buffer.Holder, error) {
-	r, err := s.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	h, n, err := d.pool.fill(r, s.Size, s.Size)
-	if err == nil && n != s.Size {
-		err = fmt.Errorf("it has %d bytes, %d were saved", n, s.Size)
-		drop(h)
-	}
-	return h, err
 }
 
 // Put publishes what r gives, at most max bytes, under a full name: "/x" for
@@ -227,6 +179,9 @@ func (d *Domain) Open(slot string) (io.Reader, int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
+	if err == nil {
+		err = d.loaded(v.Holder)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -242,14 +197,18 @@ func (d *Domain) Hold(slot string) (r io.Reader, size int64, release func(), err
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v, err := d.table.Published(slot)
+	if err == nil {
+		err = d.loaded(v.Holder)
+	}
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	if _, ok := v.Holder.(*buffer.Segment); !ok {
+	memory := segmentOf(v.Holder)
+	if memory == nil {
 		r, size, err = d.reader(v)
 		return r, size, func() {}, err
 	}
-	s := d.segments[v.Holder.(*buffer.Segment).ID()]
+	s := d.segments[memory.ID()]
 	s.Retain()
 	made, told := s.host, false // who might fill it anew
 	if _, here := d.hosts[made]; here && !made.asks {
@@ -283,7 +242,7 @@ func (d *Domain) reader(v buffer.Value) (io.Reader, int64, error) {
 
 // reader reads what is in memory.
 func reader(h buffer.Holder, n int64) io.Reader {
-	if s, ok := h.(*buffer.Segment); ok {
+	if s := segmentOf(h); s != nil {
 		return s.Reader(n)
 	}
 	return bytes.NewReader(h.(*buffer.Inline).Bytes)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weft-run/weft/internal/buffer"
@@ -135,8 +136,8 @@ func TestRestoreFails(t *testing.T) {
 		text string
 	}{
 		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 5}, Open: func() (io.ReadCloser, error) { return nil, bad }}, bad, ""},
-		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 50_000}, Open: from(40_000)}, nil, "it has 40000 bytes, 50000 were saved"},
-		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 50_000}, Open: from(60_000)}, buffer.ErrTooLarge, ""},
+		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 500}, Open: from(400)}, nil, "it has 400 bytes, 500 were saved"},
+		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 500}, Open: from(600)}, buffer.ErrTooLarge, ""},
 		{Saved{Slot: Slot{Name: "a/x", By: "a", Size: 9 << 20}, Open: from(9 << 20)}, buffer.ErrQuota, ""},
 		{Saved{Slot: Slot{Name: "a b", By: "a"}}, buffer.ErrName, ""},
 	} {
@@ -147,6 +148,64 @@ func TestRestoreFails(t *testing.T) {
 	}
 	if d.supplied != 0 || len(d.segments) != 0 {
 		t.Errorf("%d bytes in %d segments are left", d.supplied, len(d.segments))
+	}
+}
+
+// A large slot is read when somebody wants it, once.
+func TestRestoreLater(t *testing.T) {
+	p := newPool(t)
+	s := newStage(t, p)
+	opened := map[string]int{}
+	var mu sync.Mutex
+	slot := func(name string, size int64, b []byte, err error) Saved {
+		return Saved{Slot: Slot{Name: name, By: "a", Size: size}, Open: func() (io.ReadCloser, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			opened[name]++
+			return io.NopCloser(bytes.NewReader(b)), err
+		}}
+	}
+	data := bytes.Repeat([]byte{66}, 300_000)
+	bad := errors.New("the disk is gone")
+	if err := s.d.Restore([]Saved{
+		slot("a/unused", 300_000, data, nil), slot("a/used", 300_000, data, nil), slot("a/held", 300_000, data, nil), slot("a/passed", 300_000, data, nil),
+		slot("a/bad", 300_000, nil, bad), slot("a/short", 300_000, data[1:], nil), slot("a/tiny", 300_000, data[:1], nil), slot("a/long", 299_999, data, nil),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.commit(t, "b", "len used", "len used: 300000 of type 0")
+	s.commit(t, "c", "borrow used; borrow used; take used", "borrow used: 300000 bytes of 2346810368", "borrow used: 300000 bytes of 2346810368", "take used: 300000 bytes of 2346810368")
+	r, n, release, err := s.d.Hold("a/held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.commit(t, "d", "take held", "take held: 300000 bytes of 2346810368")
+	if b, err := io.ReadAll(r); err != nil || n != 300_000 || !bytes.Equal(b, data) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	release()
+	s.commit(t, "e", "borrow passed; forward again; release", "borrow passed: 300000 bytes of 2346810368", "release: errno 0")
+	s.commit(t, "f", "take passed; take again", "take passed: 300000 bytes of 2346810368", "take again: 300000 bytes of 2346810368")
+	for name, want := range map[string]string{"bad": "the disk is gone", "short": "it has 299999 bytes, 300000 were saved", "tiny": "it has 1 bytes, 300000 were saved", "long": "too large"} {
+		s.last++
+		s.d.Start(Call{ID: s.last, Function: s.f, Path: "g", Step: "g", Index: -1, Attempt: int(s.last), Input: []byte(`{"do": "borrow ` + name + `"}`)})
+		if r := next(t, s.results); r.Failure == nil || !strings.Contains(r.Failure.Message, want) || !r.Failure.Permanent {
+			t.Errorf("%s: %+v", name, r.Failure)
+		}
+		s.d.Withdraw(s.last)
+		if _, _, _, err := s.d.Hold("a/" + name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if opened["a/unused"] != 0 || opened["a/used"] != 1 || opened["a/held"] != 1 || opened["a/passed"] != 1 {
+		t.Errorf("opened %v", opened)
+	}
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if len(s.d.segments) != 0 || s.d.supplied != 0 {
+		t.Errorf("%d segments with %d bytes are left", len(s.d.segments), s.d.supplied)
 	}
 }
 

@@ -32,9 +32,10 @@ const (
 // segment is a memory file that the node made and gave to hosts.
 type segment struct {
 	*buffer.Segment
-	host    *host // that it was made for
-	slots   int   // slots of the table that it holds
-	dropped bool  // no host keeps it for reuse
+	host    *host   // that it was made for
+	stored  *stored // what the table holds instead of the segment; nil: that itself
+	slots   int     // slots of the table that it holds
+	dropped bool    // no host keeps it for reuse
 }
 
 // segmentsMax is how many segments a host may have at a time: each is one of its
@@ -121,6 +122,10 @@ func (d *Domain) released() {
 					d.discard(h.ID())
 				}
 			}
+		case *stored:
+			if h.segment != nil {
+				d.discard(h.segment.ID())
+			}
 		case *buffer.File:
 			if d.shared {
 				h.Remove()
@@ -183,7 +188,9 @@ func (d *Domain) value(h *host, w wire.Value) (buffer.Value, error) {
 		if _, ok := h.known[w.Segment.ID]; !ok {
 			return v, fmt.Errorf("host %s published segment %d, which is another host's", h.name, w.Segment.ID)
 		}
-		v.Holder = s.Segment
+		if v.Holder = s.Segment; s.stored != nil {
+			v.Holder = s.stored
+		}
 	case w.File != "" && d.folder != nil:
 		var st unix.Stat_t
 		if strings.ContainsRune(w.File, '/') || unix.Fstatat(int(d.scratch.Fd()), w.File, &st, unix.AT_SYMLINK_NOFOLLOW) != nil ||
@@ -224,8 +231,17 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errno(err)})
 	case m.Op != wire.OpLen && v.Len > m.Room:
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoOverflow, Name: name.String(), Value: wire.Value{Len: v.Len, Type: v.Type}})
-	case m.Op != wire.OpLen && h.files >= segmentsMax && isSegment(v.Holder):
+	case m.Op != wire.OpLen && h.files >= segmentsMax && mayBeSegment(v.Holder):
 		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoQuota})
+	case m.Op != wire.OpLen && d.waits(v.Holder, func() {
+		if h.calls[k.ID] == k {
+			d.answer(h, k, m) // what it is asked for was asked before
+		}
+	}):
+		return nil
+	case m.Op != wire.OpLen && unreadable(v.Holder) != nil:
+		k.unread = unreadable(v.Holder)
+		return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoIO})
 	case m.Op == wire.OpTake:
 		if v, err = d.table.Take(k.attempt, name.String(), m.Type); err == nil {
 			k.asked = append(k.asked, name.String())
@@ -242,21 +258,31 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 		a.Value.Inline = holder.Bytes
 	case *buffer.File:
 		a.Value.File = holder.Name()
-	case *buffer.Segment:
+	default:
+		memory := segmentOf(holder)
 		// A reader outside the producer's host: nobody may write any more.
-		if err := holder.Seal(); err != nil {
+		if err := memory.Seal(); err != nil {
 			return h.conn.Send(&wire.Answer{ID: m.ID, Errno: errnoIO})
 		}
-		a.Value.Segment = wire.Segment{ID: holder.ID(), Capacity: holder.Capacity()}
-		h.gets(holder.ID())
-		return h.conn.Send(a, holder.FD())
+		a.Value.Segment = wire.Segment{ID: memory.ID(), Capacity: memory.Capacity()}
+		h.gets(memory.ID())
+		return h.conn.Send(a, memory.FD())
 	}
 	return h.conn.Send(a)
 }
 
-func isSegment(h buffer.Holder) bool {
-	_, ok := h.(*buffer.Segment)
-	return ok
+// mayBeSegment reports whether a value costs its reader a descriptor.
+func mayBeSegment(h buffer.Holder) bool {
+	_, saved := h.(*stored)
+	return saved || segmentOf(h) != nil
+}
+
+// unreadable says why a restored value cannot be had.
+func unreadable(h buffer.Holder) error {
+	if s, ok := h.(*stored); ok {
+		return s.err
+	}
+	return nil
 }
 
 // dial connects for a call to an address that its function is granted.
