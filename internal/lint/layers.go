@@ -33,6 +33,9 @@ var layers = map[string][]string{
 	"internal/sandbox/wasm/engine":  {},
 	"internal/sandbox/wasm/confine": {},
 
+	"internal/engine": {"internal/flow", "internal/store", "internal/app", "internal/telemetry", "internal/buffer", "internal/admission", "internal/sandbox/domain", "internal/sandbox/wire"},
+	"internal/sim":    {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain"},
+
 	// What puts them together.
 	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
