@@ -292,6 +292,9 @@ func Replay(spec Spec, journal []Entry) (*Machine, []Command, error) {
 	}
 	var all []Command
 	for _, entry := range journal {
+		if _, ok := entry.Event.(Retried); ok && m.Retryable() {
+			all = nil
+		}
 		all = append(all, m.Apply(entry.Event, entry.At)...)
 	}
 	return m, slices.DeleteFunc(all, func(c Command) bool { return !m.Open(c) }), nil
@@ -303,7 +306,7 @@ func (m *Machine) Open(c Command) bool {
 	open := false
 	switch c := c.(type) {
 	case FinishRun:
-		return true
+		return m.Done()
 	case StartCall:
 		_, open = m.calls[c.Call]
 	case SetTimer:
