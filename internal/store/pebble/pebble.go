@@ -1,0 +1,415 @@
+// Package pebble is the store of one node: Pebble, an embedded log-structured
+// database, behind the interface of package store.
+//
+//	s, err := pebble.Open(dir, pebble.Options{})
+//	defer s.Close()
+//
+// # Group commit
+//
+// Append writes a batch to the database's log without a flush, which costs
+// microseconds. One goroutine flushes: it takes the version that is the latest
+// when it begins, writes an empty synced record, and tells everybody who waits
+// for that version or an earlier one. While a flush is under way the next one
+// gathers waiters, so the more callers there are, the fewer flushes each costs.
+//
+// A write or flush that fails ends the store: every later call returns
+// store.ErrFailed.
+//
+// # On disk
+//
+//	m/format        version of this layout, one byte
+//	m/version       the latest version of the log, 8 bytes
+//	d/KEY           version of the key, 8 bytes, and its value
+//
+// A folder with a newer format is refused.
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/weft-run/weft/internal/store"
+)
+
+// format is the version of the layout that this package writes.
+const format = 1
+
+var (
+	formatKey  = []byte("m/format")
+	versionKey = []byte("m/version")
+)
+
+const dataPrefix = "d/"
+
+// Options configure a Store.
+type Options struct {
+	FS     vfs.FS           // default: the machine's
+	Logger *slog.Logger     // told what goes wrong in the background; default: nobody
+	Now    func() time.Time // of leases; default time.Now
+}
+
+// Stats counts since the store was opened.
+type Stats struct {
+	Appends   uint64
+	Flushes   uint64
+	FlushTime time.Duration // of all flushes
+	Bytes     uint64        // of keys and values
+}
+
+// Store is a store in a folder.
+type Store struct {
+	o  Options
+	db *pebble.DB
+
+	mu      sync.Mutex
+	version store.Version // latest; guarded by mu, as all below
+	synced  store.Version
+	waits   []wait
+	watches map[*watch]struct{}
+	leases  map[uint64]time.Time
+	lease   uint64
+	err     error // the store is closed or has failed
+
+	wake    chan struct{} // somebody waits
+	flusher sync.WaitGroup
+	users   sync.RWMutex // held for reading by who uses db outside of mu: Close waits for them
+
+	appends, flushes, flushTime, bytes atomic.Uint64
+}
+
+var _ store.Store = (*Store)(nil)
+
+type wait struct {
+	version store.Version
+	f       func(error)
+}
+
+// Open opens the store in a folder, or makes one there. It fails if the folder
+// was written by a newer version of weft.
+func Open(dir string, o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	cache := pebble.NewCache(8 << 20)
+	defer cache.Unref()
+	db, err := pebble.Open(dir, &pebble.Options{
+		FS: o.FS, Cache: cache, MemTableSize: 8 << 20, MaxOpenFiles: 256,
+		FormatMajorVersion: pebble.FormatNewest, Logger: logger{o.Logger},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	s := &Store{o: o, db: db, watches: map[*watch]struct{}{}, leases: map[uint64]time.Time{}, wake: make(chan struct{}, 1)}
+	if err := s.begin(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
+	}
+	s.flusher.Go(s.flush)
+	return s, nil
+}
+
+// begin checks the format and finds the latest version.
+func (s *Store) begin() error {
+	found, err := s.meta(formatKey)
+	switch {
+	case err != nil:
+		return err
+	case found == nil:
+		if err := s.db.Set(formatKey, []byte{format}, pebble.Sync); err != nil {
+			return err
+		}
+	case len(found) != 1:
+		return fmt.Errorf("format %x is not one of weft", found)
+	case found[0] > format:
+		return fmt.Errorf("it has format %d, written by a newer version of weft; this one reads formats up to %d: install the newer version", found[0], format)
+	}
+	found, err = s.meta(versionKey)
+	if err != nil {
+		return err
+	}
+	if found != nil {
+		if len(found) != 8 {
+			return fmt.Errorf("its version has %d bytes, not 8", len(found))
+		}
+		s.version = store.Version(binary.BigEndian.Uint64(found))
+	}
+	// What was read from the log of an earlier life may not have been flushed by it.
+	if err := s.sync(); err != nil {
+		return err
+	}
+	s.synced = s.version
+	return nil
+}
+
+// sync puts on disk all that was written to the log so far.
+func (s *Store) sync() error { return s.db.LogData(nil, pebble.Sync) }
+
+func (s *Store) meta(key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), nil
+}
+
+// Append implements store.Store.
+func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error) {
+	if err := b.Check(); err != nil {
+		return 0, err
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	if err := s.judge(b); err != nil {
+		return 0, err
+	}
+	if b.Len() == 0 {
+		return s.version, nil
+	}
+	v := s.version + 1
+	events, err := s.fill(batch, b, v)
+	if err == nil {
+		err = survive(func() error { return batch.Commit(pebble.NoSync) })
+	}
+	if err != nil {
+		return 0, s.fail(err)
+	}
+	s.version = v
+	s.appends.Add(1)
+	s.bytes.Add(uint64(b.Size()))
+	for w := range s.watches {
+		w.tell(events)
+	}
+	return v, nil
+}
+
+// judge checks the conditions of a batch. The store's lock is held.
+func (s *Store) judge(b *store.Batch) error {
+	for _, op := range b.Ops() {
+		switch op.Kind {
+		case store.OpIf:
+			item, err := get(s.db, op.Key)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return s.fail(err)
+			}
+			if item.Version != op.Version {
+				return fmt.Errorf("key %q has version %d, expected is %d: %w", op.Key, item.Version, op.Version, store.ErrPrecondition)
+			}
+		case store.OpIfLease:
+			if err := s.alive(op.Lease); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fill translates a batch. It says what it changes, if anybody watches.
+func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (events []store.Event, err error) {
+	watched := len(s.watches) > 0
+	note := func(key, value []byte, deleted bool) {
+		if watched {
+			events = append(events, store.Event{Item: store.Item{Key: append([]byte{}, key...), Value: append([]byte{}, value...), Version: v}, Deleted: deleted})
+		}
+	}
+	var latest [8]byte
+	binary.BigEndian.PutUint64(latest[:], uint64(v))
+	if err := batch.Set(versionKey, latest[:], nil); err != nil {
+		return nil, err
+	}
+	for _, op := range b.Ops() {
+		switch op.Kind {
+		case store.OpPut:
+			put := batch.SetDeferred(len(dataPrefix)+len(op.Key), len(latest)+len(op.Value))
+			copy(put.Key[copy(put.Key, dataPrefix):], op.Key)
+			copy(put.Value[copy(put.Value, latest[:]):], op.Value)
+			err = put.Finish()
+			note(op.Key, op.Value, false)
+		case store.OpDelete:
+			err = batch.Delete(dataKey(op.Key), nil)
+			note(op.Key, nil, true)
+		case store.OpDeletePrefix:
+			if watched {
+				err = scan(s.db, op.Key, nil, func(item store.Item) bool {
+					note(item.Key, nil, true)
+					return true
+				})
+			}
+			if err == nil {
+				err = batch.DeleteRange(dataKey(op.Key), store.After(dataKey(op.Key)), nil)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// fail ends the store. The store's lock is held.
+func (s *Store) fail(err error) error {
+	if s.err == nil {
+		s.err = fmt.Errorf("%w: %w", store.ErrFailed, err)
+		s.o.Logger.Error("the store has failed", "error", err)
+		s.ring()
+	}
+	return s.err
+}
+
+func (s *Store) ring() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Durable implements store.Store.
+func (s *Store) Durable(ctx context.Context, v store.Version) error {
+	s.mu.Lock()
+	err, done := s.err, v <= s.synced
+	s.mu.Unlock()
+	if err != nil || done {
+		return err
+	}
+	answer := make(chan error, 1)
+	s.Notify(v, func(err error) { answer <- err })
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Notify implements store.Store.
+func (s *Store) Notify(v store.Version, f func(error)) {
+	s.mu.Lock()
+	err := s.err
+	if err == nil && v > s.synced {
+		s.waits = append(s.waits, wait{v, f})
+		s.ring()
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	f(err)
+}
+
+// flush is the goroutine that flushes while somebody waits.
+func (s *Store) flush() {
+	for range s.wake {
+		s.mu.Lock()
+		v, err, idle := s.version, s.err, len(s.waits) == 0
+		s.mu.Unlock()
+		if err == nil && idle {
+			continue
+		}
+		if err == nil {
+			begun := time.Now()
+			err = survive(s.sync)
+			s.flushes.Add(1)
+			s.flushTime.Add(uint64(time.Since(begun)))
+		}
+		s.mu.Lock()
+		if err != nil && s.err == nil {
+			s.fail(err)
+		}
+		err = s.err
+		var due []wait
+		rest := s.waits[:0]
+		for _, w := range s.waits {
+			if err != nil || w.version <= v {
+				due = append(due, w)
+			} else {
+				rest = append(rest, w)
+			}
+		}
+		clear(s.waits[len(rest):])
+		s.waits = rest
+		if err == nil {
+			s.synced = max(s.synced, v)
+		}
+		if len(rest) > 0 {
+			s.ring()
+		}
+		s.mu.Unlock()
+		for _, w := range due {
+			w.f(err)
+		}
+	}
+}
+
+// Stats says what the store has done.
+func (s *Store) Stats() Stats {
+	return Stats{Appends: s.appends.Load(), Flushes: s.flushes.Load(), FlushTime: time.Duration(s.flushTime.Load()), Bytes: s.bytes.Load()}
+}
+
+// Checkpoint implements store.Store.
+func (s *Store) Checkpoint(_ context.Context, dir string) error {
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("copy store to %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if errors.Is(s.err, store.ErrClosed) {
+		s.mu.Unlock()
+		return nil
+	}
+	failed := s.err
+	s.mu.Unlock()
+	var err error
+	if failed == nil {
+		err = survive(s.sync)
+	}
+	s.mu.Lock()
+	s.err = store.ErrClosed
+	waits := s.waits
+	s.waits = nil
+	for w := range s.watches {
+		w.stop()
+	}
+	s.mu.Unlock()
+	for _, w := range waits {
+		w.f(store.ErrClosed)
+	}
+	close(s.wake)
+	s.flusher.Wait()
+	s.users.Lock()
+	defer s.users.Unlock()
+	if closed := survive(s.db.Close); failed == nil {
+		err = errors.Join(err, closed)
+	}
+	return err
+}
