@@ -7,13 +7,14 @@ import (
 	"io"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
 )
 
 // runner is what the commands ask of a node; tests act one out.
 type runner interface {
-	Build(ctx context.Context, a *app.App, o node.Observer) error
+	Build(ctx context.Context, a *app.App, o engine.Observer) error
 	Run(ctx context.Context, r node.RunRequest) (result, error)
 	Exec(ctx context.Context, r node.ExecRequest) (int, error)
 	Close() error
@@ -21,7 +22,7 @@ type runner interface {
 
 // result is the outcome of a run and the buffers that its output names, until Close.
 type result struct {
-	*node.RunResult
+	*engine.Result
 	buffers buffers
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/domain"
@@ -208,7 +209,7 @@ var failureHints = map[string]string{
 	domain.KindLimit:    "raise memory or cpu of the function in the app file",
 	domain.KindOutput:   "raise max_output of the function, or say output: text or bytes",
 	domain.KindDeadlock: "compare the names under which functions put and take, and which step needs which",
-	node.KindConflict:   "publish a name in one step only, or give each step's buffer a name of its own",
+	engine.KindConflict: "publish a name in one step only, or give each step's buffer a name of its own",
 }
 
 // traceFormat chooses how to draw a trace by the file's name; nil for none.

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
@@ -77,7 +78,7 @@ type stage struct{}
 
 func (stage) Close() error { return nil }
 
-func (stage) Build(_ context.Context, a *app.App, p node.Observer) error {
+func (stage) Build(_ context.Context, a *app.App, p engine.Observer) error {
 	if a.Name == "broken" {
 		return errors.New("function f: exit status 1")
 	}
@@ -91,7 +92,7 @@ func (stage) Run(ctx context.Context, r node.RunRequest) (result, error) {
 	tell := func(kind telemetry.EventKind, index, attempt int, text string) {
 		r.Observer.Observe(telemetry.Event{Kind: kind, Step: "s", Index: index, Attempt: attempt, Text: text, Took: time.Millisecond})
 	}
-	o := &node.RunResult{ID: "r-1", Status: flow.Succeeded, Output: r.Input, Trace: &telemetry.Trace{Run: "r-1", Spans: []telemetry.Span{
+	o := &engine.Result{ID: "r-1", Status: flow.Succeeded, Output: r.Input, Trace: &telemetry.Trace{Run: "r-1", Spans: []telemetry.Span{
 		{Kind: telemetry.KindStep, Step: "s", Index: telemetry.NoIndex, End: time.Millisecond},
 		{Kind: telemetry.KindAttempt, Step: "s", Index: telemetry.NoIndex, Attempt: 1, Host: "host 1", End: time.Millisecond},
 	}}}

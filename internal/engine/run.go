@@ -339,7 +339,12 @@ func (r *run) unblock() {
 		r.launch(next)
 		return
 	}
-	if len(r.calls) == r.inside && !r.machine.Pending() {
+	for _, a := range r.calls {
+		if a.state == gated || a.state == held { // it may be the one that helps
+			return
+		}
+	}
+	if !r.machine.Pending() {
 		r.domain.Break(r.inside)
 	}
 }

@@ -37,10 +37,10 @@ var layers = map[string][]string{
 	"internal/sim":    {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain"},
 
 	// What puts them together.
-	"internal/node": {"internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
+	"internal/node": {"internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
-	"internal/bench": {"internal/node", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
-	"internal/cli": {"internal/node", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
+	"internal/bench": {"internal/node", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
+	"internal/cli": {"internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain"},
 
 	// Programs.

@@ -15,28 +15,23 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
-// built is an app whose functions are ready to run.
-type built struct {
-	functions map[string]*domain.Function
-	version   string // changes with any function's code or grants
-}
-
 // folders lists the folders that the functions may use.
-func (b *built) folders() []domain.File {
+func folders(functions map[string]*domain.Function) []domain.File {
 	var all []domain.File
-	for _, f := range b.functions {
-		all = append(all, folders(f.Files)...)
+	for _, f := range functions {
+		all = append(all, dirs(f.Files)...)
 	}
 	return all
 }
 
-// folders are those of the grants that are folders.
-func folders(files []domain.File) []domain.File {
+// dirs are those of the grants that are folders.
+func dirs(files []domain.File) []domain.File {
 	var all []domain.File
 	for _, g := range files {
 		if g.Form == "dir" {
@@ -46,8 +41,8 @@ func folders(files []domain.File) []domain.File {
 	return all
 }
 
-func (b *built) close() {
-	for _, f := range b.functions {
+func closeImages(functions map[string]*domain.Function) {
+	for _, f := range functions {
 		f.Image.Close()
 	}
 }
@@ -55,50 +50,51 @@ func (b *built) close() {
 // Build makes every function of an app ready: source to module to image, each
 // from the cache where it has not changed. All that is wrong is reported at
 // once. Run builds what was not built before.
-func (n *Node) Build(ctx context.Context, a *app.App, o Observer) error {
-	_, err := n.build(ctx, a, o)
+func (n *Node) Build(ctx context.Context, a *app.App, o engine.Observer) error {
+	_, err := n.program(ctx, a, o)
 	return err
 }
 
-func (n *Node) build(ctx context.Context, a *app.App, o Observer) (*built, error) {
+// program is an app with its functions ready to run.
+func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*engine.Program, error) {
 	n.mu.Lock()
-	done := n.apps[a]
+	done := n.programs[a]
 	n.mu.Unlock()
 	if done != nil {
 		return done, nil
 	}
 	names := slices.Sorted(maps.Keys(a.Functions))
-	functions := make([]*domain.Function, len(names))
+	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		wg.Go(func() { functions[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], o) })
+		wg.Go(func() { made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], o) })
 	}
 	wg.Wait()
-	b := &built{functions: map[string]*domain.Function{}}
+	functions := map[string]*domain.Function{}
 	sum := sha256.New()
-	for i, f := range functions {
+	for i, f := range made {
 		if f != nil {
-			b.functions[names[i]] = f
+			functions[names[i]] = f
 			fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, f.Image.Key, f.Files, f.Dial, f.Listen)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		b.close()
+		closeImages(functions)
 		return nil, err
 	}
-	b.version = hex.EncodeToString(sum.Sum(nil))
+	p := engine.NewProgram(engine.Program{App: a, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if other := n.apps[a]; other != nil { // built meanwhile
-		b.close()
+	if other := n.programs[a]; other != nil { // built meanwhile
+		closeImages(functions)
 		return other, nil
 	}
-	n.apps[a] = b
-	return b, nil
+	n.programs[a] = p
+	return p, nil
 }
 
-func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o Observer) (*domain.Function, error) {
+func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o engine.Observer) (*domain.Function, error) {
 	begun := time.Now()
 	event := telemetry.Event{Function: f.Name, Index: telemetry.NoIndex}
 	tell := func(kind telemetry.EventKind, text string) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
@@ -52,7 +53,7 @@ func TestHostKilled(t *testing.T) {
 				a := steps(t, lines...)
 				a.Workflows["main"].Output = output(t, "${ .b }")
 				w := &watcher{}
-				done := make(chan *node.RunResult)
+				done := make(chan *engine.Result)
 				go func() { done <- run(t, n, a, watched(w), func(r *node.RunRequest) { r.Pass = pass }) }()
 				w.await(t, telemetry.EventLog, "b", "taken")
 				if test.siblings {
@@ -74,7 +75,7 @@ func TestHostKilledAgainAndAgain(t *testing.T) {
 	n := newNode(t)
 	a := steps(t, "a: {call: actor, with: {do: log there; spin}}")
 	w := &watcher{}
-	done := make(chan *node.RunResult, 1)
+	done := make(chan *engine.Result, 1)
 	go func() { done <- run(t, n, a, watched(w)) }()
 	for killed := 0; ; {
 		select {
@@ -98,7 +99,7 @@ func TestIdleHostKilled(t *testing.T) {
 	n := newNode(t)
 	a := steps(t, "a: {call: actor, with: {do: put made 100000}}", "b: {needs: [a], wait: 300ms}", "c: {call: actor, needs: [b], with: {do: take a/made}}")
 	w := &watcher{}
-	done := make(chan *node.RunResult)
+	done := make(chan *engine.Result)
 	go func() { done <- run(t, n, a, watched(w)) }()
 	w.await(t, telemetry.EventStepFinished, "a", "")
 	killHosts(t)

@@ -56,7 +56,7 @@ func (n *Node) Exec(ctx context.Context, req ExecRequest) (int, error) {
 		fn.Env = append(fn.Env, k+"="+req.Env[k])
 	}
 	ended := make(chan domain.Result, 1)
-	d, err := n.pool.Domain(domain.Options{Run: n.runID(), Quota: n.cfg.Quota, Folders: folders(files), Done: func(r domain.Result) { ended <- r }})
+	d, err := n.pool.Domain(domain.Options{Run: fmt.Sprintf("exec-%d", os.Getpid()), Quota: n.cfg.Quota, Folders: dirs(files), Done: func(r domain.Result) { ended <- r }})
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
 )
@@ -156,7 +157,7 @@ func TestListen(t *testing.T) {
 	n := newNode(t)
 	a := appOf(t, fmt.Sprintf(", listen: [%d]", port), fmt.Sprintf("log there; serve %d; serve 1", port))
 	w := &watcher{}
-	done := make(chan *node.RunResult, 1)
+	done := make(chan *engine.Result, 1)
 	go func() { done <- run(t, n, a, watched(w)) }()
 	w.await(t, telemetry.EventLog, "s", "there")
 	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 10*time.Second)

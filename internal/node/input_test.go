@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
@@ -156,7 +157,7 @@ func TestCancelled(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			w := &watcher{}
-			done := make(chan *node.RunResult, 1)
+			done := make(chan *engine.Result, 1)
 			go func() { done <- runContext(ctx, t, n, a, watched(w)) }()
 			w.await(t, test.event, "a", test.text)
 			cancel(why)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
@@ -299,14 +300,14 @@ func steps(t *testing.T, lines ...string) *app.App {
 }
 
 // run executes a workflow to its end, within the bounds of patience.
-func run(t *testing.T, n *node.Node, a *app.App, change ...func(*node.RunRequest)) *node.RunResult {
+func run(t *testing.T, n *node.Node, a *app.App, change ...func(*node.RunRequest)) *engine.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("the test has no patience left"))
 	defer cancel()
 	return runContext(ctx, t, n, a, change...)
 }
 
-func runContext(ctx context.Context, t *testing.T, n *node.Node, a *app.App, change ...func(*node.RunRequest)) *node.RunResult {
+func runContext(ctx context.Context, t *testing.T, n *node.Node, a *app.App, change ...func(*node.RunRequest)) *engine.Result {
 	t.Helper()
 	req := node.RunRequest{App: a, Workflow: "main"}
 	for _, f := range change {
@@ -325,7 +326,7 @@ func runContext(ctx context.Context, t *testing.T, n *node.Node, a *app.App, cha
 }
 
 // wantOutput demands that a run succeeded with an output.
-func wantOutput(t *testing.T, r *node.RunResult, want string) {
+func wantOutput(t *testing.T, r *engine.Result, want string) {
 	t.Helper()
 	if r.Status != flow.Succeeded {
 		t.Fatalf("run %s: %+v", r.Status, r.Failure)
@@ -337,7 +338,7 @@ func wantOutput(t *testing.T, r *node.RunResult, want string) {
 
 // wantFailure demands that a run failed with a kind, and a message that holds
 // each of the words.
-func wantFailure(t *testing.T, r *node.RunResult, kind string, words ...string) {
+func wantFailure(t *testing.T, r *engine.Result, kind string, words ...string) {
 	t.Helper()
 	if r.Status != flow.Failed {
 		t.Fatalf("run %s with output %v, want a failure of kind %s", r.Status, r.Output, kind)
@@ -371,7 +372,7 @@ type watcher struct {
 	events []telemetry.Event // guarded by mu
 }
 
-var _ node.Observer = (*watcher)(nil)
+var _ engine.Observer = (*watcher)(nil)
 
 func (w *watcher) Observe(e telemetry.Event) {
 	w.mu.Lock()
@@ -405,7 +406,7 @@ func watched(w *watcher) func(*node.RunRequest) {
 }
 
 // content reads a buffer of a run.
-func content(t *testing.T, r *node.RunResult, ref any) string {
+func content(t *testing.T, r *engine.Result, ref any) string {
 	t.Helper()
 	m, ok := ref.(map[string]any)
 	if !ok {

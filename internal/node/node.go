@@ -9,9 +9,8 @@
 //	result, err := n.Run(ctx, node.RunRequest{App: a, Workflow: "main"})
 //	defer result.Close()
 //
-// A run is one goroutine that owns its flow.Machine: whatever happens (a call
-// ended, a timer fired, an expression has its value) comes to it as an event,
-// and what the machine answers is carried out at once. See run.go.
+// Runs are the business of package engine; this one gives it sandboxes, apps and,
+// for a node that stays (Server), a store.
 package node
 
 import (
@@ -25,6 +24,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
 	"github.com/weft-run/weft/internal/scratch"
@@ -43,12 +43,6 @@ type Config struct {
 	Quota int64
 }
 
-// Observer is told what goes on while apps are built and runs are under way.
-// It is called from several goroutines and must not block.
-type Observer interface {
-	Observe(telemetry.Event)
-}
-
 // Node runs workflows on this machine.
 type Node struct {
 	cfg     Config
@@ -56,9 +50,10 @@ type Node struct {
 	pool    *domain.Pool
 	scratch *scratch.Folder // for what a run keeps in files
 
-	mu    sync.Mutex
-	apps  map[*app.App]*built // guarded by mu
-	count uint64              // runs so far; guarded by mu
+	runs *engine.Engine // those of Run, of which nothing is durable
+
+	mu       sync.Mutex
+	programs map[*app.App]*engine.Program // guarded by mu
 }
 
 // New starts a node: it probes the machine and gets domain hosts ready. Close
@@ -83,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if err := writeHeader(filepath.Join(include, "weft.h")); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, apps: map[*app.App]*built{}}
+	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}}
 	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
 	scratch.Sweep(filepath.Join(cfg.CacheDir, "modules")) // builds of nodes that were killed
 	if n.scratch, err = scratch.Make(""); err != nil {
@@ -93,6 +88,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.scratch.Remove())
 	}
+	n.runs = engine.New(engine.Options{World: engine.Real, Sandboxes: sandboxes{n.pool}, Trace: true, Quota: cfg.Quota, Scratch: n.scratch.Path})
 	return n, nil
 }
 
@@ -125,13 +121,13 @@ func (n *Node) Degraded() []string { return n.pool.Degraded() }
 // Close ends everything that the node started. Nothing is left of it but its
 // cache.
 func (n *Node) Close() error {
-	err := n.pool.Close()
+	err := errors.Join(n.runs.Close(), n.pool.Close())
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, b := range n.apps {
-		b.close()
+	for _, p := range n.programs {
+		closeImages(p.Functions)
 	}
-	clear(n.apps)
+	clear(n.programs)
 	return errors.Join(err, n.scratch.Remove())
 }
 
@@ -145,16 +141,8 @@ func (n *Node) Host(ctx context.Context) (start time.Duration, memory int64, err
 	return start, memory, err
 }
 
-// runID names a run: unique on this machine while its processes live.
-func (n *Node) runID() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.count++
-	return fmt.Sprintf("r-%d-%d", os.Getpid(), n.count)
-}
-
 // observe tells an observer, if there is one.
-func observe(o Observer, e telemetry.Event) {
+func observe(o engine.Observer, e telemetry.Event) {
 	if o == nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 )
 
@@ -160,7 +161,7 @@ func TestConflict(t *testing.T) {
 	)
 	for _, apart := range []bool{false, true} {
 		r := run(t, n, a, func(r *node.RunRequest) { r.Apart = apart })
-		wantFailure(t, r, node.KindConflict, "step ", "function actor: ", " /x: already published: by ", "a name is published once in a run")
+		wantFailure(t, r, engine.KindConflict, "step ", "function actor: ", " /x: already published: by ", "a name is published once in a run")
 	}
 }
 
@@ -170,7 +171,7 @@ func TestNameTwice(t *testing.T) {
 	n := newNode(t)
 	a := steps(t, "a: {call: actor, with: {do: put /x 1}}", "b: {call: actor, needs: [a], with: {do: put /x 1}}")
 	wantOutput(t, run(t, n, a), "[put /x: errno 20]")
-	wantFailure(t, run(t, n, a, apart), node.KindConflict, "step b: function actor: put /x: already published: by a")
+	wantFailure(t, run(t, n, a, apart), engine.KindConflict, "step b: function actor: put /x: already published: by a")
 }
 
 func TestQuota(t *testing.T) {
