@@ -9,9 +9,10 @@ LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
 STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
+SEEDS       ?= 2000
 FUZZTIME    ?= 3m
 
-.PHONY: all js deps build host test unit race lint fuzz bench smoke demo clean
+.PHONY: all js deps build host test unit race sim lint fuzz bench smoke demo clean
 
 all: build
 
@@ -26,7 +27,7 @@ host: ## the domain host, static, where bin/weft embeds it from
 	@echo 'CGO_ENABLED=1 go build -o $(HOST) ./cmd/weft-host'; said=$$(CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host 2>&1) || { echo "$$said" >&2; exit 1; } # the linker warns of what static programs cannot load
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race sim fuzz smoke && echo "ok  	make test	$${SECONDS}s"
 
 js: ## the engine of examples/javascript, where there is npm; its test is skipped without
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory -C examples/javascript; else echo 'js: no npm, examples/javascript is not tested'; fi
@@ -41,6 +42,9 @@ lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the t
 	@test -z "$$(find . -name '*.go' -not -path '*/testdata/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+
+sim: ## lives and deaths of simulated nodes: SEEDS of them, 2,000 take a minute
+	go test -count=1 -timeout 10m ./internal/sim -run TestSeeds -v -args -seeds $(SEEDS)
 
 fuzz: ## every Fuzz target for its share of FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
