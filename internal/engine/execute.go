@@ -59,6 +59,9 @@ func (e *Engine) Execute(ctx context.Context, x Execution) (*Result, error) {
 	if x.Program.App.Workflows[x.Workflow] == nil {
 		return nil, fmt.Errorf("app %s has no workflow %s", x.Program.App.Name, x.Workflow)
 	}
+	if err := unanswered(x.Program.App, x.Workflow, map[string]bool{}); err != nil {
+		return nil, err
+	}
 	if err := e.enter(x.Program.App.Name); err != nil {
 		return nil, err
 	}
@@ -87,4 +90,25 @@ func (e *Engine) Execute(ctx context.Context, x Execution) (*Result, error) {
 		return nil, e.why()
 	}
 	return &Result{ID: r.id, Status: r.outcome.Status, Output: r.outcome.Output, Failure: r.outcome.Failure, Trace: r.spans.Trace(), run: r}, nil
+}
+
+// unanswered finds a step that would wait for ever, because nobody can give a
+// signal to a run of Execute.
+func unanswered(a *app.App, workflow string, seen map[string]bool) error {
+	w := a.Workflows[workflow]
+	if w == nil || seen[workflow] {
+		return nil
+	}
+	seen[workflow] = true
+	for _, s := range w.Steps {
+		if s.Signal.Name != "" && s.Signal.Timeout == 0 {
+			return fmt.Errorf("step %s of workflow %s waits for signal %s, which nobody can give to a single run: write `signal: {name: %s, timeout: 1m}`, and a catch for when it does not come", s.Name, workflow, s.Signal.Name, s.Signal.Name)
+		}
+		if s.Call.Kind == flow.SubWorkflow {
+			if err := unanswered(a, s.Call.Name, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
