@@ -9,7 +9,7 @@
 // Everything that happens follows from the seed, so a seed that fails does so
 // again:
 //
-//	go test ./internal/sim -run TestSeeds -seed 17 -v
+//	go test ./internal/sim -run TestSeeds -v -args -seed 17
 //
 // # What is checked
 //

@@ -15,7 +15,7 @@ var (
 	seeds = flag.Uint64("seeds", 200, "how many seeds to simulate; make sim does more")
 )
 
-// A seed that fails is looked at with: go test ./internal/sim -run TestSeeds -seed N -v
+// A seed that fails is looked at with: go test ./internal/sim -run TestSeeds -v -args -seed N
 func TestSeeds(t *testing.T) {
 	if *seed != 0 {
 		stats, err := sim.Run(sim.Options{Seed: *seed, Log: t.Logf})
