@@ -26,6 +26,7 @@ var layers = map[string][]string{
 	"internal/lint":                 {},
 	"internal/admission":            {},
 	"internal/store":                {},
+	"internal/data":                 {},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
 	"internal/sandbox/domain":       {"internal/sandbox", "internal/sandbox/wire", "internal/buffer", "internal/telemetry", "internal/flow"},
 	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm/wasi", "internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine"},

@@ -1,0 +1,282 @@
+// Package data keeps values that are too large for a record of the store, in
+// files: what a run's calls have published, its large inputs and outputs, and
+// what was uploaded ahead of a run.
+//
+//	f, err := data.Open(dir, data.Options{})
+//	n, err := f.Save(run, "call/17", r)          // on disk when it returns
+//	file, size, err := f.Open(run, "call/17")
+//	err = f.Drop(run)
+//
+// A value is on disk before the record that names it, so after a crash there may
+// be values that no record names, never the other way round. Whoever owns the
+// records sweeps (Owners, Drop); unclaimed uploads are swept by age (Sweep).
+//
+//	OWNER/NAME     a value; names are escaped, so that they are file names
+//	.tmp/…         values that are being written
+//	.upload/ID     uploads that nobody has claimed
+package data
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// What a folder fails with.
+var (
+	ErrNotFound = errors.New("no such value")
+	ErrTooLarge = errors.New("too large")
+)
+
+const (
+	tmpDir    = ".tmp"
+	uploadDir = ".upload"
+	nameMax   = 200 // bytes of an escaped owner or name
+)
+
+// Options configure a Folder.
+type Options struct {
+	// NoSync leaves it to the kernel when values reach the disk. A crash of the
+	// machine may lose them.
+	NoSync bool
+}
+
+// Folder is a folder of values. It is safe for concurrent use; of two writers of
+// one name the last one wins, whole.
+type Folder struct {
+	dir string
+	o   Options
+}
+
+// Open opens or makes a folder, and drops what was being written when its last
+// user ended. One process uses it at a time.
+func Open(dir string, o Options) (*Folder, error) {
+	if err := os.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	for _, d := range []string{tmpDir, uploadDir} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			return nil, fmt.Errorf("open data folder: %w", err)
+		}
+	}
+	return &Folder{dir: dir, o: o}, nil
+}
+
+// file is the name of the file, or folder, that stands for a name.
+func file(name string) (string, error) {
+	s := strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
+	if s == "" || len(s) > nameMax {
+		return "", fmt.Errorf("name %q is empty or longer than %d bytes", name, nameMax)
+	}
+	return s, nil
+}
+
+func (f *Folder) path(owner, name string) (string, error) {
+	o, err := file(owner)
+	if err != nil {
+		return "", err
+	}
+	n, err := file(name)
+	return filepath.Join(f.dir, o, n), err
+}
+
+// Save writes a value. It is on disk when Save returns; until then Open finds
+// the one before, if there is any.
+func (f *Folder) Save(owner, name string, r io.Reader) (int64, error) {
+	path, err := f.path(owner, name)
+	var n int64
+	var tmp string
+	if err == nil {
+		tmp, n, err = f.write(r)
+	}
+	if err == nil {
+		err = f.place(tmp, path)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("save %s of %s: %w", name, owner, err)
+	}
+	return n, nil
+}
+
+// write writes a temporary file.
+func (f *Folder) write(r io.Reader) (path string, n int64, err error) {
+	tmp, err := os.CreateTemp(filepath.Join(f.dir, tmpDir), "")
+	if err != nil {
+		return "", 0, err
+	}
+	n, err = io.Copy(tmp, r)
+	if err == nil && !f.o.NoSync {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		os.Remove(tmp.Name())
+		return "", 0, err
+	}
+	return tmp.Name(), n, nil
+}
+
+// place gives a file its name. A new folder's own entry is synced too.
+func (f *Folder) place(from, to string) error {
+	owner := filepath.Dir(to)
+	err := os.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(owner, 0o700); err == nil {
+			err = f.sync(f.dir)
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			err = os.Rename(from, to)
+		}
+	}
+	if err != nil {
+		os.Remove(from)
+		return err
+	}
+	return f.sync(owner)
+}
+
+// sync puts the entries of a folder on disk.
+func (f *Folder) sync(dir string) error {
+	if f.o.NoSync {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Open opens a value, or fails with ErrNotFound.
+func (f *Folder) Open(owner, name string) (*os.File, int64, error) {
+	path, err := f.path(owner, name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("open %s of %s: %w", name, owner, err)
+	}
+	v, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("open %s of %s: %w", name, owner, err)
+	}
+	st, err := v.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("open %s of %s: %w", name, owner, err), v.Close())
+	}
+	return v, st.Size(), nil
+}
+
+// Remove removes a value, if it is there. Open files of it stay readable.
+func (f *Folder) Remove(owner, name string) error {
+	path, err := f.path(owner, name)
+	if err == nil {
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s of %s: %w", name, owner, err)
+	}
+	return nil
+}
+
+// Drop removes all values of an owner.
+func (f *Folder) Drop(owner string) error {
+	name, err := file(owner)
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(f.dir, name))
+	}
+	if err != nil {
+		return fmt.Errorf("drop values of %s: %w", owner, err)
+	}
+	return nil
+}
+
+// Owners lists who has values.
+func (f *Folder) Owners() ([]string, error) {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list owners of values: %w", err)
+	}
+	var owners []string
+	for _, e := range entries {
+		if e.Name() == tmpDir || e.Name() == uploadDir {
+			continue
+		}
+		owner, err := url.PathUnescape(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("list owners of values: folder %q is not one of weft's: %w", e.Name(), err)
+		}
+		owners = append(owners, owner)
+	}
+	return owners, nil
+}
+
+// Upload takes a value for a run that is still to come, of at most max bytes;
+// more is ErrTooLarge. Claim gives it to the run.
+func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err error) {
+	tmp, n, err := f.write(io.LimitReader(r, max+1))
+	if err == nil && n > max {
+		os.Remove(tmp)
+		err = fmt.Errorf("more than %d bytes: %w", max, ErrTooLarge)
+	}
+	id = strings.ToLower(rand.Text())
+	if err == nil {
+		err = f.place(tmp, filepath.Join(f.dir, uploadDir, id))
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("upload: %w", err)
+	}
+	return id, n, nil
+}
+
+// Claim makes an upload a value of an owner. It fails with ErrNotFound if it was
+// claimed before or is not there.
+func (f *Folder) Claim(upload, owner, name string) (int64, error) {
+	id, err := file(upload)
+	var to string
+	if err == nil {
+		to, err = f.path(owner, name)
+	}
+	var size int64
+	if err == nil {
+		from := filepath.Join(f.dir, uploadDir, id)
+		var st os.FileInfo
+		if st, err = os.Stat(from); err == nil {
+			size = st.Size()
+			err = f.place(from, to)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("claim upload %s: %w", upload, err)
+	}
+	return size, nil
+}
+
+// Sweep removes uploads that were made before a time and that nobody has
+// claimed. It says how many.
+func (f *Folder) Sweep(before time.Time) (int, error) {
+	dir := filepath.Join(f.dir, uploadDir)
+	entries, err := os.ReadDir(dir)
+	n := 0
+	for _, e := range entries {
+		st, infoErr := e.Info()
+		if infoErr == nil && st.ModTime().Before(before) && os.Remove(filepath.Join(dir, e.Name())) == nil {
+			n++
+		}
+	}
+	if err != nil {
+		return n, fmt.Errorf("sweep uploads: %w", err)
+	}
+	return n, nil
+}
