@@ -155,15 +155,23 @@ func newBench(t testing.TB, o engine.Options) *bench {
 // program is that of an app file whose functions nobody builds.
 func program(t testing.TB, file string) *engine.Program {
 	t.Helper()
-	a, err := app.Parse("weft.yaml", []byte(file))
+	p, err := parse(file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return p
+}
+
+func parse(file string) (*engine.Program, error) {
+	a, err := app.Parse("weft.yaml", []byte(file))
+	if err != nil {
+		return nil, err
 	}
 	functions := map[string]*domain.Function{}
 	for name := range a.Functions {
 		functions[name] = &domain.Function{Name: name}
 	}
-	return engine.NewProgram(engine.Program{App: a, Version: "v1", Functions: functions})
+	return engine.NewProgram(engine.Program{App: a, Version: "v1", Functions: functions}), nil
 }
 
 func (b *bench) start(o engine.Options) {
