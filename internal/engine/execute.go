@@ -104,9 +104,15 @@ func unanswered(a *app.App, workflow string, seen map[string]bool) error {
 		if s.Signal.Name != "" && s.Signal.Timeout == 0 {
 			return fmt.Errorf("step %s of workflow %s waits for signal %s, which nobody can give to a single run: write `signal: {name: %s, timeout: 1m}`, and a catch for when it does not come", s.Name, workflow, s.Signal.Name, s.Signal.Name)
 		}
-		if s.Call.Kind == flow.SubWorkflow {
-			if err := unanswered(a, s.Call.Name, seen); err != nil {
-				return err
+		targets := []flow.Target{s.Call}
+		if s.Catch != nil {
+			targets = append(targets, s.Catch.Call)
+		}
+		for _, t := range targets {
+			if t.Kind == flow.SubWorkflow {
+				if err := unanswered(a, t.Name, seen); err != nil {
+					return err
+				}
 			}
 		}
 	}

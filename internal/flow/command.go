@@ -62,8 +62,8 @@ type Evaluate struct {
 	Scope       map[string]any `json:"scope"` // the input of each expression; not to be changed
 }
 
-// Discard says that an attempt of the sub-workflow called at Path failed:
-// what the steps below Path ("PATH.…") have published is withdrawn.
+// Discard says that an attempt of the sub-workflow called at Path failed, and
+// that another one or a catch follows: what the steps below Path ("PATH.…") have published is withdrawn.
 type Discard struct {
 	Path string `json:"path"`
 }

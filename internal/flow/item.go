@@ -215,11 +215,8 @@ func (m *Machine) stopItem(it *item) {
 // failAttempt decides what follows a failed attempt, which has been ended: a
 // further one, at once or later, or giving up.
 func (m *Machine) failAttempt(it *item, failure Failure) {
-	if it.child != nil {
-		it.child = nil
-		m.forget(it)
-		m.emit(Discard{it.path()})
-	}
+	called := it.child != nil
+	it.child = nil
 	retry := it.step.def().Retry
 	if it.catching != nil {
 		retry = Retry{}
@@ -233,9 +230,13 @@ func (m *Machine) failAttempt(it *item, failure Failure) {
 		it.used++
 		pause = retry.pause(it.used, chance(m.spec.Seed, it.path(), it.used))
 	default:
+		if it.step.def().Catch != nil && it.catching == nil { // otherwise it stays for a retry of the run
+			m.discard(it, called)
+		}
 		m.giveUp(it, failure)
 		return
 	}
+	m.discard(it, called)
 	if !m.spend() {
 		return
 	}
@@ -244,6 +245,15 @@ func (m *Machine) failAttempt(it *item, failure Failure) {
 		return
 	}
 	m.begin(it)
+}
+
+// discard withdraws what the workflow that an item called has published and
+// finished: something else takes its place.
+func (m *Machine) discard(it *item, called bool) {
+	if called {
+		m.forget(it)
+		m.emit(Discard{it.path()})
+	}
 }
 
 // giveUp ends an item that cannot succeed any more: its catch takes over, or

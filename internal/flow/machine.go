@@ -33,6 +33,7 @@ type Machine struct {
 
 	awaiting []*item             // wait for signals, the longest first
 	signals  []Signalled         // that nobody has waited for yet
+	given    map[string]any      // the signals that items have had, by id
 	finished map[string]finished // items, by id
 	retried  bool                // items that have finished do so again at once
 
@@ -61,7 +62,7 @@ func New(spec Spec) (*Machine, error) {
 		timers: map[TimerID]alarm{},
 		evals:  map[EvalID]*evaluation{},
 
-		finished: map[string]finished{},
+		finished: map[string]finished{}, given: map[string]any{},
 	}
 	if spec.Workflow == nil {
 		return nil, fmt.Errorf("make run %s: no workflow", spec.RunID)

@@ -47,4 +47,5 @@ func (m *Machine) again(it *item) bool {
 func (m *Machine) forget(it *item) {
 	below := it.id() + "."
 	maps.DeleteFunc(m.finished, func(id string, _ finished) bool { return strings.HasPrefix(id, below) })
+	maps.DeleteFunc(m.given, func(id string, _ any) bool { return strings.HasPrefix(id, below) })
 }

@@ -195,3 +195,36 @@ func TestSignalNames(t *testing.T) {
 		t.Errorf("problems: %v, want one of each step", problems)
 	}
 }
+
+// A failed sub-workflow is retried from where it failed, and nobody has to give
+// a signal twice.
+func TestRetryInside(t *testing.T) {
+	sub := &flow.Workflow{Name: "sub", Steps: []flow.Step{
+		{Name: "a", Call: flow.Target{Kind: flow.Function, Name: "f"}, Signal: flow.Signal{Name: "go"}},
+		{Name: "b", Needs: []string{"a"}, Call: flow.Target{Kind: flow.Function, Name: "f"}, Signal: flow.Signal{Name: "on"}},
+	}}
+	main := &flow.Workflow{Name: "main", Steps: []flow.Step{{Name: "s", Call: flow.Target{Kind: flow.SubWorkflow, Name: "sub"}}}}
+	d := &driver{t: t, spec: flow.Spec{Workflow: main, Library: map[string]*flow.Workflow{"sub": sub}, RunID: "r"}, calls: map[string]flow.StartCall{}}
+	var err error
+	if d.m, err = flow.New(d.spec); err != nil {
+		t.Fatal(err)
+	}
+	d.apply(flow.Started{})
+	d.apply(flow.Signalled{Name: "go", Value: 1.0})
+	d.finish("s.a", "A")
+	d.apply(flow.Signalled{Name: "on", Value: 2.0})
+	d.fail("s.b")
+	if d.end == nil || d.end.Status != flow.Failed {
+		t.Fatalf("the run has not failed: %v", d.end)
+	}
+	d.started = nil
+	d.apply(flow.Retried{})
+	if want := []string{"s.b"}; !slices.Equal(d.started, want) || d.calls["s.b"].Input != 2.0 {
+		t.Fatalf("the retry starts %v with %v, want %v with 2", d.started, d.calls["s.b"].Input, want)
+	}
+	d.replayed()
+	d.finish("s.b", "B")
+	if d.end.Status != flow.Succeeded || d.end.Output != "B" {
+		t.Errorf("the run gave %+v", d.end)
+	}
+}

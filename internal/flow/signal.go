@@ -39,10 +39,14 @@ func (m *Machine) unawait(it *item) {
 // receive gives an item a signal that came before it waited for it. It reports
 // whether there was one.
 func (m *Machine) receive(it *item) bool {
+	if v, ok := m.given[it.id()]; ok { // before the run was retried
+		it.signal = v
+		return true
+	}
 	for i, s := range m.signals {
 		if it.takes(s) {
 			m.signals = slices.Delete(m.signals, i, i+1)
-			it.signal = s.Value
+			m.give(it, s.Value)
 			return true
 		}
 	}
@@ -54,7 +58,7 @@ func (m *Machine) signal(s Signalled) {
 	for _, it := range m.awaiting {
 		if it.takes(s) {
 			m.unawait(it)
-			it.signal = s.Value
+			m.give(it, s.Value)
 			m.prepareItem(it)
 			return
 		}
@@ -62,6 +66,11 @@ func (m *Machine) signal(s Signalled) {
 	if len(m.signals) < MaxSignals {
 		m.signals = append(m.signals, s)
 	}
+}
+
+func (m *Machine) give(it *item, value any) {
+	it.signal = value
+	m.given[it.id()] = value
 }
 
 func (it *item) takes(s Signalled) bool {
