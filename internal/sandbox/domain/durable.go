@@ -178,10 +178,10 @@ func drop(h buffer.Holder) {
 func (d *Domain) Open(slot string) (io.Reader, int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
-	if err == nil {
-		err = d.loaded(v.Holder)
-	}
+	v, err := d.find(func() (buffer.Value, error) {
+		_, v, err := d.table.Peek(buffer.Attempt{}, slot, 0)
+		return v, err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -196,10 +196,7 @@ func (d *Domain) Open(slot string) (io.Reader, int64, error) {
 func (d *Domain) Hold(slot string) (r io.Reader, size int64, release func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	v, err := d.table.Published(slot)
-	if err == nil {
-		err = d.loaded(v.Holder)
-	}
+	v, err := d.find(func() (buffer.Value, error) { return d.table.Published(slot) })
 	if err != nil {
 		return nil, 0, nil, err
 	}

@@ -350,3 +350,33 @@ func TestSecrets(t *testing.T) {
 		t.Error("a secret can be truncated")
 	}
 }
+
+// Whoever holds a slot that is being read from disk while the domain closes has
+// its bytes, or an error.
+func TestHoldWhileClosing(t *testing.T) {
+	p := newPool(t)
+	data := bytes.Repeat([]byte{66}, 300_000)
+	for range 50 {
+		d, _ := newDomain(t, p)
+		if err := d.Restore([]Saved{{Slot: Slot{Name: "a/x", By: "a", Size: int64(len(data))}, Open: func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(data)), nil
+		}}}); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				r, _, release, err := d.Hold("a/x")
+				if err != nil {
+					return
+				}
+				defer release()
+				if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, data) {
+					t.Errorf("%d bytes, %v", len(b), err)
+				}
+			})
+		}
+		wg.Go(func() { d.Close() })
+		wg.Wait()
+	}
+}

@@ -83,7 +83,7 @@ func (d *Domain) waits(h buffer.Holder, f func()) bool {
 	s.waiting = append(s.waiting, f)
 	if !s.loading {
 		s.loading = true
-		d.work.Go(func() { d.fetch(s) })
+		d.pool.work.Go(func() { d.fetch(s) }) // slots are read after Finish too
 	}
 	return true
 }
@@ -115,18 +115,25 @@ func (d *Domain) fetch(s *stored) {
 	s.waiting = nil
 }
 
-// loaded waits until a value is in memory; d.mu is held, but not meanwhile.
-func (d *Domain) loaded(h buffer.Holder) error {
-	done := make(chan struct{})
-	if d.waits(h, func() { close(done) }) {
+// find looks a value up and has it in memory. d.mu is held, but not while the
+// value is read, so it is looked up again then.
+func (d *Domain) find(look func() (buffer.Value, error)) (buffer.Value, error) {
+	for {
+		v, err := look()
+		if err != nil {
+			return v, err
+		}
+		done := make(chan struct{})
+		if !d.waits(v.Holder, func() { close(done) }) {
+			if s, ok := v.Holder.(*stored); ok {
+				err = s.err
+			}
+			return v, err
+		}
 		d.mu.Unlock()
 		<-done
 		d.mu.Lock()
 	}
-	if s, ok := h.(*stored); ok {
-		return s.err
-	}
-	return nil
 }
 
 // segmentOf is the memory file of a value; nil if it has none.
