@@ -22,10 +22,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,8 +53,9 @@ type Options struct {
 // Folder is a folder of values. It is safe for concurrent use; of two writers of
 // one name the last one wins, whole.
 type Folder struct {
-	dir string
-	o   Options
+	dir    string
+	o      Options
+	owners sync.Map // folders of owners whose own entry is on disk
 }
 
 // Open opens or makes a folder, and drops what was being written when its last
@@ -66,7 +69,11 @@ func Open(dir string, o Options) (*Folder, error) {
 			return nil, fmt.Errorf("open data folder: %w", err)
 		}
 	}
-	return &Folder{dir: dir, o: o}, nil
+	f := &Folder{dir: dir, o: o}
+	if err := errors.Join(f.sync(dir), f.sync(filepath.Dir(dir))); err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	return f, nil
 }
 
 // file is the name of the file, or folder, that stands for a name.
@@ -98,6 +105,7 @@ func (f *Folder) Save(owner, name string, r io.Reader) (int64, error) {
 	}
 	if err == nil {
 		err = f.place(tmp, path)
+		os.Remove(tmp) // unless it has its name
 	}
 	if err != nil {
 		return 0, fmt.Errorf("save %s of %s: %w", name, owner, err)
@@ -122,22 +130,22 @@ func (f *Folder) write(r io.Reader) (path string, n int64, err error) {
 	return tmp.Name(), n, nil
 }
 
-// place gives a file its name. A new folder's own entry is synced too.
+// place gives a file its name, in a folder whose own entry is on disk too. If it
+// fails, the file is where it was or has its name, which may not be on disk.
 func (f *Folder) place(from, to string) error {
 	owner := filepath.Dir(to)
-	err := os.Rename(from, to)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Mkdir(owner, 0o700); err == nil {
-			err = f.sync(f.dir)
+	if _, known := f.owners.Load(owner); !known {
+		if err := os.Mkdir(owner, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
 		}
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			err = os.Rename(from, to)
+		if err := f.sync(f.dir); err != nil {
+			return err
 		}
 	}
-	if err != nil {
-		os.Remove(from)
+	if err := os.Rename(from, to); err != nil {
 		return err
 	}
+	f.owners.Store(owner, nil)
 	return f.sync(owner)
 }
 
@@ -187,10 +195,11 @@ func (f *Folder) Remove(owner, name string) error {
 	return nil
 }
 
-// Drop removes all values of an owner.
+// Drop removes all values of an owner, for whom nothing is being saved.
 func (f *Folder) Drop(owner string) error {
 	name, err := file(owner)
 	if err == nil {
+		f.owners.Delete(filepath.Join(f.dir, name))
 		err = os.RemoveAll(filepath.Join(f.dir, name))
 	}
 	if err != nil {
@@ -222,15 +231,19 @@ func (f *Folder) Owners() ([]string, error) {
 // Upload takes a value for a run that is still to come, of at most max bytes;
 // more is ErrTooLarge. Claim gives it to the run.
 func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err error) {
-	tmp, n, err := f.write(io.LimitReader(r, max+1))
+	most := max
+	if most < math.MaxInt64 {
+		most++ // to see that there is more
+	}
+	tmp, n, err := f.write(io.LimitReader(r, most))
 	if err == nil && n > max {
-		os.Remove(tmp)
 		err = fmt.Errorf("more than %d bytes: %w", max, ErrTooLarge)
 	}
 	id = strings.ToLower(rand.Text())
 	if err == nil {
 		err = f.place(tmp, filepath.Join(f.dir, uploadDir, id))
 	}
+	os.Remove(tmp) // unless it has its name
 	if err != nil {
 		return "", 0, fmt.Errorf("upload: %w", err)
 	}

@@ -3,6 +3,7 @@ package data_test
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -191,5 +192,41 @@ func TestConcurrentSaves(t *testing.T) {
 	wg.Wait()
 	if got := content(t, f, "r", "x"); len(got) != 1000 || strings.Trim(got, got[:1]) != "" {
 		t.Errorf("the value is mixed: %q", got)
+	}
+}
+
+// A claim that fails leaves the upload where it is.
+func TestFailedClaim(t *testing.T) {
+	f, dir := open(t)
+	id, _, err := f.Upload(strings.NewReader("x"), math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inTheWay := filepath.Join(dir, "r")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Claim(id, "r", "in"); err == nil {
+		t.Fatalf("claim: %d bytes go into a file", n)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Claim(id, "r", "in"); err != nil || n != 1 || content(t, f, "r", "in") != "x" {
+		t.Errorf("claim: %d, %v", n, err)
+	}
+}
+
+// An owner whose values were dropped may have others.
+func TestSaveAfterDrop(t *testing.T) {
+	f, _ := open(t)
+	for _, value := range []string{"1", "2"} {
+		save(t, f, "r", "x", value)
+		if got := content(t, f, "r", "x"); got != value {
+			t.Errorf("there is %q, want %q", got, value)
+		}
+		if err := f.Drop("r"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
