@@ -17,5 +17,6 @@
 //	batch.go    what is appended, and on what conditions
 //	pebble/     the driver of one node: embedded, group commit
 //	memory/     the driver of tests and the simulator: it can lose what was not synced
+//	driver/     what drivers share: the feed of writes, leases
 //	storetest/  the suite that every driver passes
 package store

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -28,6 +29,12 @@ var (
 // Version is a position in the log. Version 0 is before everything.
 type Version uint64
 
+// Unwritten is the error of a caller that waits for a version that no append has
+// given out, for drivers.
+func Unwritten(v, latest Version) error {
+	return fmt.Errorf("version %d is not there, the latest is %d", v, latest)
+}
+
 // Item is a key with its value. Version is where it was written.
 type Item struct {
 	Key, Value []byte
@@ -42,12 +49,15 @@ type Store interface {
 	// of versions. It fails with ErrPrecondition, ErrLease, ErrTooLarge, ErrClosed or
 	// ErrFailed; a batch without writes gives the latest version.
 	Append(ctx context.Context, b *Batch) (Version, error)
-	// Durable returns when a version and all before it are on disk.
+	// Durable returns when a version and all before it are on disk. A version that
+	// is not there yet is an error.
 	Durable(ctx context.Context, v Version) error
 	// Notify calls f once, when Durable would return: at once if it is so already,
 	// otherwise in a goroutine of the store. f must not block.
 	Notify(v Version, f func(error))
 	// Watch tells every write to keys with a prefix in versions after one, in order.
+	// Items are not to be changed. A store remembers some of the latest writes, so
+	// that after may be the version of a snapshot.
 	// The channel is closed when ctx ends, when the store does, or, after an Event
 	// with Lost set, when the reader is too slow. It fails with ErrCompacted.
 	Watch(ctx context.Context, prefix []byte, after Version) (<-chan Event, error)

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/store"
+	"github.com/weft-run/weft/internal/store/driver"
 )
 
 // Options configure a Store.
@@ -35,20 +36,18 @@ type Options struct {
 
 // Store is a store in memory. It is safe for concurrent use.
 type Store struct {
-	o   Options
-	rng *rand.Rand
+	o      Options
+	rng    *rand.Rand
+	feed   *driver.Feed
+	leases *driver.Leases
 
-	mu      sync.Mutex
-	state   state // guarded by mu, as all below
-	synced  state
-	log     [][]store.Event // by version, from the first one that is not synced
-	history []store.Event   // of all versions, for watches
-	waits   []wait
-	watches map[*watch]struct{}
-	leases  map[uint64]time.Time
-	lease   uint64
-	fault   func(op string) error
-	err     error // the store is closed or has failed
+	mu     sync.Mutex
+	state  state // guarded by mu, as all below
+	synced state
+	log    [][]store.Event // by version, from the first one that is not synced
+	waits  []wait
+	fault  func(op string) error
+	err    error // the store is closed or has failed
 }
 
 var _ store.Store = (*Store)(nil)
@@ -71,7 +70,7 @@ func New(o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Store{o: o, rng: rand.New(rand.NewPCG(o.Seed, 1)), watches: map[*watch]struct{}{}, leases: map[uint64]time.Time{}}
+	return &Store{o: o, rng: rand.New(rand.NewPCG(o.Seed, 1)), feed: driver.NewFeed(0), leases: driver.NewLeases(o.Now)}
 }
 
 // Inject has f asked before each "append", "durable" and "checkpoint"; an error
@@ -135,16 +134,13 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 		}
 	}
 	s.state.apply(events)
-	s.history = append(s.history, events...)
 	if s.o.Manual {
 		s.log = append(s.log, events)
 	} else {
 		s.synced.apply(events)
 		s.synced.version = s.state.version
 	}
-	for w := range s.watches {
-		w.tell(events)
-	}
+	s.feed.Publish(s.state.version, events, true)
 	return s.state.version, nil
 }
 
@@ -158,7 +154,7 @@ func (s *Store) judge(b *store.Batch) error {
 				return fmt.Errorf("key %q has version %d, expected is %d: %w", op.Key, item.Version, op.Version, store.ErrPrecondition)
 			}
 		case store.OpIfLease:
-			if err := s.alive(op.Lease); err != nil {
+			if err := s.leases.Alive(op.Lease); err != nil {
 				return err
 			}
 		}
@@ -183,6 +179,9 @@ func (s *Store) Durable(ctx context.Context, v store.Version) error {
 func (s *Store) Notify(v store.Version, f func(error)) {
 	s.mu.Lock()
 	err := s.fail("durable")
+	if err == nil && v > s.state.version {
+		err = store.Unwritten(v, s.state.version)
+	}
 	if err == nil && v > s.synced.version {
 		s.waits = append(s.waits, wait{v, f})
 		s.mu.Unlock()
@@ -234,12 +233,9 @@ func (s *Store) Crash() {
 	}
 	s.synced.shared = true
 	s.state = s.synced
-	s.history = slices.DeleteFunc(s.history, func(e store.Event) bool { return e.Version > s.state.version })
 	s.log, s.waits, s.err = nil, nil, nil
-	clear(s.leases)
-	for w := range s.watches {
-		w.stop()
-	}
+	s.leases.Clear()
+	s.feed.Reset(s.state.version)
 }
 
 // Snapshot implements store.Store.
@@ -287,10 +283,23 @@ func (s *Store) Close() error {
 	}
 	s.err = store.ErrClosed
 	s.release(s.err)
-	for w := range s.watches {
-		w.stop()
-	}
+	s.feed.Close(s.err)
 	return nil
+}
+
+// Watch implements store.Store.
+func (s *Store) Watch(ctx context.Context, prefix []byte, after store.Version) (<-chan store.Event, error) {
+	return s.feed.Watch(ctx, prefix, after)
+}
+
+// Grant implements store.Store.
+func (s *Store) Grant(_ context.Context, ttl time.Duration) (store.Lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.leases.Grant(ttl), nil
 }
 
 // find returns where a key is or would be.

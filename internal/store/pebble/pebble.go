@@ -25,11 +25,14 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +41,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/weft-run/weft/internal/store"
+	"github.com/weft-run/weft/internal/store/driver"
 )
 
 // format is the version of the layout that this package writes.
@@ -67,21 +71,24 @@ type Stats struct {
 
 // Store is a store in a folder.
 type Store struct {
-	o  Options
-	db *pebble.DB
+	o      Options
+	db     *pebble.DB
+	feed   *driver.Feed
+	leases *driver.Leases
 
 	mu      sync.Mutex
 	version store.Version // latest; guarded by mu, as all below
 	synced  store.Version
 	waits   []wait
-	watches map[*watch]struct{}
-	leases  map[uint64]time.Time
-	lease   uint64
 	err     error // the store is closed or has failed
+	using   int   // who uses db without mu
+	unused  *sync.Cond
+	views   map[*snapshot]struct{} // that are open
 
 	wake    chan struct{} // somebody waits
 	flusher sync.WaitGroup
-	users   sync.RWMutex // held for reading by who uses db outside of mu: Close waits for them
+	once    sync.Once
+	closed  error // what Close has given
 
 	appends, flushes, flushTime, bytes atomic.Uint64
 }
@@ -114,7 +121,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{o: o, db: db, watches: map[*watch]struct{}{}, leases: map[uint64]time.Time{}, wake: make(chan struct{}, 1)}
+	s := &Store{o: o, db: db, leases: driver.NewLeases(o.Now), views: map[*snapshot]struct{}{}, wake: make(chan struct{}, 1)}
+	s.unused = sync.NewCond(&s.mu)
 	if err := s.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
@@ -151,7 +159,7 @@ func (s *Store) begin() error {
 	if err := s.sync(); err != nil {
 		return err
 	}
-	s.synced = s.version
+	s.synced, s.feed = s.version, driver.NewFeed(s.version)
 	return nil
 }
 
@@ -189,7 +197,7 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 		return s.version, nil
 	}
 	v := s.version + 1
-	events, err := s.fill(batch, b, v)
+	events, whole, err := s.fill(batch, b, v)
 	if err == nil {
 		err = survive(func() error { return batch.Commit(pebble.NoSync) })
 	}
@@ -199,9 +207,7 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 	s.version = v
 	s.appends.Add(1)
 	s.bytes.Add(uint64(b.Size()))
-	for w := range s.watches {
-		w.tell(events)
-	}
+	s.feed.Publish(v, events, whole)
 	return v, nil
 }
 
@@ -218,7 +224,7 @@ func (s *Store) judge(b *store.Batch) error {
 				return fmt.Errorf("key %q has version %d, expected is %d: %w", op.Key, item.Version, op.Version, store.ErrPrecondition)
 			}
 		case store.OpIfLease:
-			if err := s.alive(op.Lease); err != nil {
+			if err := s.leases.Alive(op.Lease); err != nil {
 				return err
 			}
 		}
@@ -226,18 +232,18 @@ func (s *Store) judge(b *store.Batch) error {
 	return nil
 }
 
-// fill translates a batch. It says what it changes, if anybody watches.
-func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (events []store.Event, err error) {
-	watched := len(s.watches) > 0
+// fill translates a batch. It says what that changes; which keys a prefix is
+// that is deleted is not looked up for nobody, and then they are missing.
+func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (events []store.Event, whole bool, err error) {
+	whole = true
+	events = make([]store.Event, 0, b.Len())
 	note := func(key, value []byte, deleted bool) {
-		if watched {
-			events = append(events, store.Event{Item: store.Item{Key: append([]byte{}, key...), Value: append([]byte{}, value...), Version: v}, Deleted: deleted})
-		}
+		events = append(events, store.Event{Item: store.Item{Key: key, Value: value, Version: v}, Deleted: deleted})
 	}
 	var latest [8]byte
 	binary.BigEndian.PutUint64(latest[:], uint64(v))
 	if err := batch.Set(versionKey, latest[:], nil); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, op := range b.Ops() {
 		switch op.Kind {
@@ -251,9 +257,9 @@ func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (even
 			err = batch.Delete(dataKey(op.Key), nil)
 			note(op.Key, nil, true)
 		case store.OpDeletePrefix:
-			if watched {
+			if whole = whole && s.feed.Watched(); whole {
 				err = scan(s.db, op.Key, nil, func(item store.Item) bool {
-					note(item.Key, nil, true)
+					note(bytes.Clone(item.Key), nil, true)
 					return true
 				})
 			}
@@ -262,10 +268,10 @@ func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (even
 			}
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return events, nil
+	return events, whole, nil
 }
 
 // fail ends the store. The store's lock is held.
@@ -307,6 +313,9 @@ func (s *Store) Durable(ctx context.Context, v store.Version) error {
 func (s *Store) Notify(v store.Version, f func(error)) {
 	s.mu.Lock()
 	err := s.err
+	if err == nil && v > s.version {
+		err = store.Unwritten(v, s.version)
+	}
 	if err == nil && v > s.synced {
 		s.waits = append(s.waits, wait{v, f})
 		s.ring()
@@ -366,8 +375,47 @@ func (s *Store) Stats() Stats {
 	return Stats{Appends: s.appends.Load(), Flushes: s.flushes.Load(), FlushTime: time.Duration(s.flushTime.Load()), Bytes: s.bytes.Load()}
 }
 
+// Watch implements store.Store.
+func (s *Store) Watch(ctx context.Context, prefix []byte, after store.Version) (<-chan store.Event, error) {
+	return s.feed.Watch(ctx, prefix, after)
+}
+
+// Grant implements store.Store. Leases of one node are kept in memory: with the
+// node they all end.
+func (s *Store) Grant(_ context.Context, ttl time.Duration) (store.Lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.leases.Grant(ttl), nil
+}
+
+// enter keeps the database open until leave; it fails once the store is closed.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(s.err, store.ErrClosed) {
+		return s.err
+	}
+	s.using++
+	return nil
+}
+
+func (s *Store) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.using--; s.using == 0 {
+		s.unused.Broadcast()
+	}
+}
+
 // Checkpoint implements store.Store.
 func (s *Store) Checkpoint(_ context.Context, dir string) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
 	s.mu.Lock()
 	err := s.err
 	s.mu.Unlock()
@@ -380,34 +428,37 @@ func (s *Store) Checkpoint(_ context.Context, dir string) error {
 	return nil
 }
 
-// Close implements store.Store.
+// Close implements store.Store. It waits for reads that are under way; later ones
+// fail with store.ErrClosed, those of open snapshots too.
 func (s *Store) Close() error {
+	s.once.Do(func() { s.closed = s.close() })
+	return s.closed
+}
+
+func (s *Store) close() error {
 	s.mu.Lock()
-	if errors.Is(s.err, store.ErrClosed) {
-		s.mu.Unlock()
-		return nil
-	}
 	failed := s.err
+	s.err = store.ErrClosed
+	waits := s.waits
+	s.waits = nil
+	for s.using > 0 {
+		s.unused.Wait()
+	}
+	views := slices.Collect(maps.Keys(s.views))
 	s.mu.Unlock()
+	s.feed.Close(store.ErrClosed)
+	close(s.wake)
+	s.flusher.Wait()
 	var err error
 	if failed == nil {
 		err = survive(s.sync)
 	}
-	s.mu.Lock()
-	s.err = store.ErrClosed
-	waits := s.waits
-	s.waits = nil
-	for w := range s.watches {
-		w.stop()
-	}
-	s.mu.Unlock()
 	for _, w := range waits {
 		w.f(store.ErrClosed)
 	}
-	close(s.wake)
-	s.flusher.Wait()
-	s.users.Lock()
-	defer s.users.Unlock()
+	for _, v := range views {
+		v.Close()
+	}
 	if closed := survive(s.db.Close); failed == nil {
 		err = errors.Join(err, closed)
 	}

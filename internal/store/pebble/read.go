@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -73,37 +72,33 @@ func scan(r pebble.Reader, prefix, after []byte, visit func(store.Item) bool) er
 // Snapshot implements store.Store. Snapshots of a closed store find nothing but
 // store.ErrClosed.
 func (s *Store) Snapshot() store.Snapshot {
-	s.users.RLock()
-	defer s.users.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(s.err, store.ErrClosed) {
-		return &snapshot{s: s, version: s.version}
+	p := &snapshot{s: s, version: s.version}
+	if !errors.Is(s.err, store.ErrClosed) {
+		p.view = s.db.NewSnapshot()
+		s.views[p] = struct{}{}
 	}
-	return &snapshot{s: s, view: s.db.NewSnapshot(), version: s.version}
+	return p
 }
 
-// snapshot reads a snapshot of the database. Close of the store waits for reads
-// that are under way; those that come later are refused.
+// snapshot reads a snapshot of the database.
 type snapshot struct {
 	s       *Store
 	version store.Version
-
-	mu   sync.Mutex
-	view *pebble.Snapshot // nil once it is closed; guarded by mu
+	view    *pebble.Snapshot // nil once it is closed; guarded by s.mu
 }
 
 // use keeps the database open during f.
 func (p *snapshot) use(f func(r pebble.Reader) error) error {
-	p.s.users.RLock()
-	defer p.s.users.RUnlock()
+	if err := p.s.enter(); err != nil {
+		return err
+	}
+	defer p.s.leave()
 	p.s.mu.Lock()
-	closed := errors.Is(p.s.err, store.ErrClosed)
-	p.s.mu.Unlock()
-	p.mu.Lock()
 	view := p.view
-	p.mu.Unlock()
-	if closed || view == nil {
+	p.s.mu.Unlock()
+	if view == nil {
 		return store.ErrClosed
 	}
 	return f(view)
@@ -124,13 +119,14 @@ func (p *snapshot) Scan(prefix, after []byte, visit func(store.Item) bool) error
 func (p *snapshot) Version() store.Version { return p.version }
 
 func (p *snapshot) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.s.mu.Lock() // until it is closed: the database must not be closed before
+	defer p.s.mu.Unlock()
 	if p.view == nil {
 		return nil
 	}
 	view := p.view
 	p.view = nil
+	delete(p.s.views, p)
 	return view.Close()
 }
 

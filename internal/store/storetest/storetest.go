@@ -31,8 +31,8 @@ type Driver struct {
 func Run(t *testing.T, d Driver) {
 	for name, test := range map[string]func(t *testing.T, d Driver){
 		"batches are atomic": atomic, "preconditions": preconditions, "snapshots": snapshots, "scans": scans, "prefixes": prefixes,
-		"limits": limits, "durable": durable, "concurrent appends": concurrent, "watches": watches, "leases": leases,
-		"checkpoint": checkpoint, "closed": closed,
+		"limits": limits, "durable": durable, "concurrent appends": concurrent, "watches": watches, "watch from a snapshot": watchFromSnapshot, "unwritten versions": unwritten, "leases": leases,
+		"checkpoint": checkpoint, "closed": closed, "closed while in use": closedInUse,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, d) })
 	}
@@ -393,5 +393,113 @@ func closed(t *testing.T, d Driver) {
 	}
 	if err := s.Close(); err != nil {
 		t.Errorf("close again: %v", err)
+	}
+}
+
+// watchFromSnapshot misses nothing between a snapshot and a watch of its version,
+// whoever writes meanwhile.
+func watchFromSnapshot(t *testing.T, d Driver) {
+	s := d.open(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				put(t, s, "n", fmt.Sprint(i))
+			}
+		}
+	})
+	for range 50 {
+		view := s.Snapshot()
+		ctx, cancel := context.WithCancel(context.Background())
+		events, err := s.Watch(ctx, []byte("n"), view.Version())
+		if err != nil {
+			t.Error(err)
+		} else if e := <-events; e.Version != view.Version()+1 {
+			t.Errorf("the first event after version %d is of %d", view.Version(), e.Version)
+		}
+		cancel()
+		view.Close()
+	}
+	close(stop)
+	wg.Wait()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for i := range 5000 {
+		put(t, s, "n", fmt.Sprint(i))
+	}
+	if _, err := s.Watch(ctx, nil, 0); !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("watch from the beginning: %v, want ErrCompacted", err)
+	}
+	v := put(t, s, "n", "last")
+	events := must[<-chan store.Event](t)(s.Watch(ctx, nil, v+1))
+	put(t, s, "n", "not told")
+	put(t, s, "n", "told")
+	if e := <-events; string(e.Value) != "told" {
+		t.Errorf("who watches after version %d is told of %d", v+1, e.Version)
+	}
+}
+
+// unwritten versions are never durable.
+func unwritten(t *testing.T, d Driver) {
+	s := d.open(t)
+	v := put(t, s, "a", "1")
+	if err := s.Durable(context.Background(), v+1); err == nil {
+		t.Error("a version is durable that nobody has written")
+	}
+	told := make(chan error, 1)
+	s.Notify(v+1, func(err error) { told <- err })
+	if err := <-told; err == nil {
+		t.Error("a version is told to be durable that nobody has written")
+	}
+}
+
+// closedInUse closes a store from several sides while others use it.
+func closedInUse(t *testing.T, d Driver) {
+	for range 20 {
+		s := d.Open(t, time.Now)
+		put(t, s, "a/1", "1", "a/2", "2")
+		left := s.Snapshot()
+		var wg sync.WaitGroup
+		use := func(f func() error) {
+			wg.Go(func() {
+				if err := f(); err != nil && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrNotFound) {
+					t.Error(err)
+				}
+			})
+		}
+		dir := filepath.Join(t.TempDir(), "copy")
+		use(func() error { return s.Checkpoint(context.Background(), dir) })
+		for range 3 {
+			use(s.Close)
+			use(func() error {
+				view := s.Snapshot()
+				defer view.Close()
+				var inner error
+				err := view.Scan(nil, nil, func(i store.Item) bool {
+					other := s.Snapshot()
+					defer other.Close()
+					_, inner = other.Get(i.Key)
+					return inner == nil
+				})
+				return errors.Join(err, inner)
+			})
+			use(func() error {
+				var b store.Batch
+				b.Put([]byte("b"), []byte("1"))
+				v, err := s.Append(context.Background(), &b)
+				if err == nil {
+					err = s.Durable(context.Background(), v)
+				}
+				return err
+			})
+		}
+		wg.Wait()
+		if err := left.Close(); err != nil {
+			t.Errorf("close a snapshot of a closed store: %v", err)
+		}
 	}
 }
