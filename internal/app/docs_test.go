@@ -37,7 +37,7 @@ func TestDocumentation(t *testing.T) {
 func TestExamples(t *testing.T) {
 	folders, err := os.ReadDir("../../examples")
 	if err != nil {
-		t.Skip("no examples: ", err)
+		t.Fatal(err)
 	}
 	for _, f := range folders {
 		path := "../../examples/" + f.Name()

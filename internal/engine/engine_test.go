@@ -462,3 +462,30 @@ func TestExecute(t *testing.T) {
 		t.Errorf("a cancelled run gave %+v, %v", r, err)
 	}
 }
+
+// Without a store there are no runs but those of this process.
+func TestWithoutStore(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Catalog: b})
+	defer e.Close()
+	r, _, err := e.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = e.Wait(context.Background(), r.ID); err != nil || r.Output != 4.0 {
+		t.Errorf("the run gave %+v, %v", r, err)
+	}
+	none := strings.Repeat("0", 22)
+	for _, err := range e.Watch(context.Background(), none, 0) {
+		if !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("watch: %v, want ErrNotFound", err)
+		}
+	}
+	_, traceErr := e.Trace(context.Background(), none)
+	_, getErr := e.Get(context.Background(), none)
+	for what, err := range map[string]error{"trace": traceErr, "get": getErr, "retry": e.Retry(context.Background(), none), "cancel": e.Cancel(context.Background(), none, "")} {
+		if !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", what, err)
+		}
+	}
+}

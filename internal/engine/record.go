@@ -128,6 +128,8 @@ func (r record) encode() (value []byte, blobs []blob, err error) {
 		if len(data) > inlineMax/2 {
 			blobs = append(blobs, blob{name, data})
 			*field = nil
+		} else if *field != nil {
+			*field = json.RawMessage(data)
 		}
 	}
 	slices.SortFunc(blobs, func(a, b blob) int { return strings.Compare(a.name, b.name) })

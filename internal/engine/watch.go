@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -85,6 +86,9 @@ func (e *Engine) narrate(ctx context.Context, id string, n *narrator) (over bool
 		n.begin(h)
 		h.recall(r)
 		return rec.Status.Ended(), nil
+	}
+	if e.o.Store == nil {
+		return false, fmt.Errorf("run %q: %w", id, ErrNotFound)
 	}
 	s := e.o.Store.Snapshot()
 	defer s.Close()

@@ -135,11 +135,7 @@ type entryJSON struct {
 
 // MarshalJSON implements [json.Marshaler].
 func (e Entry) MarshalJSON() ([]byte, error) {
-	data, err := json.Marshal(e.Event)
-	if err != nil {
-		return nil, fmt.Errorf("encode event %s: %w", e.Event.eventName(), err)
-	}
-	return json.Marshal(entryJSON{e.At, e.Event.eventName(), data})
+	return AppendEntry(nil, e)
 }
 
 // AppendEntry appends the JSON of an entry to dst.
