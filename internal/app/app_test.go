@@ -108,6 +108,9 @@ func dump(a *App) string {
 		if w.Timeout > 0 {
 			fmt.Fprintf(&b, " timeout=%v", w.Timeout)
 		}
+		if o.Retention > 0 {
+			fmt.Fprintf(&b, " retention=%v", o.Retention)
+		}
 		fmt.Fprintf(&b, "%s\n", dumpTemplate("output", w.Output))
 		if o.Input != nil {
 			in, _ := json.Marshal(o.Input)
@@ -140,8 +143,23 @@ func dump(a *App) string {
 		}
 	}
 	for _, t := range a.Triggers {
-		with, _ := json.Marshal(t.With)
-		fmt.Fprintf(&b, "trigger %s%s%s -> %s with %s\n", t.Method, t.Path, t.Cron, t.Workflow, with)
+		fmt.Fprintf(&b, "trigger %s at %d:%d\n", t.Name, t.Pos.Line, t.Pos.Column)
+		v := reflect.ValueOf(t)
+		for i := range v.NumField() {
+			switch field := v.Type().Field(i).Name; field {
+			case "Name", "Pos", "Filter", "With":
+			default:
+				if !v.Field(i).IsZero() {
+					fmt.Fprintf(&b, "  %s: %+v\n", field, v.Field(i))
+				}
+			}
+		}
+		if !t.Filter.IsZero() {
+			fmt.Fprintf(&b, " %s\n", dumpTemplate("Filter", t.Filter))
+		}
+		if !t.With.IsZero() {
+			fmt.Fprintf(&b, " %s\n", dumpTemplate("With", t.With))
+		}
 	}
 	return b.String()
 }
@@ -180,6 +198,7 @@ func TestSchemaKeys(t *testing.T) {
 		"trigger":  names(triggerFields),
 
 		"instances": names(instanceFields),
+		"secret":    names(secretFields),
 		"signal":    names(signalFields),
 	} {
 		properties := doc.Properties

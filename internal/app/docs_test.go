@@ -24,6 +24,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	for _, keys := range [][]string{
 		names(appFields), names(functionFields), names(workflowFields), names(stepFields), names(retryFields), names(triggerFields),
+		names(secretFields), names(instanceFields), names(signalFields), names(catchFields),
 	} {
 		for _, key := range keys {
 			if !strings.Contains(string(page), "| `"+key+"` |") {

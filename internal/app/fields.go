@@ -171,7 +171,7 @@ func unquoteHint(n *node) string {
 
 // duration reads a duration such as 1.5s within bounds.
 func (b *builder) duration(n *node, low, high time.Duration) time.Duration {
-	const example = "write a number with a unit: 100ms, 30s, 5m or 1h"
+	const example = "write a number with a unit: 100ms, 30s, 5m, 1h or 7d"
 	want := fmt.Sprintf("a duration from %s to %s", plainDuration(low), plainDuration(high))
 	if n.kind == number && n.scalar == 0 && low == 0 {
 		return 0
@@ -184,7 +184,7 @@ func (b *builder) duration(n *node, low, high time.Duration) time.Duration {
 		b.wrongKind(n, want, example)
 		return low
 	}
-	d, err := time.ParseDuration(n.scalar.(string))
+	d, err := ParseDuration(n.scalar.(string))
 	if err != nil {
 		b.wrongKind(n, want, example)
 		return low
@@ -196,8 +196,33 @@ func (b *builder) duration(n *node, low, high time.Duration) time.Duration {
 	return d
 }
 
-// plainDuration writes a duration without its zero parts: 1h, not 1h0m0s.
+// days matches a number of days in a duration.
+var days = regexp.MustCompile(`([0-9]+\.?[0-9]*|\.[0-9]+)d`)
+
+// ParseDuration reads a duration as app files write it: as
+// [time.ParseDuration] does, and with d for days of 24 hours. What is longer
+// than a Duration holds is an error.
+func ParseDuration(s string) (time.Duration, error) {
+	in := days.ReplaceAllStringFunc(s, func(part string) string {
+		n, err := strconv.ParseFloat(strings.TrimSuffix(part, "d"), 64)
+		if err != nil {
+			return part
+		}
+		return strconv.FormatFloat(n*24, 'f', -1, 64) + "h"
+	})
+	d, err := time.ParseDuration(in)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration; a duration is a number with a unit, such as 100ms, 30s, 5m, 1h or 7d", shorten(s, 40))
+	}
+	return d, nil
+}
+
+// plainDuration writes a duration without its zero parts: 1h, not 1h0m0s;
+// from two days on in days.
 func plainDuration(d time.Duration) string {
+	if d >= 48*time.Hour && d%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

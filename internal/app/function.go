@@ -55,6 +55,7 @@ type Function struct {
 	Concurrency int               // calls at a time in one run; 0: as many as there are cores
 	ContentType string            // of its output over HTTP; default by Output
 	Instances   Instances         // how many of it a node runs and keeps ready
+	Secrets     []SecretRef       // what it sees of the node's secrets
 	Pos         Pos
 }
 
@@ -164,6 +165,7 @@ var functionFields = []field[Function]{
 			b.errorf(n.at, "for example image/png", "content_type: %q is no media type", shorten(f.ContentType, 80))
 		}
 	}},
+	{"secrets", func(b *builder, n *node, f *Function) { b.secrets(n, f) }},
 	{"instances", func(b *builder, n *node, f *Function) {
 		readFields(b, n, "instances of function "+f.Name, instanceFields, &f.Instances)
 	}},
@@ -202,6 +204,7 @@ func (b *builder) function(e entry) *Function {
 	if e.value.get("source") == nil {
 		b.errorf(e.at, "add `source: ./"+e.name+"`", "function %s has no source", e.name)
 	}
+	b.checkSecrets(e.value.get("secrets"), f)
 	if cpu := e.value.get("cpu"); cpu == nil {
 		f.CPU = f.Timeout
 	}

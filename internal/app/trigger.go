@@ -1,24 +1,96 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
+	_ "time/tzdata" // an app file means the same on a machine without time zones
 
 	"github.com/adhocore/gronx"
+
+	"github.com/weft-run/weft/internal/flow"
 )
 
-// Trigger starts a run of a workflow on a request or at times.
+// TriggerKind is what a trigger waits for.
+type TriggerKind string
+
+// The kinds of triggers, named as their keys are.
+const (
+	TriggerHTTP  TriggerKind = "http"  // a request
+	TriggerCron  TriggerKind = "cron"  // times
+	TriggerEvent TriggerKind = "event" // a CloudEvent
+)
+
+// What a cron trigger does at a time at which its last run has not ended.
+const (
+	OverlapSkip  = "skip"  // nothing
+	OverlapQueue = "queue" // starts the run when the last one has ended
+	OverlapAllow = "allow" // starts it beside the last one
+)
+
+// What a cron trigger does about the times at which its node was not there.
+const (
+	MissedSkip = "skip" // nothing
+	MissedOnce = "once" // starts one run for all of them
+	MissedAll  = "all"  // starts one run for each of them
+)
+
+// DefaultWait is how long an HTTP trigger waits for the end of its run.
+const DefaultWait = 30 * time.Second
+
+// Bounds of triggers.
+const (
+	maxWait      = time.Hour
+	maxEventType = 1024 // characters
+)
+
+// Trigger starts a run of a workflow, or calls a function, when something
+// happens. The fields of other kinds than its own are zero.
 type Trigger struct {
-	Method, Path string // of an HTTP request; empty: Cron is set
-	Cron         string // five fields: minute, hour, day of month, month, day of week
-	Workflow     string
-	With         any // the run's input; nil: the request's body, or null
-	Pos          Pos
+	Kind TriggerKind
+
+	// Name is unique within the app and stays when the order of triggers
+	// changes. Unless the file gives one it is made of what the trigger waits
+	// for and starts, so that a trigger that is changed in these is another one.
+	Name string
+
+	Method string        // of an HTTP request: GET, POST, PUT, PATCH or DELETE
+	Path   string        // of an HTTP request; {name} stands for one segment
+	Wait   time.Duration // for the end of an HTTP request's run; 0: answer when it has begun; default 30 s
+
+	Cron    string // five fields: minute, hour, day of month, month, day of week
+	Zone    string // in which Cron is meant, such as Europe/Berlin; default UTC
+	Overlap string // OverlapSkip (the default), OverlapQueue or OverlapAllow
+	Missed  string // MissedSkip, MissedOnce (the default) or MissedAll
+
+	Event  string        // a CloudEvents type, or with * at its end the types that begin so
+	Filter flow.Template // one expression over .event: false leaves the event alone; absent: all of the type
+
+	Workflow string // what runs; empty: Function is set
+	Function string // what an HTTP request calls, with its body as standard input
+
+	// With gives the run's input: of an HTTP request from .body, .headers,
+	// .query, .path and .method, of an event from .event; that of a cron
+	// trigger is constant. Absent, the input is the request's body, the whole
+	// event, or null.
+	With flow.Template
+	Pos  Pos
 }
 
-// triggerTarget is the name of a workflow that a trigger starts.
+// triggerDraft is a trigger being read.
+type triggerDraft struct {
+	Trigger
+	kinds []entry // which of http, cron and event it has
+}
+
+// triggerTarget is the name of a workflow or a function that a trigger starts.
 type triggerTarget struct {
+	kind flow.TargetKind
 	name string
 	at   span
 }
@@ -26,77 +98,246 @@ type triggerTarget struct {
 // methods are the HTTP methods that a trigger may answer.
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 
-// route matches a method and a path, in which {name} stands for one segment.
-var route = regexp.MustCompile(`^([A-Z]+) (/[A-Za-z0-9._~/{}-]*)$`)
+var (
+	// route matches a method and a path.
+	route = regexp.MustCompile(`^([A-Z]+) (/[A-Za-z0-9._~/{}-]*)$`)
+	// segment matches the segment of a path that stands for any one.
+	segment = regexp.MustCompile(`^\{[A-Za-z_][A-Za-z0-9_]*\}$`)
+	// eventType matches a CloudEvents type: no space and no control character,
+	// and * at the end alone.
+	eventType = regexp.MustCompile(`^[^\s\pC*]*\*?$`)
+)
 
-var triggerFields = []field[Trigger]{
-	{"http", func(b *builder, n *node, t *Trigger) {
-		s := b.text(n, "a method and a path, such as POST /count")
-		if s == "" {
-			return
-		}
-		m := route.FindStringSubmatch(s)
-		switch {
-		case m == nil:
-			b.errorf(n.at, "for example POST /count", "http: want a method and a path; found %q", shorten(s, 80))
-		case !slices.Contains(methods, m[1]):
-			b.errorf(n.at, didYouMean(m[1], methods), "unknown HTTP method %q", m[1])
-		default:
-			t.Method, t.Path = m[1], m[2]
+var triggerFields = []field[triggerDraft]{
+	{"name", func(b *builder, n *node, t *triggerDraft) {
+		t.Name = b.pattern(n, functionName, "a name of a-z, 0-9, - and _, beginning with a letter, at most 63 long")
+	}},
+	{"http", func(b *builder, n *node, t *triggerDraft) {
+		if s := b.text(n, "a method and a path, such as POST /count"); s != "" {
+			t.Method, t.Path = b.route(n, s)
 		}
 	}},
-	{"cron", func(b *builder, n *node, t *Trigger) {
+	{"wait", func(b *builder, n *node, t *triggerDraft) { t.Wait = b.duration(n, 0, maxWait) }},
+	{"cron", func(b *builder, n *node, t *triggerDraft) {
 		t.Cron = b.text(n, `five fields such as "0 3 * * *"`)
 		if t.Cron != "" && (len(strings.Fields(t.Cron)) != 5 || !gronx.IsValid(t.Cron)) {
 			b.errorf(n.at, `"0 3 * * *" is every night at three`, "cron: want minute, hour, day of month, month and day of week; found %q", shorten(t.Cron, 80))
 		}
 	}},
-	{"workflow", func(b *builder, n *node, t *Trigger) {
-		t.Workflow = b.text(n, "the name of a workflow")
-		if t.Workflow != "" {
-			b.triggers = append(b.triggers, triggerTarget{t.Workflow, n.at})
+	{"zone", func(b *builder, n *node, t *triggerDraft) {
+		t.Zone = b.text(n, "a time zone, such as Europe/Berlin")
+		if t.Zone != "" && !knownZone(t.Zone) {
+			b.errorf(n.at, "zones have names such as UTC, Europe/Berlin and America/New_York", "there is no time zone %q", shorten(t.Zone, 60))
 		}
 	}},
-	{"with", func(b *builder, n *node, t *Trigger) { t.With = n.value() }},
+	{"overlap", func(b *builder, n *node, t *triggerDraft) {
+		t.Overlap = b.choice(n, "overlap", OverlapSkip, OverlapQueue, OverlapAllow)
+	}},
+	{"missed", func(b *builder, n *node, t *triggerDraft) {
+		t.Missed = b.choice(n, "missed", MissedSkip, MissedOnce, MissedAll)
+	}},
+	{"event", func(b *builder, n *node, t *triggerDraft) {
+		t.Event = b.text(n, "a CloudEvents type, such as com.example.order.created")
+		if !eventType.MatchString(t.Event) || len(t.Event) > maxEventType {
+			b.errorf(n.at, "for example com.example.order.created, or com.example.order.* for all that begin so",
+				"event: want a CloudEvents type, with * at its end alone; found %q", shorten(t.Event, 80))
+		}
+	}},
+	{"filter", func(b *builder, n *node, t *triggerDraft) {
+		if n.kind != boolean && !isExpression(n) {
+			b.wrongKind(n, "one expression, or true or false", expressionHint(n))
+			return
+		}
+		t.Filter = b.triggerTemplate(n, "filter", TriggerEvent)
+	}},
+	{"workflow", func(b *builder, n *node, t *triggerDraft) {
+		if t.Workflow = b.text(n, "the name of a workflow"); t.Workflow != "" {
+			b.triggers = append(b.triggers, triggerTarget{flow.SubWorkflow, t.Workflow, n.at})
+		}
+	}},
+	{"function", func(b *builder, n *node, t *triggerDraft) {
+		if t.Function = b.text(n, "the name of a function"); t.Function != "" {
+			b.triggers = append(b.triggers, triggerTarget{flow.Function, t.Function, n.at})
+		}
+	}},
+	{"with", func(b *builder, n *node, t *triggerDraft) {
+		if len(t.kinds) == 1 {
+			t.With = b.triggerTemplate(n, "with", TriggerKind(t.kinds[0].name))
+		}
+	}},
+}
+
+// knownZone reports whether there is such a time zone on every machine: the
+// local one is another on each.
+func knownZone(name string) bool {
+	if name == "Local" || len(name) > 64 {
+		return false
+	}
+	_, err := time.LoadLocation(name)
+	return err == nil
+}
+
+// route reads a method and a path.
+func (b *builder) route(n *node, s string) (method, path string) {
+	m := route.FindStringSubmatch(s)
+	switch {
+	case m == nil:
+		b.errorf(n.at, "for example POST /count", "http: want a method and a path; found %q", shorten(s, 80))
+		return "", ""
+	case !slices.Contains(methods, m[1]):
+		b.errorf(n.at, didYouMean(m[1], methods), "unknown HTTP method %q", m[1])
+		return "", ""
+	}
+	var seen []string
+	for part := range strings.SplitSeq(m[2], "/") {
+		switch {
+		case !strings.ContainsAny(part, "{}"):
+		case !segment.MatchString(part):
+			b.errorf(n.at, "for example GET /items/{id}", "http: %q is no segment of a path; {name} stands for a whole one", shorten(part, 60))
+			return "", ""
+		case slices.Contains(seen, part):
+			b.errorf(n.at, "give each a name of its own", "http: the path has %s twice", shorten(part, 60))
+			return "", ""
+		default:
+			seen = append(seen, part)
+		}
+	}
+	return m[1], m[2]
+}
+
+// kindOnly says which keys only triggers of one kind have.
+var kindOnly = map[string]TriggerKind{
+	"wait": TriggerHTTP, "function": TriggerHTTP,
+	"zone": TriggerCron, "overlap": TriggerCron, "missed": TriggerCron,
+	"filter": TriggerEvent,
 }
 
 // readTriggers reads the list of triggers.
 func (b *builder) readTriggers(n *node, a *App) {
-	routes := map[string]bool{}
+	names, routes := map[string]Pos{}, map[string]bool{}
 	b.list(n, "a list of triggers", func(item *node) {
-		t := Trigger{Pos: item.at.Pos}
+		t := triggerDraft{Trigger: Trigger{Pos: item.at.Pos}}
+		for _, e := range item.entries {
+			switch TriggerKind(e.name) {
+			case TriggerHTTP, TriggerCron, TriggerEvent:
+				t.kinds = append(t.kinds, e)
+			}
+		}
+		before := len(b.errs)
 		if !readFields(b, item, "trigger", triggerFields, &t) {
 			return
 		}
-		http, cron := item.get("http"), item.get("cron")
-		switch {
-		case http != nil && cron != nil:
-			b.errorf(cron.at, "write two triggers", "trigger has both http and cron")
-		case http == nil && cron == nil:
-			b.errorf(item.at, "add `http: POST /path` or `cron: \"0 3 * * *\"`", "trigger has neither http nor cron")
-		}
-		if item.get("workflow") == nil {
-			b.errorf(item.at, "add `workflow: NAME`", "trigger has no workflow")
-		}
-		if key := t.Method + " " + t.Path; t.Path != "" {
+		b.checkKind(item, &t)
+		if http := item.get("http"); http != nil && t.Path != "" {
+			key := t.Method + " " + anySegment.ReplaceAllString(t.Path, "{}")
 			if routes[key] {
-				b.errorf(http.at, "", "two triggers answer %s", key)
+				b.errorf(http.at, "", "two triggers answer %s %s", t.Method, t.Path)
 			}
 			routes[key] = true
 		}
-		a.Triggers = append(a.Triggers, t)
+		if len(b.errs) > before {
+			return
+		}
+		t.setDefaults(item)
+		if first, twice := names[t.Name]; twice {
+			at, hint := item.at, "remove one of them, or give each a name"
+			if name := item.get("name"); name != nil {
+				at, hint = name.at, "give each a name of its own"
+			}
+			b.errorf(at, hint, "trigger %s is there twice; first in line %d", t.Name, first.Line)
+			return
+		}
+		names[t.Name] = t.Pos
+		a.Triggers = append(a.Triggers, t.Trigger)
 	})
 }
 
-// checkTriggers reports triggers of workflows that do not exist.
+// anySegment matches what stands for any segment in a path.
+var anySegment = regexp.MustCompile(`\{[^{}/]*\}`)
+
+// checkKind checks which keys stand together, and sets the trigger's kind.
+func (b *builder) checkKind(item *node, t *triggerDraft) {
+	switch {
+	case len(t.kinds) > 1:
+		b.errorf(t.kinds[1].value.at, "write two triggers", "trigger has both %s and %s", t.kinds[0].name, t.kinds[1].name)
+		return
+	case len(t.kinds) == 0:
+		b.errorf(item.at, "add `http: POST /path`, `cron: \"0 3 * * *\"` or `event: TYPE`", "trigger has none of http, cron and event")
+		return
+	}
+	t.Kind = TriggerKind(t.kinds[0].name)
+	for _, e := range item.entries {
+		if only, ok := kindOnly[e.name]; ok && only != t.Kind {
+			b.errorf(e.at, "remove it", "%s is for triggers with %s, not %s", e.name, only, t.Kind)
+		}
+	}
+	workflow, function := item.get("workflow"), item.get("function")
+	switch {
+	case workflow != nil && function != nil:
+		b.errorf(function.at, "write two triggers", "trigger has both workflow and function")
+	case workflow == nil && function == nil:
+		b.errorf(item.at, "add `workflow: NAME`", "trigger has no workflow")
+	case function != nil && t.Kind == TriggerHTTP:
+		if with := item.get("with"); with != nil {
+			b.errorf(with.at, "start a workflow to build its input", "a function that a trigger calls reads the request's body; it has no with")
+		}
+		if wait := item.get("wait"); wait != nil {
+			b.errorf(wait.at, "set the function's timeout", "a function that a trigger calls answers when it is done; it has no wait")
+		}
+	}
+	if t.Kind == TriggerHTTP && t.Function == "" && item.get("wait") == nil {
+		t.Wait = DefaultWait
+	}
+}
+
+// setDefaults fills in what the file leaves out of a trigger without errors.
+func (t *triggerDraft) setDefaults(item *node) {
+	if t.Kind == TriggerCron {
+		for field, value := range map[*string]string{&t.Zone: "UTC", &t.Overlap: OverlapSkip, &t.Missed: MissedOnce} {
+			if *field == "" {
+				*field = value
+			}
+		}
+	}
+	if t.Name == "" {
+		t.Name = t.derivedName(item)
+	}
+}
+
+// derivedName makes the name of a trigger of what it waits for and starts,
+// wherever it stands in the file.
+func (t *triggerDraft) derivedName(item *node) string {
+	content, label := map[string]any{"http": t.Method + " " + t.Path}, t.Method+t.Path
+	if t.Kind != TriggerHTTP {
+		content = map[string]any{"cron": strings.Fields(t.Cron), "zone": t.Zone, "event": t.Event, "workflow": t.Workflow}
+		for _, key := range []string{"filter", "with"} {
+			if n := item.get(key); n != nil {
+				content[key] = n.value()
+			}
+		}
+		label = t.Workflow
+	}
+	data, _ := json.Marshal(content) // all of it is JSON, as YAML without tags is
+	sum := sha256.Sum256(data)
+	label = strings.Trim(notInName.ReplaceAllString(strings.ToLower(label), "-"), "-")
+	return fmt.Sprintf("%s-%s-%s", t.Kind, label[:min(len(label), 40)], hex.EncodeToString(sum[:4]))
+}
+
+// notInName matches what a name has no place for.
+var notInName = regexp.MustCompile(`[^a-z0-9_]+`)
+
+// checkTriggers reports triggers of workflows and functions that do not exist.
 func (b *builder) checkTriggers() {
-	var known []string
+	known := map[flow.TargetKind][]string{}
 	for _, d := range b.workflows {
-		known = append(known, d.name)
+		known[flow.SubWorkflow] = append(known[flow.SubWorkflow], d.name)
+	}
+	for _, f := range b.functions {
+		known[flow.Function] = append(known[flow.Function], f.name)
 	}
 	for _, t := range b.triggers {
-		if !slices.Contains(known, t.name) {
-			b.errorf(t.at, didYouMean(t.name, known), "there is no workflow %q", shorten(t.name, 60))
+		if !slices.Contains(known[t.kind], t.name) {
+			b.errorf(t.at, didYouMean(t.name, known[t.kind]), "there is no %s %q", t.kind, shorten(t.name, 60))
 		}
 	}
 }

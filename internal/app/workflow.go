@@ -149,11 +149,13 @@ var stepFields = []field[stepDraft]{
 		readFields(b, n, "catch of step "+s.step.Name, catchFields, s)
 	}},
 	{"wait", func(b *builder, n *node, s *stepDraft) {
-		if !isExpression(n) {
-			b.duration(n, 0, maxRunTime)
-			s.spoil(s.step.Name, "wait")
+		if isExpression(n) {
+			s.step.Wait = s.template(b, "wait", n)
+			return
 		}
-		s.step.Wait = s.template(b, "wait", n)
+		s.mark(s.step.Name, "wait", n.at)
+		s.spoil(s.step.Name, "wait")
+		s.step.Wait = flow.Literal(b.duration(n, 0, maxRunTime).String())
 	}},
 	{"signal", func(b *builder, n *node, s *stepDraft) {
 		s.mark(s.step.Name, "signal", n.at)
