@@ -190,6 +190,19 @@ func (f *Filter) selects(r Run) bool {
 		(f.Since.IsZero() || !r.Created.Before(f.Since)) && (f.Until.IsZero() || r.Created.Before(f.Until))
 }
 
+// Using counts the runs of a version of an app that have not ended.
+func (e *Engine) Using(app, version string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, r := range e.runs {
+		if r.rec.App == app && r.rec.Version == version { // neither changes
+			n++
+		}
+	}
+	return n
+}
+
 // Wait returns a run when it has ended, durably.
 func (e *Engine) Wait(ctx context.Context, id string) (Run, error) {
 	for {

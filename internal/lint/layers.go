@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"internal/secret":               {"internal/store"},
 	"internal/audit":                {},
 	"internal/bundle":               {"internal/app"},
+	"internal/runlog":               {"internal/engine"},
 	"internal/registry":             {"internal/app", "internal/bundle", "internal/store"},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
 	"internal/sandbox/domain":       {"internal/sandbox", "internal/sandbox/wire", "internal/buffer", "internal/telemetry", "internal/flow"},

@@ -1,0 +1,141 @@
+package runlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/runlog"
+)
+
+func open(t *testing.T, dir string, o runlog.Options) *runlog.Folder {
+	t.Helper()
+	f, err := runlog.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// ended is the end of a run that is over.
+func ended() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func read(t *testing.T, f *runlog.Folder, run string) []string {
+	t.Helper()
+	var texts []string
+	for line, err := range f.Read(t.Context(), run, ended()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, line.Text)
+	}
+	return texts
+}
+
+func TestLinesStayUntilTheyAreDropped(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, runlog.Options{})
+	for i := range 3 {
+		f.Append("one", engine.LogLine{Step: "s", Index: i, Attempt: 1, Text: fmt.Sprint("line ", i)})
+		f.Append("two", engine.LogLine{Text: "other"})
+	}
+	want := []string{"line 0", "line 1", "line 2"}
+	if got := read(t, f, "one"); !slices.Equal(got, want) {
+		t.Errorf("read %q", got)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f = open(t, dir, runlog.Options{})
+	if got := read(t, f, "one"); !slices.Equal(got, want) {
+		t.Errorf("after a restart: %q", got)
+	}
+	f.Drop("one")
+	if got := read(t, f, "one"); len(got) != 0 {
+		t.Errorf("after Drop: %q", got)
+	}
+	if got := read(t, f, "two"); len(got) != 3 {
+		t.Errorf("the other run has %q", got)
+	}
+	for _, err := range f.Read(t.Context(), "../two", nil) {
+		if !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("a path as a run: %v", err)
+		}
+	}
+}
+
+func TestReadFollows(t *testing.T) {
+	f := open(t, t.TempDir(), runlog.Options{})
+	end := make(chan struct{})
+	n := 0
+	f.Append("r", engine.LogLine{Text: "0"})
+	for line, err := range f.Read(t.Context(), "r", end) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line.Text != fmt.Sprint(n) {
+			t.Fatalf("line %q, want %d", line.Text, n)
+		}
+		if n++; n == 20 {
+			close(end)
+		} else if n < 20 {
+			f.Append("r", engine.LogLine{Text: fmt.Sprint(n)})
+		}
+	}
+	if n != 20 {
+		t.Errorf("%d lines", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var last error
+	for _, err := range f.Read(ctx, "none", make(chan struct{})) {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("a reader that has gone: %v", last)
+	}
+}
+
+func TestALogIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, runlog.Options{Size: 4 << 10, Line: 100})
+	for range 500 {
+		f.Append("r", engine.LogLine{Text: strings.Repeat("x", 1000)})
+	}
+	f.Append("r", engine.LogLine{Text: "more"})
+	got := read(t, f, "r")
+	if len(got) == 0 || !strings.Contains(got[len(got)-1], "the limit") {
+		t.Errorf("the last line is %q", got)
+	}
+	if st, err := os.Stat(filepath.Join(dir, "r.log")); err != nil || st.Size() > 5<<10 {
+		t.Errorf("the file has %d bytes: %v", st.Size(), err)
+	}
+}
+
+// A line that a crash has torn is left out.
+func TestTornLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "r.log"), []byte("{\"text\":\"a\"}\n{\"text\":\"b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, dir, runlog.Options{})
+	if got := read(t, f, "r"); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("%q", got)
+	}
+	f.Append("r", engine.LogLine{Text: "c"})
+	f.Append("r", engine.LogLine{Text: "d"})
+	if got := read(t, f, "r"); !slices.Contains(got, "d") {
+		t.Errorf("after the torn line: %q", got)
+	}
+}
