@@ -126,6 +126,7 @@ func (r *run) launch(a *active) {
 		}
 	}
 	if err != nil {
+		a.outcome = domain.KindRefused
 		r.left(a)
 		r.fail(a.Call, flow.Failure{Kind: domain.KindRefused, Message: fmt.Sprintf("function %s: it cannot be started: %v", a.fn.Name, err), Permanent: true})
 		return
@@ -196,6 +197,7 @@ func (r *run) stop(id flow.CallID, ev flow.Event, answer []flow.Command) {
 	case running:
 		r.spans.Add(r.span(a, why))
 		r.domain.Stop(uint64(id))
+		a.outcome = OutcomeStopped
 		r.left(a)
 	case waiting:
 		a.quiet()
@@ -333,7 +335,7 @@ func (r *run) finish(res domain.Result) {
 		r.fail(id, *res.Failure)
 		return
 	}
-	a.outcome = "ok"
+	a.outcome = OutcomeOK
 	r.left(a)
 	if r.durable {
 		r.keep(a, effects)

@@ -274,7 +274,7 @@ func (r *run) make() error {
 	}
 	r.machine, r.shelf = m, newShelf(r.e.o.Blobs, r.id, r.rec.Uploads)
 	if r.e.o.Trace {
-		r.spans = telemetry.NewRecorder(r.id)
+		r.spans = telemetry.NewRecorderAt(r.id, r.rec.Created)
 	}
 	return nil
 }
@@ -316,6 +316,9 @@ func (r *run) write(req StartRequest, hash string) error {
 		return fmt.Errorf("write run %s: %w", r.id, err)
 	}
 	r.journal.added, r.journal.appended, r.journal.version = 1, 1, v
+	if m := r.e.o.Meter; m != nil {
+		m.JournalBytes(b.Size())
+	}
 	return nil
 }
 

@@ -217,7 +217,7 @@ func (r *run) goOn(p *Program, h *history, then func()) {
 	r.program, r.machine, r.shelf, r.restore = p, h.machine, h.shelf, true
 	r.paused, r.stood, r.journal.seq = h.paused, h.stood, h.seq
 	if r.e.o.Trace {
-		r.spans = telemetry.NewRecorder(r.id)
+		r.spans = telemetry.NewRecorderAt(r.id, r.rec.Created)
 	}
 	if then != nil {
 		then()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/telemetry"
@@ -83,8 +84,35 @@ func (r *run) itemEnded(a *active, failure string) {
 	}
 }
 
+// count tells the meter what an attempt has loaded and moved.
+func (r *run) count(res *domain.Result) {
+	m := r.e.o.Meter
+	if m == nil {
+		return
+	}
+	if len(res.Loaded) > 0 {
+		m.ModulesLoaded(len(res.Loaded))
+	}
+	if res.Spilled != nil {
+		m.BufferBytes(MovedSpilled, res.Spilled.Len)
+	}
+	file := or(r.options.pass, r.program.App.Pass) == app.PassFile
+	for _, moved := range res.Moved {
+		switch {
+		case moved.Put:
+		case file:
+			m.BufferBytes(MovedFile, moved.Bytes)
+		case moved.Bytes < mappedFrom:
+			m.BufferBytes(MovedCopied, moved.Bytes)
+		default:
+			m.BufferBytes(MovedReference, moved.Bytes)
+		}
+	}
+}
+
 // record adds what is known of an attempt to the trace.
 func (r *run) record(a *active, res *domain.Result) {
+	r.count(res)
 	if r.spans == nil {
 		return
 	}
@@ -119,6 +147,9 @@ func (r *run) record(a *active, res *domain.Result) {
 
 // stepDone records a step, all of its items together.
 func (r *run) stepDone(d flow.StepDone) {
+	if m := r.e.o.Meter; m != nil {
+		m.StepEnded(string(d.Status))
+	}
 	end := r.clock()
 	from, ran := r.steps[d.Step]
 	if !ran {

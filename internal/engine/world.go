@@ -88,11 +88,38 @@ type Observer interface {
 	Observe(telemetry.Event)
 }
 
-// Meter counts what engines do: a *metrics.Metrics. It must not block.
+// Meter counts what engines do: a *metrics.Metrics. It is called in the turns of
+// runs and must not block.
 type Meter interface {
-	RunStarted(app, workflow string)
+	RunStarted(app, workflow string) // here: not when it goes on after a restart
 	RunEnded(app, workflow, status string, took time.Duration)
+	StepEnded(status string) // a flow.Status
+	// CallEnded is told of every attempt that was given to a sandbox. outcome is
+	// OutcomeOK, OutcomeStopped or the kind of its failure; queued is the time from
+	// the moment when the machine asked for it until then.
 	CallEnded(app, function, outcome string, queued, took time.Duration)
-	BytesSaved(n int64)
-	JournalBytes(n int)
+	ModulesLoaded(n int)
+	// BufferBytes is told what calls have been handed, how being one of the
+	// constants Moved….
+	BufferBytes(how string, n int64)
+	BytesSaved(n int64) // to Blobs
+	JournalBytes(n int) // to the Store
 }
+
+// Outcomes of calls that have not failed.
+const (
+	OutcomeOK      = "ok"
+	OutcomeStopped = "stopped" // its result did not matter any longer
+)
+
+// How the bytes of a buffer have moved.
+const (
+	MovedReference = "reference" // the pages of the producer were mapped
+	MovedCopied    = "copied"    // too small to be mapped
+	MovedFile      = "file"      // through a file, as the app or the run asks for
+	MovedSpilled   = "spilled"   // standard output that became a buffer, as it was too long for a message
+)
+
+// mappedFrom is the size from which domain hosts map values instead of copying
+// them, in bytes.
+const mappedFrom = 16 << 10

@@ -143,8 +143,12 @@ type Recorder struct {
 }
 
 // NewRecorder starts recording run now.
-func NewRecorder(run string) *Recorder {
-	return &Recorder{run: run, start: time.Now()}
+func NewRecorder(run string) *Recorder { return NewRecorderAt(run, time.Now()) }
+
+// NewRecorderAt records run as one that has begun at start: spans count from
+// then, also if the run goes on after a restart.
+func NewRecorderAt(run string, start time.Time) *Recorder {
+	return &Recorder{run: run, start: start}
 }
 
 // Start returns the instant that all spans count from.
