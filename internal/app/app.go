@@ -3,12 +3,12 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // FileName is the name of the app file in an app's folder.
@@ -54,7 +54,7 @@ func Load(path string) (*App, error) {
 	case !info.Mode().IsRegular():
 		return nil, Errors{{File: file, Message: fmt.Sprintf("app file is not a regular file (mode %s)", info.Mode())}}
 	}
-	src, err := readBounded(file)
+	src, err := yamlfile.Source(file)
 	if err != nil {
 		return nil, fmt.Errorf("load app %s: %w", path, err)
 	}
@@ -69,27 +69,16 @@ func Load(path string) (*App, error) {
 	return a, nil
 }
 
-// readBounded reads one byte more than Parse accepts at most, so that Parse
-// can tell.
-func readBounded(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
-}
-
 // Parse checks the app file src and returns what it says. Errors, which are
 // always of type Errors, call the file name. Dir of the App is left empty.
 func Parse(name string, src []byte) (*App, error) {
-	r := &report{file: name}
-	root := r.document(src)
+	r := yamlfile.NewReader(name, form)
+	root := r.Document(src)
 	if root == nil {
-		return nil, r.result()
+		return nil, r.Result()
 	}
 	b := &builder{
-		report: r,
+		Reader: r,
 		app: &App{
 			File:      name,
 			Load:      LoadLazy,
@@ -99,15 +88,15 @@ func Parse(name string, src []byte) (*App, error) {
 			Outlines:  map[string]*Outline{},
 		},
 	}
-	readFields(b, root, "the app file", appFields, b.app)
-	if root.get("name") == nil {
-		b.errorf(span{}, "add a line such as `name: hello`", "app has no name")
+	yamlfile.ReadFields(b, root, "the app file", appFields, b.app)
+	if root.Get("name") == nil {
+		b.Errorf(span{}, "add a line such as `name: hello`", "app has no name")
 	}
-	if root.get("functions") == nil && root.get("workflows") == nil {
-		b.errorf(span{}, "add a function and a workflow; `weft init` writes an example", "app has neither functions nor workflows")
+	if root.Get("functions") == nil && root.Get("workflows") == nil {
+		b.Errorf(span{}, "add a function and a workflow; `weft init` writes an example", "app has neither functions nor workflows")
 	}
 	b.checkNames()
-	if err := r.result(); err != nil {
+	if err := r.Result(); err != nil {
 		return nil, err
 	}
 	return b.app, nil
@@ -115,9 +104,8 @@ func Parse(name string, src []byte) (*App, error) {
 
 // builder is the state of one Parse.
 type builder struct {
-	*report
+	*yamlfile.Reader
 	app       *App
-	key       string  // that is being read, for messages
 	functions []named // as written, wrong ones too: names that exist are not "unknown"
 	workflows []*draft
 	triggers  []triggerTarget
@@ -130,26 +118,26 @@ type named struct {
 }
 
 var appFields = []field[App]{
-	{"name", func(b *builder, n *node, a *App) {
-		a.Name = b.pattern(n, appName, "a name of a-z, 0-9 and -, 1 to 63 long")
+	{Name: "name", Read: func(b *builder, n *node, a *App) {
+		a.Name = b.Pattern(n, appName, "a name of a-z, 0-9 and -, 1 to 63 long")
 	}},
-	{"load", func(b *builder, n *node, a *App) { a.Load = b.choice(n, "load", LoadLazy, LoadEager) }},
-	{"pass", func(b *builder, n *node, a *App) { a.Pass = b.choice(n, "pass", PassReference, PassFile) }},
-	{"functions", func(b *builder, n *node, a *App) {
-		b.each(n, "functions", maxFunctions, func(e entry) {
-			b.functions = append(b.functions, named{e.name, e.at})
+	{Name: "load", Read: func(b *builder, n *node, a *App) { a.Load = b.Choice(n, "load", LoadLazy, LoadEager) }},
+	{Name: "pass", Read: func(b *builder, n *node, a *App) { a.Pass = b.Choice(n, "pass", PassReference, PassFile) }},
+	{Name: "functions", Read: func(b *builder, n *node, a *App) {
+		b.Each(n, "functions", maxFunctions, func(e entry) {
+			b.functions = append(b.functions, named{e.Name, e.At})
 			if f := b.function(e); f != nil {
-				a.Functions[e.name] = f
+				a.Functions[e.Name] = f
 			}
 		})
 	}},
-	{"workflows", func(b *builder, n *node, _ *App) {
-		b.each(n, "workflows", maxWorkflows, func(e entry) { b.workflow(e) })
+	{Name: "workflows", Read: func(b *builder, n *node, _ *App) {
+		b.Each(n, "workflows", maxWorkflows, func(e entry) { b.workflow(e) })
 	}},
-	{"services", func(b *builder, n *node, _ *App) {
-		b.each(n, "services", maxFunctions, func(e entry) {
-			b.errorf(e.at, "leave services out", "services are not supported yet: service %s", e.name)
+	{Name: "services", Read: func(b *builder, n *node, _ *App) {
+		b.Each(n, "services", maxFunctions, func(e entry) {
+			b.Errorf(e.At, "leave services out", "services are not supported yet: service %s", e.Name)
 		})
 	}},
-	{"triggers", func(b *builder, n *node, a *App) { b.readTriggers(n, a) }},
+	{Name: "triggers", Read: func(b *builder, n *node, a *App) { b.readTriggers(n, a) }},
 }

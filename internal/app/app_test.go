@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // compileSchema compiles the published schema.
@@ -40,12 +40,12 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 
 // schemaVerdict says what the published schema thinks of an app file.
 func schemaVerdict(s *jsonschema.Schema, src string) (accepts, readable bool) {
-	r := &report{}
-	root := r.document([]byte(src))
-	if root == nil || len(r.errs) > 0 {
+	r := yamlfile.NewReader("weft.yaml", form)
+	root := r.Document([]byte(src))
+	if root == nil || len(r.Errors()) > 0 {
 		return false, false
 	}
-	return s.Validate(root.value()) == nil, true
+	return s.Validate(root.Plain()) == nil, true
 }
 
 // TestGolden runs the cases in testdata: app files, and below each what
@@ -189,17 +189,17 @@ func TestSchemaKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for object, keys := range map[string][]string{
-		"":         names(appFields),
-		"function": names(functionFields),
-		"workflow": names(workflowFields),
-		"step":     names(stepFields),
-		"retry":    names(retryFields),
-		"catch":    names(catchFields),
-		"trigger":  names(triggerFields),
+		"":         yamlfile.Names(appFields),
+		"function": yamlfile.Names(functionFields),
+		"workflow": yamlfile.Names(workflowFields),
+		"step":     yamlfile.Names(stepFields),
+		"retry":    yamlfile.Names(retryFields),
+		"catch":    yamlfile.Names(catchFields),
+		"trigger":  yamlfile.Names(triggerFields),
 
-		"instances": names(instanceFields),
-		"secret":    names(secretFields),
-		"signal":    names(signalFields),
+		"instances": yamlfile.Names(instanceFields),
+		"secret":    yamlfile.Names(secretFields),
+		"signal":    yamlfile.Names(signalFields),
 	} {
 		properties := doc.Properties
 		if object != "" {
@@ -247,7 +247,7 @@ func TestParseBadBytes(t *testing.T) {
 
 func TestLineEndsAndByteOrderMark(t *testing.T) {
 	a, err := Parse("weft.yaml", []byte("\xef\xbb\xbfname: x\r\nfunctions:\r\n  f: {source: ./f}\r\n"))
-	if err != nil || a.Functions["f"].Source != "./f" || a.Functions["f"].Pos != (Pos{3, 3}) {
+	if err != nil || a.Functions["f"].Source != "./f" || a.Functions["f"].Pos != (Pos{Line: 3, Column: 3}) {
 		t.Errorf("got %+v, %v", a, err)
 	}
 }
@@ -266,7 +266,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("Load(%s) = %+v, %v", path, a, err)
 		}
 	}
-	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), maxFileSize+10), 0o644); err != nil {
+	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), yamlfile.MaxSize+10), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "the limit is") {
@@ -322,18 +322,18 @@ func TestPlaceInScalars(t *testing.T) {
 		src  string
 		want Pos
 	}{
-		{"name: x\nworkflows: {m: {steps: {a: {with: \"${ 1 + % }\"}}}}\n", Pos{2, 43}},
-		{"name: x\nworkflows: {m: {steps: {a: {with: '${ 1 + % }'}}}}\n", Pos{2, 43}},
-		{"name: x\nworkflows: {m: {steps: {a: {with: \"\\u00e9\\t${ 1 + % }\"}}}}\n", Pos{2, 51}},
-		{"name: x\nworkflows: {m: {steps: {a: {with: 'it''s ${ 1 + % }'}}}}\n", Pos{2, 49}},
-		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: é ${ 1 + % }\n", Pos{6, 24}},
-		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: |\n          first\n          é ${ 1 + % }\n", Pos{8, 20}},
-		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: >-\n          ${ 1\n          + % }\n", Pos{8, 13}},
-		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: \"${ 1\n          + % }\"\n", Pos{7, 13}},
+		{"name: x\nworkflows: {m: {steps: {a: {with: \"${ 1 + % }\"}}}}\n", Pos{Line: 2, Column: 43}},
+		{"name: x\nworkflows: {m: {steps: {a: {with: '${ 1 + % }'}}}}\n", Pos{Line: 2, Column: 43}},
+		{"name: x\nworkflows: {m: {steps: {a: {with: \"\\u00e9\\t${ 1 + % }\"}}}}\n", Pos{Line: 2, Column: 51}},
+		{"name: x\nworkflows: {m: {steps: {a: {with: 'it''s ${ 1 + % }'}}}}\n", Pos{Line: 2, Column: 49}},
+		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: é ${ 1 + % }\n", Pos{Line: 6, Column: 24}},
+		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: |\n          first\n          é ${ 1 + % }\n", Pos{Line: 8, Column: 20}},
+		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: >-\n          ${ 1\n          + % }\n", Pos{Line: 8, Column: 13}},
+		{"name: x\nworkflows:\n  m:\n    steps:\n      a:\n        with: \"${ 1\n          + % }\"\n", Pos{Line: 7, Column: 13}},
 	} {
 		_, err := Parse("weft.yaml", []byte(test.src))
 		var e *Error
-		if !errors.As(err, &e) || (Pos{e.Line, e.Column}) != test.want {
+		if !errors.As(err, &e) || (Pos{Line: e.Line, Column: e.Column}) != test.want {
 			t.Errorf("%q:\ngot %v, want %v", test.src, err, test.want)
 		}
 	}
@@ -369,20 +369,4 @@ func FuzzParse(f *testing.F) {
 			_ = e.Render()
 		}
 	})
-}
-
-func TestParseSize(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want int64 // -1: refused
-	}{
-		{"65536", 65536}, {"64KiB", 64 << 10}, {"1.5GiB", 3 << 29}, {"5 MiB", 5 << 20}, {"10B", 10}, {"1MB", 1e6}, {"0", 0},
-		{"99999999999999GiB", math.MaxInt64},
-		{"", -1}, {"MiB", -1}, {"-1MiB", -1}, {"1TiB", -1}, {"NaN", -1}, {"inf", -1}, {"1e3", -1}, {"0x10", -1}, {"1_000", -1}, {"1KiB2", -1},
-	} {
-		got, err := ParseSize(tt.text)
-		if (err == nil) != (tt.want >= 0) || err == nil && got != tt.want {
-			t.Errorf("ParseSize(%q) = %d, %v, want %d", tt.text, got, err, tt.want)
-		}
-	}
 }

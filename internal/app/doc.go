@@ -20,11 +20,12 @@
 //	if errors.As(err, &errs) { fmt.Fprint(os.Stderr, errs) }
 //
 // The work is done in three passes. The first parses YAML into nodes that
-// know their place (document.go). The second reads nodes by tables of keys
-// (fields.go and the file of each object), checks every value by itself, and
-// goes on after an error. The third checks what spans several values: names,
+// know their place (package yamlfile). The second reads nodes by tables of
+// keys (the file of each object), checks every value by itself, and goes on
+// after an error. The third checks what spans several values: names,
 // cycles, and what an expression may refer to (names.go, expression.go).
 //
-// Nothing here touches the disk but Load, and nothing looks at a function's
-// source: that is package build.
+// Nothing here touches the disk but Load, and the time zones of the machine
+// where a trigger names one. Nothing looks at a function's source: that is
+// package build.
 package app

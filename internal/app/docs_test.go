@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // The page on the app file shows apps that work and names every key.
@@ -23,8 +25,8 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	for _, keys := range [][]string{
-		names(appFields), names(functionFields), names(workflowFields), names(stepFields), names(retryFields), names(triggerFields),
-		names(secretFields), names(instanceFields), names(signalFields), names(catchFields),
+		yamlfile.Names(appFields), yamlfile.Names(functionFields), yamlfile.Names(workflowFields), yamlfile.Names(stepFields), yamlfile.Names(retryFields), yamlfile.Names(triggerFields),
+		yamlfile.Names(secretFields), yamlfile.Names(instanceFields), yamlfile.Names(signalFields), yamlfile.Names(catchFields),
 	} {
 		for _, key := range keys {
 			if !strings.Contains(string(page), "| `"+key+"` |") {

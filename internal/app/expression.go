@@ -27,15 +27,15 @@ type expressionSite struct {
 // of them as a program. What they refer to is checked with the whole
 // workflow. A value with an error becomes an empty list.
 func (b *builder) template(d *draft, step, key string, n *node) flow.Template {
-	d.mark(step, key, n.at)
-	before := len(b.errs)
+	d.mark(step, key, n.At)
+	before := len(b.Errors())
 	b.expressions(d, step, key, n)
-	if len(b.errs) == before {
-		t, err := flow.Parse(n.value())
+	if len(b.Errors()) == before {
+		t, err := flow.Parse(n.Plain())
 		if err == nil {
 			return t
 		}
-		b.errorf(n.at, "", "%s: %v", key, err)
+		b.Errorf(n.At, "", "%s: %v", key, err)
 	}
 	d.spoil(step, key)
 	return flow.Literal([]any{})
@@ -43,13 +43,13 @@ func (b *builder) template(d *draft, step, key string, n *node) flow.Template {
 
 // expressions finds the expressions of all strings below n.
 func (b *builder) expressions(d *draft, step, key string, n *node) {
-	for i, item := range n.items {
+	for i, item := range n.Items {
 		b.expressions(d, step, fmt.Sprintf("%s[%d]", key, i), item)
 	}
-	for _, e := range n.entries {
-		b.expressions(d, step, key+"."+e.name, e.value)
+	for _, e := range n.Entries {
+		b.expressions(d, step, key+"."+e.Name, e.Value)
 	}
-	s, ok := n.scalar.(string)
+	s, ok := n.Scalar.(string)
 	if !ok || !strings.Contains(s, "${") {
 		return
 	}
@@ -57,9 +57,9 @@ func (b *builder) expressions(d *draft, step, key string, n *node) {
 	if err != nil {
 		var syntax *flow.SyntaxError
 		if errors.As(err, &syntax) {
-			b.errorf(span{b.place(n, syntax.Offset), 2}, "write a literal ${ as $${", "%s", syntax.Message)
+			b.Errorf(span{Pos: b.Place(n, syntax.Offset), Width: 2}, "write a literal ${ as $${", "%s", syntax.Message)
 		} else {
-			b.errorf(n.at, "", "%v", err)
+			b.Errorf(n.At, "", "%v", err)
 		}
 		return
 	}
@@ -82,7 +82,7 @@ func (b *builder) expressions(d *draft, step, key string, n *node) {
 
 // spanAt returns where a stretch of an expression stands in the file.
 func (b *builder) spanAt(x expressionSite, offset, width int) span {
-	return span{b.place(x.in, x.at+offset), max(width, 1)}
+	return span{Pos: b.Place(x.in, x.at+offset), Width: max(width, 1)}
 }
 
 // undefined matches the compile errors that name what is missing.
@@ -91,7 +91,7 @@ var undefined = regexp.MustCompile(`^(function|variable|label) not defined: (\$?
 // syntax reports what is wrong with an expression as a jq program.
 func (b *builder) syntax(x expressionSite) bool {
 	if len(x.text) > maxExpression {
-		b.errorf(b.spanAt(x, 0, 1), "compute it in a function", "expression has %d bytes; the limit is %d", len(x.text), maxExpression)
+		b.Errorf(b.spanAt(x, 0, 1), "compute it in a function", "expression has %d bytes; the limit is %d", len(x.text), maxExpression)
 		return false
 	}
 	q, err := gojq.Parse(x.text)
@@ -101,13 +101,13 @@ func (b *builder) syntax(x expressionSite) bool {
 		token := syntax.Token
 		at := max(syntax.Offset-len(token), 0)
 		if token == "" || at >= len(x.text) {
-			b.errorf(b.spanAt(x, max(len(x.text)-1, 0), 1), "", "expression ends too early: %v", err)
+			b.Errorf(b.spanAt(x, max(len(x.text)-1, 0), 1), "", "expression ends too early: %v", err)
 		} else {
-			b.errorf(b.spanAt(x, at, utf8.RuneCountInString(token)), "", "expression is not jq: %v", err)
+			b.Errorf(b.spanAt(x, at, utf8.RuneCountInString(token)), "", "expression is not jq: %v", err)
 		}
 		return false
 	case err != nil:
-		b.errorf(b.spanAt(x, 0, utf8.RuneCountInString(x.text)), "", "expression is not jq: %v", err)
+		b.Errorf(b.spanAt(x, 0, utf8.RuneCountInString(x.text)), "", "expression is not jq: %v", err)
 		return false
 	}
 	if _, err := gojq.Compile(q); err != nil {
@@ -121,7 +121,7 @@ func (b *builder) syntax(x expressionSite) bool {
 				hint = "names of steps and of input begin with a dot: ." + name
 			}
 		}
-		b.errorf(b.spanAt(x, at, width), hint, "expression is not jq: %v", err)
+		b.Errorf(b.spanAt(x, at, width), hint, "expression is not jq: %v", err)
 		return false
 	}
 	return true
@@ -130,7 +130,7 @@ func (b *builder) syntax(x expressionSite) bool {
 // isExpression reports whether n is a string that is one expression and
 // nothing else, or may be once its syntax error is corrected.
 func isExpression(n *node) bool {
-	s, ok := n.scalar.(string)
+	s, ok := n.Scalar.(string)
 	if !ok || !strings.HasPrefix(s, "${") {
 		return false
 	}
@@ -144,7 +144,7 @@ func isExpression(n *node) bool {
 
 // expressionHint suggests what to write where one expression is wanted.
 func expressionHint(n *node) string {
-	s, ok := n.scalar.(string)
+	s, ok := n.Scalar.(string)
 	if !ok || len(s) > 60 {
 		return ""
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // Runtimes of functions, and what a function's standard output holds.
@@ -84,98 +86,98 @@ const (
 )
 
 var functionFields = []field[Function]{
-	{"runtime", func(b *builder, n *node, f *Function) {
-		f.Runtime = b.choice(n, "runtime", RuntimeWasm, "python", "native")
+	{Name: "runtime", Read: func(b *builder, n *node, f *Function) {
+		f.Runtime = b.Choice(n, "runtime", RuntimeWasm, "python", "native")
 		if f.Runtime == "python" || f.Runtime == "native" {
-			b.errorf(n.at, "build it as WebAssembly and use `runtime: wasm`", "runtime %s is not supported yet: function %s", f.Runtime, f.Name)
+			b.Errorf(n.At, "build it as WebAssembly and use `runtime: wasm`", "runtime %s is not supported yet: function %s", f.Runtime, f.Name)
 		}
 	}},
-	{"source", func(b *builder, n *node, f *Function) {
-		f.Source = b.text(n, "a path")
+	{Name: "source", Read: func(b *builder, n *node, f *Function) {
+		f.Source = b.Text(n, "a path")
 		if strings.ContainsRune(f.Source, 0) || len(f.Source) > 4096 {
-			b.wrongKind(n, "a path", "")
+			b.WrongKind(n, "a path", "")
 		}
 	}},
-	{"handler", func(b *builder, n *node, f *Function) { b.text(n, "the name of a Python function") }},
-	{"args", func(b *builder, n *node, f *Function) {
-		b.list(n, "a list of strings", func(item *node) {
-			if item.kind == text && item.scalar == "" {
+	{Name: "handler", Read: func(b *builder, n *node, f *Function) { b.Text(n, "the name of a Python function") }},
+	{Name: "args", Read: func(b *builder, n *node, f *Function) {
+		b.List(n, "a list of strings", func(item *node) {
+			if item.Kind == yamlfile.String && item.Scalar == "" {
 				f.Args = append(f.Args, "")
 				return
 			}
-			f.Args = append(f.Args, b.noNUL(item, b.text(item, "a string")))
+			f.Args = append(f.Args, b.noNUL(item, b.Text(item, "a string")))
 		})
 	}},
-	{"env", func(b *builder, n *node, f *Function) {
+	{Name: "env", Read: func(b *builder, n *node, f *Function) {
 		f.Env = map[string]string{}
-		b.each(n, "strings", maxListed, func(e entry) {
-			if e.name == "" || strings.ContainsAny(e.name, "=\x00") {
-				b.errorf(e.at, "", "%q cannot name an environment variable", e.name)
+		b.Each(n, "strings", yamlfile.MaxListed, func(e entry) {
+			if e.Name == "" || strings.ContainsAny(e.Name, "=\x00") {
+				b.Errorf(e.At, "", "%q cannot name an environment variable", e.Name)
 			}
-			if strings.HasPrefix(e.name, "WEFT_") {
-				b.errorf(e.at, "choose another name", "environment variables WEFT_* are set by weft")
+			if strings.HasPrefix(e.Name, "WEFT_") {
+				b.Errorf(e.At, "choose another name", "environment variables WEFT_* are set by weft")
 			}
-			if e.value.kind == text && e.value.scalar == "" {
-				f.Env[e.name] = ""
+			if e.Value.Kind == yamlfile.String && e.Value.Scalar == "" {
+				f.Env[e.Name] = ""
 				return
 			}
-			f.Env[e.name] = b.noNUL(e.value, b.text(e.value, "a string"))
+			f.Env[e.Name] = b.noNUL(e.Value, b.Text(e.Value, "a string"))
 		})
 	}},
-	{"memory", func(b *builder, n *node, f *Function) { f.Memory = b.size(n, MinMemory, MaxMemory) }},
-	{"timeout", func(b *builder, n *node, f *Function) { f.Timeout = b.duration(n, minTimeout, maxTimeout) }},
-	{"cpu", func(b *builder, n *node, f *Function) { f.CPU = b.duration(n, minTimeout, maxTimeout) }},
-	{"output", func(b *builder, n *node, f *Function) {
-		f.Output = b.choice(n, "output", OutputJSON, OutputText, OutputBytes)
+	{Name: "memory", Read: func(b *builder, n *node, f *Function) { f.Memory = b.Size(n, MinMemory, MaxMemory) }},
+	{Name: "timeout", Read: func(b *builder, n *node, f *Function) { f.Timeout = b.Duration(n, minTimeout, maxTimeout) }},
+	{Name: "cpu", Read: func(b *builder, n *node, f *Function) { f.CPU = b.Duration(n, minTimeout, maxTimeout) }},
+	{Name: "output", Read: func(b *builder, n *node, f *Function) {
+		f.Output = b.Choice(n, "output", OutputJSON, OutputText, OutputBytes)
 	}},
-	{"max_output", func(b *builder, n *node, f *Function) { f.MaxOutput = b.size(n, 1, maxOutput) }},
-	{"files", func(b *builder, n *node, f *Function) {
+	{Name: "max_output", Read: func(b *builder, n *node, f *Function) { f.MaxOutput = b.Size(n, 1, maxOutput) }},
+	{Name: "files", Read: func(b *builder, n *node, f *Function) {
 		guests := map[string]bool{}
-		b.list(n, `a list of "host::guest[:ro|:rw]"`, func(item *node) {
+		b.List(n, `a list of "host::guest[:ro|:rw]"`, func(item *node) {
 			g, ok := b.fileGrant(item)
 			if ok && guests[g.Guest] {
-				b.errorf(item.at, "", "guest path %s is granted twice", g.Guest)
+				b.Errorf(item.At, "", "guest path %s is granted twice", g.Guest)
 			}
 			guests[g.Guest] = true
 			f.Files = append(f.Files, g)
 		})
 	}},
-	{"dial", func(b *builder, n *node, f *Function) {
-		b.list(n, `a list of "host:port"`, func(item *node) {
+	{Name: "dial", Read: func(b *builder, n *node, f *Function) {
+		b.List(n, `a list of "host:port"`, func(item *node) {
 			f.Dial = append(f.Dial, b.address(item))
 		})
 	}},
-	{"listen", func(b *builder, n *node, f *Function) {
-		b.list(n, "a list of ports", func(item *node) {
-			before := len(b.errs)
-			port := b.integer(item, 1, 65535)
-			if len(b.errs) > before {
+	{Name: "listen", Read: func(b *builder, n *node, f *Function) {
+		b.List(n, "a list of ports", func(item *node) {
+			before := len(b.Errors())
+			port := b.Integer(item, 1, 65535)
+			if len(b.Errors()) > before {
 				return
 			}
 			if slices.Contains(f.Listen, port) {
-				b.errorf(item.at, "", "port %d is given twice", port)
+				b.Errorf(item.At, "", "port %d is given twice", port)
 			}
 			f.Listen = append(f.Listen, port)
 		})
 	}},
-	{"concurrency", func(b *builder, n *node, f *Function) { f.Concurrency = b.integer(n, 0, maxParallel) }},
-	{"content_type", func(b *builder, n *node, f *Function) {
-		f.ContentType = b.text(n, "a media type such as image/png")
+	{Name: "concurrency", Read: func(b *builder, n *node, f *Function) { f.Concurrency = b.Integer(n, 0, maxParallel) }},
+	{Name: "content_type", Read: func(b *builder, n *node, f *Function) {
+		f.ContentType = b.Text(n, "a media type such as image/png")
 		if _, _, err := mime.ParseMediaType(f.ContentType); f.ContentType != "" && err != nil {
-			b.errorf(n.at, "for example image/png", "content_type: %q is no media type", shorten(f.ContentType, 80))
+			b.Errorf(n.At, "for example image/png", "content_type: %q is no media type", yamlfile.Shorten(f.ContentType, 80))
 		}
 	}},
-	{"secrets", func(b *builder, n *node, f *Function) { b.secrets(n, f) }},
-	{"instances", func(b *builder, n *node, f *Function) {
-		readFields(b, n, "instances of function "+f.Name, instanceFields, &f.Instances)
+	{Name: "secrets", Read: func(b *builder, n *node, f *Function) { b.secrets(n, f) }},
+	{Name: "instances", Read: func(b *builder, n *node, f *Function) {
+		yamlfile.ReadFields(b, n, "instances of function "+f.Name, instanceFields, &f.Instances)
 	}},
 }
 
 var instanceFields = []field[Instances]{
-	{"ready", func(b *builder, n *node, i *Instances) { i.Ready = b.integer(n, 0, maxReady) }},
-	{"idle", func(b *builder, n *node, i *Instances) { i.Idle = b.duration(n, time.Second, maxTimeout) }},
-	{"max", func(b *builder, n *node, i *Instances) { i.Max = b.integer(n, 0, maxParallel) }},
-	{"queue", func(b *builder, n *node, i *Instances) { i.Queue = b.integer(n, 0, maxParallel) }},
+	{Name: "ready", Read: func(b *builder, n *node, i *Instances) { i.Ready = b.Integer(n, 0, maxReady) }},
+	{Name: "idle", Read: func(b *builder, n *node, i *Instances) { i.Idle = b.Duration(n, time.Second, maxTimeout) }},
+	{Name: "max", Read: func(b *builder, n *node, i *Instances) { i.Max = b.Integer(n, 0, maxParallel) }},
+	{Name: "queue", Read: func(b *builder, n *node, i *Instances) { i.Queue = b.Integer(n, 0, maxParallel) }},
 }
 
 // maxReady bounds the sandboxes of a function that are kept ready.
@@ -183,29 +185,29 @@ const maxReady = 100
 
 // function reads one entry of functions.
 func (b *builder) function(e entry) *Function {
-	if !functionName.MatchString(e.name) {
-		b.errorf(e.at, "use a-z, 0-9, - and _, beginning with a letter, at most 63", "function name %q is not allowed", shorten(e.name, 80))
+	if !functionName.MatchString(e.Name) {
+		b.Errorf(e.At, "use a-z, 0-9, - and _, beginning with a letter, at most 63", "function name %q is not allowed", yamlfile.Shorten(e.Name, 80))
 	}
 	f := &Function{
-		Name:      e.name,
+		Name:      e.Name,
 		Runtime:   RuntimeWasm,
 		Memory:    DefaultMemory,
 		Timeout:   DefaultTimeout,
 		Output:    OutputJSON,
 		MaxOutput: DefaultMaxOutput,
-		Pos:       e.at.Pos,
+		Pos:       e.At.Pos,
 	}
-	if !readFields(b, e.value, "function "+e.name, functionFields, f) {
+	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, functionFields, f) {
 		return nil
 	}
-	if h := e.value.get("handler"); h != nil && f.Runtime == RuntimeWasm {
-		b.errorf(h.at, "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s", e.name, f.Runtime)
+	if h := e.Value.Get("handler"); h != nil && f.Runtime == RuntimeWasm {
+		b.Errorf(h.At, "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s", e.Name, f.Runtime)
 	}
-	if e.value.get("source") == nil {
-		b.errorf(e.at, "add `source: ./"+e.name+"`", "function %s has no source", e.name)
+	if e.Value.Get("source") == nil {
+		b.Errorf(e.At, "add `source: ./"+e.Name+"`", "function %s has no source", e.Name)
 	}
-	b.checkSecrets(e.value.get("secrets"), f)
-	if cpu := e.value.get("cpu"); cpu == nil {
+	b.checkSecrets(e.Value.Get("secrets"), f)
+	if cpu := e.Value.Get("cpu"); cpu == nil {
 		f.CPU = f.Timeout
 	}
 	return f
@@ -214,7 +216,7 @@ func (b *builder) function(e entry) *Function {
 // noNUL refuses strings that cannot be handed to a program.
 func (b *builder) noNUL(n *node, s string) string {
 	if strings.ContainsRune(s, 0) {
-		b.errorf(n.at, "", "string holds a NUL character")
+		b.Errorf(n.At, "", "string holds a NUL character")
 	}
 	return s
 }
@@ -222,13 +224,13 @@ func (b *builder) noNUL(n *node, s string) string {
 // fileGrant reads "[zip:|fat:]host::guest[:ro|:rw]".
 func (b *builder) fileGrant(n *node) (FileGrant, bool) {
 	const want = `"host::guest", "host::guest:ro" or "host::guest:rw"`
-	s := b.noNUL(n, b.text(n, want))
+	s := b.noNUL(n, b.Text(n, want))
 	if s == "" {
 		return FileGrant{}, false
 	}
 	g, err := ParseFileGrant(s)
 	if err != nil {
-		b.errorf(n.at, `for example "./data::/data:ro"`, "%v", err)
+		b.Errorf(n.At, `for example "./data::/data:ro"`, "%v", err)
 		return g, false
 	}
 	return g, true
@@ -242,7 +244,7 @@ func ParseFileGrant(s string) (FileGrant, error) {
 	g := FileGrant{Kind: GrantHost}
 	host, guest, found := strings.Cut(s, "::")
 	if !found {
-		return g, fmt.Errorf("file grant %q has no \"::\" between host and guest path", shorten(s, 80))
+		return g, fmt.Errorf("file grant %q has no \"::\" between host and guest path", yamlfile.Shorten(s, 80))
 	}
 	if rest, ok := strings.CutPrefix(host, "zip:"); ok {
 		g.Kind, host = GrantZip, rest
@@ -260,15 +262,15 @@ func ParseFileGrant(s string) (FileGrant, error) {
 	}
 	switch {
 	case host == "":
-		return g, fmt.Errorf("file grant %q has no host path", shorten(s, 80))
+		return g, fmt.Errorf("file grant %q has no host path", yamlfile.Shorten(s, 80))
 	case !strings.HasPrefix(guest, "/"):
-		return g, fmt.Errorf("guest path %q is not absolute", shorten(guest, 80))
+		return g, fmt.Errorf("guest path %q is not absolute", yamlfile.Shorten(guest, 80))
 	case slices.Contains(strings.Split(guest, "/"), ".."):
-		return g, fmt.Errorf("guest path %q holds \"..\"", shorten(guest, 80))
+		return g, fmt.Errorf("guest path %q holds \"..\"", yamlfile.Shorten(guest, 80))
 	case strings.Contains(guest, ":"):
-		return g, fmt.Errorf("file grant %q ends with neither :ro nor :rw", shorten(s, 80))
+		return g, fmt.Errorf("file grant %q ends with neither :ro nor :rw", yamlfile.Shorten(s, 80))
 	case g.Write && g.Kind == GrantZip:
-		return g, fmt.Errorf("zip archive %s cannot be granted for writing", shorten(host, 80))
+		return g, fmt.Errorf("zip archive %s cannot be granted for writing", yamlfile.Shorten(host, 80))
 	}
 	g.Host, g.Guest = filepath.Clean(host), path.Clean(guest)
 	return g, nil
@@ -277,9 +279,9 @@ func ParseFileGrant(s string) (FileGrant, error) {
 // address reads a "host:port".
 func (b *builder) address(n *node) string {
 	const want = `"host:port", such as "example.com:80"`
-	s := b.text(n, want)
+	s := b.Text(n, want)
 	if s != "" && CheckAddress(s) != nil {
-		b.errorf(n.at, "", "%s: want %s; found %q", b.key, want, shorten(s, 80))
+		b.Errorf(n.At, "", "%s: want %s; found %q", b.Key(), want, yamlfile.Shorten(s, 80))
 	}
 	return s
 }
@@ -290,7 +292,7 @@ func CheckAddress(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	p, perr := strconv.Atoi(port)
 	if err != nil || host == "" || perr != nil || p < 1 || p > 65535 || strings.ContainsAny(host, " \x00/*@") {
-		return fmt.Errorf("%q is no HOST:PORT", shorten(s, 80))
+		return fmt.Errorf("%q is no HOST:PORT", yamlfile.Shorten(s, 80))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // checkNames checks what spans several values: it resolves what steps and
@@ -36,7 +37,7 @@ func (b *builder) resolve(d *draft, targets map[string]flow.TargetKind) {
 		if target.Kind == "" {
 			target.Kind = flow.Function
 			if strings.Contains(c.name, ".") {
-				b.errorf(c.at, "call a function or a workflow", "services are not supported yet: call of service method %q", shorten(c.name, 80))
+				b.Errorf(c.at, "call a function or a workflow", "services are not supported yet: call of service method %q", yamlfile.Shorten(c.name, 80))
 			}
 		}
 		step := &d.flow.Steps[c.step]
@@ -51,8 +52,8 @@ func (b *builder) resolve(d *draft, targets map[string]flow.TargetKind) {
 // checkGraph puts what flow finds wrong with a workflow where it is written.
 func (b *builder) checkGraph(d *draft, targets map[string]flow.TargetKind) {
 	taken := map[Pos]bool{}
-	for _, e := range b.errs {
-		taken[Pos{e.Line, e.Column}] = true
+	for _, e := range b.Errors() {
+		taken[Pos{Line: e.Line, Column: e.Column}] = true
 	}
 	for _, p := range flow.Check(d.flow, targets) {
 		if slices.ContainsFunc(d.spoiled[p.Step], func(key string) bool { return strings.HasPrefix(p.Key, key) }) {
@@ -74,7 +75,7 @@ func (b *builder) checkGraph(d *draft, targets map[string]flow.TargetKind) {
 		if p.Step == "" {
 			what = "workflow " + d.name
 		}
-		b.errorf(at, p.Hint, "%s: %s", what, p.Message)
+		b.Errorf(at, p.Hint, "%s: %s", what, p.Message)
 	}
 }
 
@@ -97,7 +98,7 @@ func (b *builder) checkRecursion(targets map[string]flow.TargetKind) {
 			}
 			if i := slices.Index(path, c.name); i >= 0 {
 				cycle := append(slices.Clone(path[i:]), c.name)
-				b.errorf(c.at, "use foreach or retry to repeat", "workflow calls itself: %s", strings.Join(cycle, " → "))
+				b.Errorf(c.at, "use foreach or retry to repeat", "workflow calls itself: %s", strings.Join(cycle, " → "))
 				continue
 			}
 			visit(next)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 //go:embed schema.json
@@ -32,11 +34,11 @@ func (noLoader) Load(url string) (any, error) {
 
 // inputSchema reads a JSON Schema.
 func (b *builder) inputSchema(n *node) (any, *jsonschema.Schema) {
-	if n.kind != mapping && n.kind != boolean {
-		b.wrongKind(n, "a JSON Schema, such as {type: object}", "")
+	if n.Kind != yamlfile.Mapping && n.Kind != yamlfile.Boolean {
+		b.WrongKind(n, "a JSON Schema, such as {type: object}", "")
 		return nil, nil
 	}
-	doc := n.value()
+	doc := n.Plain()
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
 	err := c.AddResource(schemaURL, doc)
@@ -45,7 +47,7 @@ func (b *builder) inputSchema(n *node) (any, *jsonschema.Schema) {
 		compiled, err = c.Compile(schemaURL)
 	}
 	if err != nil {
-		b.errorf(n.at, "see https://json-schema.org", "input is not a JSON Schema: %s", schemaMessage(err))
+		b.Errorf(n.At, "see https://json-schema.org", "input is not a JSON Schema: %s", schemaMessage(err))
 		return nil, nil
 	}
 	return doc, compiled

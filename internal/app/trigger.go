@@ -14,6 +14,7 @@ import (
 	"github.com/adhocore/gronx"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // TriggerKind is what a trigger waits for.
@@ -109,60 +110,60 @@ var (
 )
 
 var triggerFields = []field[triggerDraft]{
-	{"name", func(b *builder, n *node, t *triggerDraft) {
-		t.Name = b.pattern(n, functionName, "a name of a-z, 0-9, - and _, beginning with a letter, at most 63 long")
+	{Name: "name", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Name = b.Pattern(n, functionName, "a name of a-z, 0-9, - and _, beginning with a letter, at most 63 long")
 	}},
-	{"http", func(b *builder, n *node, t *triggerDraft) {
-		if s := b.text(n, "a method and a path, such as POST /count"); s != "" {
+	{Name: "http", Read: func(b *builder, n *node, t *triggerDraft) {
+		if s := b.Text(n, "a method and a path, such as POST /count"); s != "" {
 			t.Method, t.Path = b.route(n, s)
 		}
 	}},
-	{"wait", func(b *builder, n *node, t *triggerDraft) { t.Wait = b.duration(n, 0, maxWait) }},
-	{"cron", func(b *builder, n *node, t *triggerDraft) {
-		t.Cron = b.text(n, `five fields such as "0 3 * * *"`)
+	{Name: "wait", Read: func(b *builder, n *node, t *triggerDraft) { t.Wait = b.Duration(n, 0, maxWait) }},
+	{Name: "cron", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Cron = b.Text(n, `five fields such as "0 3 * * *"`)
 		if t.Cron != "" && (len(strings.Fields(t.Cron)) != 5 || !gronx.IsValid(t.Cron)) {
-			b.errorf(n.at, `"0 3 * * *" is every night at three`, "cron: want minute, hour, day of month, month and day of week; found %q", shorten(t.Cron, 80))
+			b.Errorf(n.At, `"0 3 * * *" is every night at three`, "cron: want minute, hour, day of month, month and day of week; found %q", yamlfile.Shorten(t.Cron, 80))
 		}
 	}},
-	{"zone", func(b *builder, n *node, t *triggerDraft) {
-		t.Zone = b.text(n, "a time zone, such as Europe/Berlin")
+	{Name: "zone", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Zone = b.Text(n, "a time zone, such as Europe/Berlin")
 		if t.Zone != "" && !knownZone(t.Zone) {
-			b.errorf(n.at, "zones have names such as UTC, Europe/Berlin and America/New_York", "there is no time zone %q", shorten(t.Zone, 60))
+			b.Errorf(n.At, "zones have names such as UTC, Europe/Berlin and America/New_York", "there is no time zone %q", yamlfile.Shorten(t.Zone, 60))
 		}
 	}},
-	{"overlap", func(b *builder, n *node, t *triggerDraft) {
-		t.Overlap = b.choice(n, "overlap", OverlapSkip, OverlapQueue, OverlapAllow)
+	{Name: "overlap", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Overlap = b.Choice(n, "overlap", OverlapSkip, OverlapQueue, OverlapAllow)
 	}},
-	{"missed", func(b *builder, n *node, t *triggerDraft) {
-		t.Missed = b.choice(n, "missed", MissedSkip, MissedOnce, MissedAll)
+	{Name: "missed", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Missed = b.Choice(n, "missed", MissedSkip, MissedOnce, MissedAll)
 	}},
-	{"event", func(b *builder, n *node, t *triggerDraft) {
-		t.Event = b.text(n, "a CloudEvents type, such as com.example.order.created")
+	{Name: "event", Read: func(b *builder, n *node, t *triggerDraft) {
+		t.Event = b.Text(n, "a CloudEvents type, such as com.example.order.created")
 		if !eventType.MatchString(t.Event) || len(t.Event) > maxEventType {
-			b.errorf(n.at, "for example com.example.order.created, or com.example.order.* for all that begin so",
-				"event: want a CloudEvents type, with * at its end alone; found %q", shorten(t.Event, 80))
+			b.Errorf(n.At, "for example com.example.order.created, or com.example.order.* for all that begin so",
+				"event: want a CloudEvents type, with * at its end alone; found %q", yamlfile.Shorten(t.Event, 80))
 		}
 	}},
-	{"filter", func(b *builder, n *node, t *triggerDraft) {
-		if n.kind != boolean && !isExpression(n) {
-			b.wrongKind(n, "one expression, or true or false", expressionHint(n))
+	{Name: "filter", Read: func(b *builder, n *node, t *triggerDraft) {
+		if n.Kind != yamlfile.Boolean && !isExpression(n) {
+			b.WrongKind(n, "one expression, or true or false", expressionHint(n))
 			return
 		}
 		t.Filter = b.triggerTemplate(n, "filter", TriggerEvent)
 	}},
-	{"workflow", func(b *builder, n *node, t *triggerDraft) {
-		if t.Workflow = b.text(n, "the name of a workflow"); t.Workflow != "" {
-			b.triggers = append(b.triggers, triggerTarget{flow.SubWorkflow, t.Workflow, n.at})
+	{Name: "workflow", Read: func(b *builder, n *node, t *triggerDraft) {
+		if t.Workflow = b.Text(n, "the name of a workflow"); t.Workflow != "" {
+			b.triggers = append(b.triggers, triggerTarget{flow.SubWorkflow, t.Workflow, n.At})
 		}
 	}},
-	{"function", func(b *builder, n *node, t *triggerDraft) {
-		if t.Function = b.text(n, "the name of a function"); t.Function != "" {
-			b.triggers = append(b.triggers, triggerTarget{flow.Function, t.Function, n.at})
+	{Name: "function", Read: func(b *builder, n *node, t *triggerDraft) {
+		if t.Function = b.Text(n, "the name of a function"); t.Function != "" {
+			b.triggers = append(b.triggers, triggerTarget{flow.Function, t.Function, n.At})
 		}
 	}},
-	{"with", func(b *builder, n *node, t *triggerDraft) {
+	{Name: "with", Null: true, Read: func(b *builder, n *node, t *triggerDraft) {
 		if len(t.kinds) == 1 {
-			t.With = b.triggerTemplate(n, "with", TriggerKind(t.kinds[0].name))
+			t.With = b.triggerTemplate(n, "with", TriggerKind(t.kinds[0].Name))
 		}
 	}},
 }
@@ -182,10 +183,10 @@ func (b *builder) route(n *node, s string) (method, path string) {
 	m := route.FindStringSubmatch(s)
 	switch {
 	case m == nil:
-		b.errorf(n.at, "for example POST /count", "http: want a method and a path; found %q", shorten(s, 80))
+		b.Errorf(n.At, "for example POST /count", "http: want a method and a path; found %q", yamlfile.Shorten(s, 80))
 		return "", ""
 	case !slices.Contains(methods, m[1]):
-		b.errorf(n.at, didYouMean(m[1], methods), "unknown HTTP method %q", m[1])
+		b.Errorf(n.At, yamlfile.DidYouMean(m[1], methods), "unknown HTTP method %q", m[1])
 		return "", ""
 	}
 	var seen []string
@@ -193,10 +194,10 @@ func (b *builder) route(n *node, s string) (method, path string) {
 		switch {
 		case !strings.ContainsAny(part, "{}"):
 		case !segment.MatchString(part):
-			b.errorf(n.at, "for example GET /items/{id}", "http: %q is no segment of a path; {name} stands for a whole one", shorten(part, 60))
+			b.Errorf(n.At, "for example GET /items/{id}", "http: %q is no segment of a path; {name} stands for a whole one", yamlfile.Shorten(part, 60))
 			return "", ""
 		case slices.Contains(seen, part):
-			b.errorf(n.at, "give each a name of its own", "http: the path has %s twice", shorten(part, 60))
+			b.Errorf(n.At, "give each a name of its own", "http: the path has %s twice", yamlfile.Shorten(part, 60))
 			return "", ""
 		default:
 			seen = append(seen, part)
@@ -215,36 +216,36 @@ var kindOnly = map[string]TriggerKind{
 // readTriggers reads the list of triggers.
 func (b *builder) readTriggers(n *node, a *App) {
 	names, routes := map[string]Pos{}, map[string]bool{}
-	b.list(n, "a list of triggers", func(item *node) {
-		t := triggerDraft{Trigger: Trigger{Pos: item.at.Pos}}
-		for _, e := range item.entries {
-			switch TriggerKind(e.name) {
+	b.List(n, "a list of triggers", func(item *node) {
+		t := triggerDraft{Trigger: Trigger{Pos: item.At.Pos}}
+		for _, e := range item.Entries {
+			switch TriggerKind(e.Name) {
 			case TriggerHTTP, TriggerCron, TriggerEvent:
 				t.kinds = append(t.kinds, e)
 			}
 		}
-		before := len(b.errs)
-		if !readFields(b, item, "trigger", triggerFields, &t) {
+		before := len(b.Errors())
+		if !yamlfile.ReadFields(b, item, "trigger", triggerFields, &t) {
 			return
 		}
 		b.checkKind(item, &t)
-		if http := item.get("http"); http != nil && t.Path != "" {
+		if http := item.Get("http"); http != nil && t.Path != "" {
 			key := t.Method + " " + anySegment.ReplaceAllString(t.Path, "{}")
 			if routes[key] {
-				b.errorf(http.at, "", "two triggers answer %s %s", t.Method, t.Path)
+				b.Errorf(http.At, "", "two triggers answer %s %s", t.Method, t.Path)
 			}
 			routes[key] = true
 		}
-		if len(b.errs) > before {
+		if len(b.Errors()) > before {
 			return
 		}
 		t.setDefaults(item)
 		if first, twice := names[t.Name]; twice {
-			at, hint := item.at, "remove one of them, or give each a name"
-			if name := item.get("name"); name != nil {
-				at, hint = name.at, "give each a name of its own"
+			at, hint := item.At, "remove one of them, or give each a name"
+			if name := item.Get("name"); name != nil {
+				at, hint = name.At, "give each a name of its own"
 			}
-			b.errorf(at, hint, "trigger %s is there twice; first in line %d", t.Name, first.Line)
+			b.Errorf(at, hint, "trigger %s is there twice; first in line %d", t.Name, first.Line)
 			return
 		}
 		names[t.Name] = t.Pos
@@ -259,33 +260,33 @@ var anySegment = regexp.MustCompile(`\{[^{}/]*\}`)
 func (b *builder) checkKind(item *node, t *triggerDraft) {
 	switch {
 	case len(t.kinds) > 1:
-		b.errorf(t.kinds[1].value.at, "write two triggers", "trigger has both %s and %s", t.kinds[0].name, t.kinds[1].name)
+		b.Errorf(t.kinds[1].Value.At, "write two triggers", "trigger has both %s and %s", t.kinds[0].Name, t.kinds[1].Name)
 		return
 	case len(t.kinds) == 0:
-		b.errorf(item.at, "add `http: POST /path`, `cron: \"0 3 * * *\"` or `event: TYPE`", "trigger has none of http, cron and event")
+		b.Errorf(item.At, "add `http: POST /path`, `cron: \"0 3 * * *\"` or `event: TYPE`", "trigger has none of http, cron and event")
 		return
 	}
-	t.Kind = TriggerKind(t.kinds[0].name)
-	for _, e := range item.entries {
-		if only, ok := kindOnly[e.name]; ok && only != t.Kind {
-			b.errorf(e.at, "remove it", "%s is for triggers with %s, not %s", e.name, only, t.Kind)
+	t.Kind = TriggerKind(t.kinds[0].Name)
+	for _, e := range item.Entries {
+		if only, ok := kindOnly[e.Name]; ok && only != t.Kind {
+			b.Errorf(e.At, "remove it", "%s is for triggers with %s, not %s", e.Name, only, t.Kind)
 		}
 	}
-	workflow, function := item.get("workflow"), item.get("function")
+	workflow, function := item.Get("workflow"), item.Get("function")
 	switch {
 	case workflow != nil && function != nil:
-		b.errorf(function.at, "write two triggers", "trigger has both workflow and function")
+		b.Errorf(function.At, "write two triggers", "trigger has both workflow and function")
 	case workflow == nil && function == nil:
-		b.errorf(item.at, "add `workflow: NAME`", "trigger has no workflow")
+		b.Errorf(item.At, "add `workflow: NAME`", "trigger has no workflow")
 	case function != nil && t.Kind == TriggerHTTP:
-		if with := item.get("with"); with != nil {
-			b.errorf(with.at, "start a workflow to build its input", "a function that a trigger calls reads the request's body; it has no with")
+		if with := item.Get("with"); with != nil {
+			b.Errorf(with.At, "start a workflow to build its input", "a function that a trigger calls reads the request's body; it has no with")
 		}
-		if wait := item.get("wait"); wait != nil {
-			b.errorf(wait.at, "set the function's timeout", "a function that a trigger calls answers when it is done; it has no wait")
+		if wait := item.Get("wait"); wait != nil {
+			b.Errorf(wait.At, "set the function's timeout", "a function that a trigger calls answers when it is done; it has no wait")
 		}
 	}
-	if t.Kind == TriggerHTTP && t.Function == "" && item.get("wait") == nil {
+	if t.Kind == TriggerHTTP && t.Function == "" && item.Get("wait") == nil {
 		t.Wait = DefaultWait
 	}
 }
@@ -311,8 +312,8 @@ func (t *triggerDraft) derivedName(item *node) string {
 	if t.Kind != TriggerHTTP {
 		content = map[string]any{"cron": strings.Fields(t.Cron), "zone": t.Zone, "event": t.Event, "workflow": t.Workflow}
 		for _, key := range []string{"filter", "with"} {
-			if n := item.get(key); n != nil {
-				content[key] = n.value()
+			if n := item.Get(key); n != nil {
+				content[key] = n.Plain()
 			}
 		}
 		label = t.Workflow
@@ -337,7 +338,7 @@ func (b *builder) checkTriggers() {
 	}
 	for _, t := range b.triggers {
 		if !slices.Contains(known[t.kind], t.name) {
-			b.errorf(t.at, didYouMean(t.name, known[t.kind]), "there is no %s %q", t.kind, shorten(t.name, 60))
+			b.Errorf(t.at, yamlfile.DidYouMean(t.name, known[t.kind]), "there is no %s %q", t.kind, yamlfile.Shorten(t.name, 60))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/itchyny/gojq"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // triggerScope names what the expressions of a trigger see.
@@ -25,7 +26,7 @@ func (b *builder) triggerTemplate(n *node, key string, kind TriggerKind) flow.Te
 	for _, sites := range d.expressions {
 		for _, x := range sites {
 			if len(known) == 0 {
-				b.errorf(b.spanAt(x, 0, len(x.text)), "write a constant, or start the run by an http or event trigger", "%s of a %s trigger is constant: there is nothing for an expression to refer to", key, kind)
+				b.Errorf(b.spanAt(x, 0, len(x.text)), "write a constant, or start the run by an http or event trigger", "%s of a %s trigger is constant: there is nothing for an expression to refer to", key, kind)
 				continue
 			}
 			for _, name := range reads(x.text) {
@@ -33,7 +34,7 @@ func (b *builder) triggerTemplate(n *node, key string, kind TriggerKind) flow.Te
 					continue
 				}
 				offset, width, _ := findName(x.text, "."+name+" ")
-				b.errorf(b.spanAt(x, offset, width), didYouMean(name, known), "there is no .%s in %s of a trigger with %s", shorten(name, 60), key, kind)
+				b.Errorf(b.spanAt(x, offset, width), yamlfile.DidYouMean(name, known), "there is no .%s in %s of a trigger with %s", yamlfile.Shorten(name, 60), key, kind)
 			}
 		}
 	}

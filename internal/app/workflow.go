@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // Bounds of a workflow's times.
@@ -80,153 +81,153 @@ type stepDraft struct {
 }
 
 var workflowFields = []field[draft]{
-	{"description", func(b *builder, n *node, d *draft) { d.outline.Description = b.text(n, "a string") }},
-	{"input", func(b *builder, n *node, d *draft) { d.outline.Input, d.outline.schema = b.inputSchema(n) }},
-	{"timeout", func(b *builder, n *node, d *draft) {
-		d.flow.Timeout = b.duration(n, minTimeout, maxRunTime)
-		d.mark("", "timeout", n.at)
+	{Name: "description", Read: func(b *builder, n *node, d *draft) { d.outline.Description = b.Text(n, "a string") }},
+	{Name: "input", Read: func(b *builder, n *node, d *draft) { d.outline.Input, d.outline.schema = b.inputSchema(n) }},
+	{Name: "timeout", Read: func(b *builder, n *node, d *draft) {
+		d.flow.Timeout = b.Duration(n, minTimeout, maxRunTime)
+		d.mark("", "timeout", n.At)
 	}},
-	{"durability", func(b *builder, n *node, d *draft) {
-		d.outline.Durability = b.choice(n, "durability", DurabilityJournal, DurabilityNone)
+	{Name: "durability", Read: func(b *builder, n *node, d *draft) {
+		d.outline.Durability = b.Choice(n, "durability", DurabilityJournal, DurabilityNone)
 	}},
-	{"retention", func(b *builder, n *node, d *draft) { d.outline.Retention = b.duration(n, time.Second, maxKept) }},
-	{"steps", func(b *builder, n *node, d *draft) {
-		if n.kind != mapping {
+	{Name: "retention", Read: func(b *builder, n *node, d *draft) { d.outline.Retention = b.Duration(n, time.Second, maxKept) }},
+	{Name: "steps", Read: func(b *builder, n *node, d *draft) {
+		if n.Kind != yamlfile.Mapping {
 			d.spoil("", "steps")
 		}
-		b.each(n, "steps", maxSteps, func(e entry) { b.step(d, e) })
+		b.Each(n, "steps", maxSteps, func(e entry) { b.step(d, e) })
 	}},
-	{"output", func(b *builder, n *node, d *draft) {
+	{Name: "output", Null: true, Read: func(b *builder, n *node, d *draft) {
 		d.flow.Output = b.template(d, "", "output", n)
 	}},
 }
 
 var stepFields = []field[stepDraft]{
-	{"call", func(b *builder, n *node, s *stepDraft) { b.call(s, n, false) }},
-	{"needs", func(b *builder, n *node, s *stepDraft) {
-		s.mark(s.step.Name, "needs", n.at)
-		b.list(n, "a list of steps", func(item *node) {
-			name := b.text(item, "the name of a step")
-			s.mark(s.step.Name, "needs["+strconv.Itoa(len(s.step.Needs))+"]", item.at)
+	{Name: "call", Read: func(b *builder, n *node, s *stepDraft) { b.call(s, n, false) }},
+	{Name: "needs", Read: func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "needs", n.At)
+		b.List(n, "a list of steps", func(item *node) {
+			name := b.Text(item, "the name of a step")
+			s.mark(s.step.Name, "needs["+strconv.Itoa(len(s.step.Needs))+"]", item.At)
 			s.step.Needs = append(s.step.Needs, name)
 		})
 	}},
-	{"with", func(b *builder, n *node, s *stepDraft) { s.step.With = s.template(b, "with", n) }},
-	{"stdin", func(b *builder, n *node, s *stepDraft) {
-		if n.kind != text {
-			b.wrongKind(n, "an expression that gives a buffer, or a string", "")
+	{Name: "with", Null: true, Read: func(b *builder, n *node, s *stepDraft) { s.step.With = s.template(b, "with", n) }},
+	{Name: "stdin", Read: func(b *builder, n *node, s *stepDraft) {
+		if n.Kind != yamlfile.String {
+			b.WrongKind(n, "an expression that gives a buffer, or a string", "")
 			return
 		}
 		s.step.Stdin = s.template(b, "stdin", n)
 	}},
-	{"when", func(b *builder, n *node, s *stepDraft) {
-		if n.kind != boolean && !isExpression(n) {
-			b.wrongKind(n, "one expression, or true or false", expressionHint(n))
+	{Name: "when", Read: func(b *builder, n *node, s *stepDraft) {
+		if n.Kind != yamlfile.Boolean && !isExpression(n) {
+			b.WrongKind(n, "one expression, or true or false", expressionHint(n))
 			s.spoil(s.step.Name, "when")
 		}
 		s.step.When = s.template(b, "when", n)
 	}},
-	{"foreach", func(b *builder, n *node, s *stepDraft) { b.foreach(s, n) }},
-	{"concurrency", func(b *builder, n *node, s *stepDraft) {
-		s.step.Concurrency = b.integer(n, 0, maxParallel)
-		s.mark(s.step.Name, "concurrency", n.at)
+	{Name: "foreach", Read: func(b *builder, n *node, s *stepDraft) { b.foreach(s, n) }},
+	{Name: "concurrency", Read: func(b *builder, n *node, s *stepDraft) {
+		s.step.Concurrency = b.Integer(n, 0, maxParallel)
+		s.mark(s.step.Name, "concurrency", n.At)
 	}},
-	{"retry", func(b *builder, n *node, s *stepDraft) {
+	{Name: "retry", Read: func(b *builder, n *node, s *stepDraft) {
 		s.step.Retry = flow.DefaultRetry
-		s.mark(s.step.Name, "retry", n.at)
+		s.mark(s.step.Name, "retry", n.At)
 		what := "retry of step " + s.step.Name
-		if readFields(b, n, what, retryFields, &s.step.Retry) && n.get("max") == nil {
-			b.errorf(n.at, "add `max: 3`", "%s has no max", what)
+		if yamlfile.ReadFields(b, n, what, retryFields, &s.step.Retry) && n.Get("max") == nil {
+			b.Errorf(n.At, "add `max: 3`", "%s has no max", what)
 		}
 	}},
-	{"timeout", func(b *builder, n *node, s *stepDraft) {
-		s.step.Timeout = b.duration(n, minTimeout, maxRunTime)
-		s.mark(s.step.Name, "timeout", n.at)
+	{Name: "timeout", Read: func(b *builder, n *node, s *stepDraft) {
+		s.step.Timeout = b.Duration(n, minTimeout, maxRunTime)
+		s.mark(s.step.Name, "timeout", n.At)
 	}},
-	{"catch", func(b *builder, n *node, s *stepDraft) {
+	{Name: "catch", Read: func(b *builder, n *node, s *stepDraft) {
 		s.step.Catch = &flow.Catch{}
-		s.mark(s.step.Name, "catch", n.at)
-		readFields(b, n, "catch of step "+s.step.Name, catchFields, s)
+		s.mark(s.step.Name, "catch", n.At)
+		yamlfile.ReadFields(b, n, "catch of step "+s.step.Name, catchFields, s)
 	}},
-	{"wait", func(b *builder, n *node, s *stepDraft) {
+	{Name: "wait", Read: func(b *builder, n *node, s *stepDraft) {
 		if isExpression(n) {
 			s.step.Wait = s.template(b, "wait", n)
 			return
 		}
-		s.mark(s.step.Name, "wait", n.at)
+		s.mark(s.step.Name, "wait", n.At)
 		s.spoil(s.step.Name, "wait")
-		s.step.Wait = flow.Literal(b.duration(n, 0, maxRunTime).String())
+		s.step.Wait = flow.Literal(b.Duration(n, 0, maxRunTime).String())
 	}},
-	{"signal", func(b *builder, n *node, s *stepDraft) {
-		s.mark(s.step.Name, "signal", n.at)
-		if n.kind == mapping {
-			readFields(b, n, "signal of step "+s.step.Name, signalFields, s)
+	{Name: "signal", Read: func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal", n.At)
+		if n.Kind == yamlfile.Mapping {
+			yamlfile.ReadFields(b, n, "signal of step "+s.step.Name, signalFields, s)
 			return
 		}
-		s.step.Signal.Name = b.text(n, "the name of a signal")
+		s.step.Signal.Name = b.Text(n, "the name of a signal")
 	}},
 }
 
 var signalFields = []field[stepDraft]{
-	{"name", func(b *builder, n *node, s *stepDraft) {
-		s.mark(s.step.Name, "signal", n.at)
-		s.step.Signal.Name = b.text(n, "the name of a signal")
+	{Name: "name", Read: func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal", n.At)
+		s.step.Signal.Name = b.Text(n, "the name of a signal")
 	}},
-	{"timeout", func(b *builder, n *node, s *stepDraft) {
-		s.mark(s.step.Name, "signal.timeout", n.at)
-		s.step.Signal.Timeout = b.duration(n, minTimeout, maxRunTime)
+	{Name: "timeout", Read: func(b *builder, n *node, s *stepDraft) {
+		s.mark(s.step.Name, "signal.timeout", n.At)
+		s.step.Signal.Timeout = b.Duration(n, minTimeout, maxRunTime)
 	}},
 }
 
 var retryFields = []field[flow.Retry]{
-	{"max", func(b *builder, n *node, r *flow.Retry) { r.Max = b.integer(n, 0, flow.MaxRetries) }},
-	{"backoff", func(b *builder, n *node, r *flow.Retry) { r.Backoff = b.duration(n, 0, maxBackoff) }},
-	{"factor", func(b *builder, n *node, r *flow.Retry) { r.Factor = b.float(n, 1, maxFactor) }},
-	{"max_backoff", func(b *builder, n *node, r *flow.Retry) { r.MaxBackoff = b.duration(n, 0, maxBackoff) }},
-	{"jitter", func(b *builder, n *node, r *flow.Retry) { r.Jitter = b.float(n, 0, 1) }},
+	{Name: "max", Read: func(b *builder, n *node, r *flow.Retry) { r.Max = b.Integer(n, 0, flow.MaxRetries) }},
+	{Name: "backoff", Read: func(b *builder, n *node, r *flow.Retry) { r.Backoff = b.Duration(n, 0, maxBackoff) }},
+	{Name: "factor", Read: func(b *builder, n *node, r *flow.Retry) { r.Factor = b.Float(n, 1, maxFactor) }},
+	{Name: "max_backoff", Read: func(b *builder, n *node, r *flow.Retry) { r.MaxBackoff = b.Duration(n, 0, maxBackoff) }},
+	{Name: "jitter", Read: func(b *builder, n *node, r *flow.Retry) { r.Jitter = b.Float(n, 0, 1) }},
 }
 
 var catchFields = []field[stepDraft]{
-	{"value", func(b *builder, n *node, s *stepDraft) {
+	{Name: "value", Null: true, Read: func(b *builder, n *node, s *stepDraft) {
 		s.step.Catch.Value = s.template(b, "catch.value", n)
 	}},
-	{"call", func(b *builder, n *node, s *stepDraft) { b.call(s, n, true) }},
-	{"with", func(b *builder, n *node, s *stepDraft) {
+	{Name: "call", Read: func(b *builder, n *node, s *stepDraft) { b.call(s, n, true) }},
+	{Name: "with", Null: true, Read: func(b *builder, n *node, s *stepDraft) {
 		s.step.Catch.With = s.template(b, "catch.with", n)
 	}},
 }
 
 // workflow reads one entry of workflows.
 func (b *builder) workflow(e entry) {
-	if !functionName.MatchString(e.name) {
-		b.errorf(e.at, "use a-z, 0-9, - and _, beginning with a letter, at most 63", "workflow name %q is not allowed", shorten(e.name, 80))
+	if !functionName.MatchString(e.Name) {
+		b.Errorf(e.At, "use a-z, 0-9, - and _, beginning with a letter, at most 63", "workflow name %q is not allowed", yamlfile.Shorten(e.Name, 80))
 	}
 	d := &draft{
-		name:    e.name,
-		at:      e.at,
-		flow:    &flow.Workflow{Name: e.name},
-		outline: &Outline{Durability: DurabilityJournal, Pos: e.at.Pos, Steps: map[string]Pos{}},
+		name:    e.Name,
+		at:      e.At,
+		flow:    &flow.Workflow{Name: e.Name},
+		outline: &Outline{Durability: DurabilityJournal, Pos: e.At.Pos, Steps: map[string]Pos{}},
 		places:  map[string]map[string]span{},
 		spoiled: map[string][]string{},
 
 		expressions: map[keyOf][]expressionSite{},
 	}
-	d.mark("", "", e.at)
+	d.mark("", "", e.At)
 	b.workflows = append(b.workflows, d)
-	if !readFields(b, e.value, "workflow "+e.name, workflowFields, d) {
+	if !yamlfile.ReadFields(b, e.Value, "workflow "+e.Name, workflowFields, d) {
 		return
 	}
-	b.app.Workflows[e.name] = d.flow
-	b.app.Outlines[e.name] = d.outline
+	b.app.Workflows[e.Name] = d.flow
+	b.app.Outlines[e.Name] = d.outline
 }
 
 // step reads one entry of steps. The step joins the workflow even when parts
 // of it are wrong, so that others may need it.
 func (b *builder) step(d *draft, e entry) {
-	step := flow.Step{Name: e.name}
-	d.mark(e.name, "", e.at)
-	d.outline.Steps[e.name] = e.at.Pos
-	readFields(b, e.value, "step "+e.name, stepFields, &stepDraft{draft: d, step: &step})
+	step := flow.Step{Name: e.Name}
+	d.mark(e.Name, "", e.At)
+	d.outline.Steps[e.Name] = e.At.Pos
+	yamlfile.ReadFields(b, e.Value, "step "+e.Name, stepFields, &stepDraft{draft: d, step: &step})
 	d.flow.Steps = append(d.flow.Steps, step)
 }
 
@@ -265,13 +266,13 @@ func (d *draft) place(step, key string) span {
 // call reads the name of something to call. What it stands for is known when
 // the whole file is read.
 func (b *builder) call(s *stepDraft, n *node, catch bool) {
-	name, key := b.text(n, "the name of a function or workflow"), "call"
+	name, key := b.Text(n, "the name of a function or workflow"), "call"
 	if catch {
 		key = "catch.call"
 	}
-	s.mark(s.step.Name, key, n.at)
+	s.mark(s.step.Name, key, n.At)
 	if name != "" {
-		s.calls = append(s.calls, callSite{name, n.at, len(s.flow.Steps), catch})
+		s.calls = append(s.calls, callSite{name, n.At, len(s.flow.Steps), catch})
 	}
 }
 
@@ -280,22 +281,22 @@ func (b *builder) call(s *stepDraft, n *node, catch bool) {
 func (b *builder) foreach(s *stepDraft, n *node) {
 	const want = "a list, a number, an expression, or a mapping of names to lists"
 	switch {
-	case n.kind == number:
-		b.integer(n, 0, flow.MaxWidth)
-	case n.kind == list && len(n.items) > flow.MaxWidth:
-		b.errorf(n.at, "", "foreach of step %s has more than %d items", s.step.Name, flow.MaxWidth)
-	case n.kind == mapping:
-		if len(n.entries) == 0 {
-			b.wrongKind(n, want, "")
+	case n.Kind == yamlfile.Number:
+		b.Integer(n, 0, flow.MaxWidth)
+	case n.Kind == yamlfile.List && len(n.Items) > flow.MaxWidth:
+		b.Errorf(n.At, "", "foreach of step %s has more than %d items", s.step.Name, flow.MaxWidth)
+	case n.Kind == yamlfile.Mapping:
+		if len(n.Entries) == 0 {
+			b.WrongKind(n, want, "")
 		}
-		for _, e := range n.entries {
-			if e.value.kind != list && !isExpression(e.value) {
-				b.wrongKind(e.value, "a list, or an expression that gives one", expressionHint(e.value))
+		for _, e := range n.Entries {
+			if e.Value.Kind != yamlfile.List && !isExpression(e.Value) {
+				b.WrongKind(e.Value, "a list, or an expression that gives one", expressionHint(e.Value))
 				s.spoil(s.step.Name, "foreach")
 			}
 		}
-	case n.kind != list && !isExpression(n):
-		b.wrongKind(n, want, expressionHint(n))
+	case n.Kind != yamlfile.List && !isExpression(n):
+		b.WrongKind(n, want, expressionHint(n))
 		s.spoil(s.step.Name, "foreach")
 	}
 	s.step.Foreach = s.template(b, "foreach", n)

@@ -1,20 +1,20 @@
-package app
+package yamlfile
 
 import (
 	"strings"
 	"unicode/utf8"
 )
 
-// place returns where the character with the given byte offset in a string
+// Place returns where the character with the given byte offset in a string
 // node's value stands in the file.
-func (r *report) place(n *node, offset int) Pos {
-	s, _ := n.scalar.(string)
+func (r *Reader) Place(n *Node, offset int) Pos {
+	s, _ := n.Scalar.(string)
 	offset = min(max(offset, 0), len(s))
 	target := utf8.RuneCountInString(s[:offset])
 	if n.style == block {
 		return r.placeInBlock(n, s, offset)
 	}
-	line, col := n.at.Line, n.at.Column
+	line, col := n.At.Line, n.At.Column
 	if n.style != plain {
 		col++
 	}
@@ -71,8 +71,8 @@ func advance(src []rune, s style) int {
 // placeInBlock places an offset in a literal or folded block, whose lines
 // begin below the line of the indicator. Folded lines are found by their
 // length, which is right unless they hold runs of spaces.
-func (r *report) placeInBlock(n *node, s string, offset int) Pos {
-	line := n.at.Line + 1
+func (r *Reader) placeInBlock(n *Node, s string, offset int) Pos {
+	line := n.At.Line + 1
 	indent := -1
 	for i := line; i <= len(r.lines); i++ {
 		if l := r.lines[i-1]; strings.TrimSpace(l) != "" {
@@ -81,7 +81,7 @@ func (r *report) placeInBlock(n *node, s string, offset int) Pos {
 		}
 	}
 	if indent < 0 {
-		return n.at.Pos
+		return n.At.Pos
 	}
 	at := 0
 	for ; line <= len(r.lines); line++ {
@@ -93,5 +93,5 @@ func (r *report) placeInBlock(n *node, s string, offset int) Pos {
 		}
 		at += len(content) + 1
 	}
-	return n.at.Pos
+	return n.At.Pos
 }

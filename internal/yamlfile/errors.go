@@ -1,8 +1,7 @@
-package app
+package yamlfile
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,7 +14,7 @@ const maxRendered = 50
 // shows. A longer line is cut on both sides of the fault.
 const maxExcerpt = 100
 
-// Pos is a place in an app file. Lines and columns count from one, columns
+// Pos is a place in a file. Lines and columns count from one, columns
 // in characters. The zero Pos is no place at all.
 type Pos struct {
 	Line   int `json:"line"`
@@ -30,7 +29,7 @@ func (p Pos) before(q Pos) int {
 	return p.Column - q.Column
 }
 
-// Error is one thing that is wrong with an app file. Line is zero when the
+// Error is one thing that is wrong with a file. Line is zero when the
 // fault is with the file as a whole, which then has no excerpt either.
 type Error struct {
 	File    string `json:"file"`
@@ -71,7 +70,7 @@ func (e *Error) Render() string {
 	return b.String()
 }
 
-// Errors is everything that is wrong with an app file, in the order of the
+// Errors is everything that is wrong with a file, in the order of the
 // file. It encodes to JSON as a list of objects.
 type Errors []*Error
 
@@ -97,47 +96,10 @@ func (es Errors) Unwrap() []error {
 	return list
 }
 
-// report collects the errors of one file.
-type report struct {
-	file  string
-	lines []string // of the source, without line ends
-	errs  Errors
-}
-
-// errorf notes an error that stands at pos and is width characters wide.
-// A hint may be empty.
-func (r *report) errorf(at span, hint, format string, args ...any) {
-	e := &Error{File: r.file, Line: at.Line, Column: at.Column, Hint: hint, Message: fmt.Sprintf(format, args...)}
-	if at.Line > 0 && at.Line <= len(r.lines) {
-		e.Excerpt = excerpt(r.lines[at.Line-1], at)
-	}
-	r.errs = append(r.errs, e)
-}
-
-// result returns the errors in the order of the file, each once, or nil.
-func (r *report) result() error {
-	if len(r.errs) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(r.errs, func(a, b *Error) int {
-		return Pos{a.Line, a.Column}.before(Pos{b.Line, b.Column})
-	})
-	r.errs = slices.CompactFunc(r.errs, func(a, b *Error) bool {
-		return a.Line == b.Line && a.Column == b.Column && a.Message == b.Message
-	})
-	return r.errs
-}
-
-// span is a stretch of one source line.
-type span struct {
-	Pos
-	width int
-}
-
 // excerpt draws line with carets below the span. Tabs become spaces and
 // control characters a replacement, so that the carets stand where they
 // should whatever the terminal does.
-func excerpt(line string, at span) string {
+func excerpt(line string, at Span) string {
 	text := []rune(strings.TrimRight(line, "\r\n"))
 	for i, c := range text {
 		if c == '\t' {
@@ -147,7 +109,7 @@ func excerpt(line string, at span) string {
 		}
 	}
 	col := min(max(at.Column-1, 0), len(text))
-	width := min(max(at.width, 1), max(len(text)-col, 1))
+	width := min(max(at.Width, 1), max(len(text)-col, 1))
 	from := 0
 	if col > maxExcerpt-20 {
 		from = col - 20

@@ -1,4 +1,4 @@
-package app
+package yamlfile
 
 import (
 	"slices"
@@ -7,21 +7,21 @@ import (
 	"github.com/weft-run/weft/internal/flow"
 )
 
-// didYouMean returns a hint that names the one of the known names that is
+// DidYouMean returns a hint that names the one of the known names that is
 // closest to the given one, or, when none is close, all of them if they are
 // few.
-func didYouMean(given string, known []string) string {
+func DidYouMean(given string, known []string) string {
 	sorted := slices.Clone(known)
 	slices.Sort(sorted)
-	if near := nearest(given, sorted); near != "" || len(sorted) == 0 || len(sorted) > 25 {
+	if near := Nearest(given, sorted); near != "" || len(sorted) == 0 || len(sorted) > 25 {
 		return near
 	}
 	return "known are " + strings.Join(sorted, ", ")
 }
 
-// nearest returns the hint of flow.Nearest for names that a person may have
+// Nearest returns the hint of flow.Nearest for names that a person may have
 // mistyped: not for long ones, which are slow to compare.
-func nearest(given string, known []string) string {
+func Nearest(given string, known []string) string {
 	if len(given) > 64 {
 		return ""
 	}
