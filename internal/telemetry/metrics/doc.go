@@ -10,7 +10,7 @@
 //
 // # Cost
 //
-// The end of a call is three look-ups in maps that nobody writes to, two
+// The end of a call is two look-ups in maps that nobody writes to, two
 // observations and one addition, without a lock or an allocation. A scrape measures
 // a few sandbox processes, about a millisecond each.
 //
