@@ -56,6 +56,10 @@ type Folder struct {
 	dir    string
 	o      Options
 	owners sync.Map // folders of owners whose own entry is on disk
+
+	mu      sync.Mutex
+	holds   int             // guarded by mu, as dropped
+	dropped map[string]bool // files and folders to be removed once nobody holds the folder
 }
 
 // Open opens or makes a folder, and drops what was being written when its last
@@ -142,6 +146,7 @@ func (f *Folder) place(from, to string) error {
 			return err
 		}
 	}
+	f.wanted(to)
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
@@ -181,13 +186,55 @@ func (f *Folder) Open(owner, name string) (*os.File, int64, error) {
 	return v, st.Size(), nil
 }
 
+// Hold keeps every value that is there: Remove and Drop take effect when all who
+// hold the folder have called release, once.
+func (f *Folder) Hold() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds++
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.holds--; f.holds > 0 {
+			return
+		}
+		for path := range f.dropped {
+			f.owners.Delete(path)
+			os.RemoveAll(path) // what stays is swept by who owns the records
+		}
+		f.dropped = nil
+	})
+}
+
+// remove removes a file or a folder, now or once nobody holds the folder.
+func (f *Folder) remove(path string) error {
+	f.mu.Lock()
+	if f.holds > 0 {
+		if f.dropped == nil {
+			f.dropped = map[string]bool{}
+		}
+		f.dropped[path] = true
+		f.mu.Unlock()
+		return nil
+	}
+	f.mu.Unlock()
+	f.owners.Delete(path)
+	return os.RemoveAll(path)
+}
+
+// wanted takes back a removal: the value is made anew.
+func (f *Folder) wanted(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.dropped, path)
+	delete(f.dropped, filepath.Dir(path))
+}
+
 // Remove removes a value, if it is there. Open files of it stay readable.
 func (f *Folder) Remove(owner, name string) error {
 	path, err := f.path(owner, name)
 	if err == nil {
-		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+		err = f.remove(path)
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s of %s: %w", name, owner, err)
@@ -199,8 +246,7 @@ func (f *Folder) Remove(owner, name string) error {
 func (f *Folder) Drop(owner string) error {
 	name, err := file(owner)
 	if err == nil {
-		f.owners.Delete(filepath.Join(f.dir, name))
-		err = os.RemoveAll(filepath.Join(f.dir, name))
+		err = f.remove(filepath.Join(f.dir, name))
 	}
 	if err != nil {
 		return fmt.Errorf("drop values of %s: %w", owner, err)

@@ -230,3 +230,47 @@ func TestSaveAfterDrop(t *testing.T) {
 		}
 	}
 }
+
+// Whoever copies the folder sees every value that was there when it began.
+func TestHold(t *testing.T) {
+	f, err := data.Open(t.TempDir(), data.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(owner, name, text string) {
+		t.Helper()
+		if _, err := f.Save(owner, name, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(owner, name string) bool {
+		v, _, err := f.Open(owner, name)
+		if err == nil {
+			v.Close()
+		}
+		return err == nil
+	}
+	save("a", "x", "1")
+	save("a", "y", "1")
+	save("b", "x", "1")
+	first, second := f.Hold(), f.Hold()
+	if err := errors.Join(f.Remove("a", "x"), f.Remove("a", "y"), f.Drop("b")); err != nil {
+		t.Fatal(err)
+	}
+	first()
+	first()
+	if !there("a", "x") || !there("b", "x") {
+		t.Error("a value went while somebody held the folder")
+	}
+	save("a", "y", "2")
+	second()
+	if there("a", "x") || there("b", "x") {
+		t.Error("a value stayed after the release")
+	}
+	if !there("a", "y") {
+		t.Error("a value that was made anew is gone")
+	}
+	if err := f.Remove("a", "y"); err != nil || there("a", "y") {
+		t.Errorf("removing afterwards: %v", err)
+	}
+}

@@ -199,6 +199,43 @@ func closingBrace(s string, from int) int {
 	return -1
 }
 
+// Render gives the template's value over a scope, outside a run: plain
+// expressions are looked up here, the others are given to evaluate together. The
+// value of an absent template is null.
+func (t Template) Render(scope any, evaluate func(expressions []string) ([]any, error)) (any, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	values := make([]any, len(t.exprs))
+	var sources []string
+	var asked []int
+	for i := range t.exprs {
+		x := &t.exprs[i]
+		if !x.plain {
+			sources, asked = append(sources, x.Source), append(asked, i)
+			continue
+		}
+		v, err := lookup(scope, x.path)
+		if err != nil {
+			return nil, fmt.Errorf("evaluate ${ %s }: %w", x.Source, err)
+		}
+		values[i] = v
+	}
+	if len(sources) > 0 {
+		got, err := evaluate(sources)
+		if err != nil {
+			return nil, err
+		}
+		if len(got) != len(asked) {
+			return nil, fmt.Errorf("%d values for %d expressions", len(got), len(asked))
+		}
+		for i, at := range asked {
+			values[at] = got[i]
+		}
+	}
+	return t.render(t.root, values), nil
+}
+
 // render builds the template's value from the values of its expressions.
 func (t *Template) render(p part, values []any) any {
 	switch p := p.(type) {
