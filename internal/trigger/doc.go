@@ -17,7 +17,8 @@
 //	routes.go      methods and paths
 //	schedule.go    when an expression is due, in a time zone
 //	job.go         jobs, and which of the times that are due start a run: pure
-//	cron.go        jobs started at their times, through crashes
+//	cron.go        the jobs that are set, by app
+//	run.go         jobs started at their times, through crashes
 //	record.go      what is stored of a job
 //	cloudevents.go events, and how they come in a request
 //	attribute.go   the rules for what describes an event

@@ -114,7 +114,15 @@ func TestNextIsWhatTheClockShows(t *testing.T) {
 				var want []time.Time
 				shown := map[string]bool{}
 				g := gronx.New()
-				due := func(wall time.Time) bool { ok, err := g.IsDue(expr, wall); return ok && err == nil }
+				fields, err := gronx.Segments(expr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				due := func(wall time.Time) bool {
+					g.C.SetRef(wall)
+					ok, err := g.SegmentsDue(fields)
+					return ok && err == nil
+				}
 				face := func(m time.Time) time.Time {
 					l := m.In(z)
 					return time.Date(l.Year(), l.Month(), l.Day(), l.Hour(), l.Minute(), 0, 0, time.UTC)
