@@ -362,7 +362,7 @@ type values map[[2]string]string
 func fill(t *testing.T, s *Secrets) values {
 	t.Helper()
 	v := values{}
-	for i := range 20 {
+	for i := range 40 {
 		k := [2]string{fmt.Sprintf("app-%d", i%3), fmt.Sprintf("name.%d", i)}
 		v[k] = strings.Repeat(fmt.Sprintf("%04d", i), (ValueMax/4)*(i%2)+i)
 		if i%2 == 1 {
@@ -392,61 +392,63 @@ func (d disk) Durable(ctx context.Context, v store.Version) error {
 // Wherever a rotation is interrupted, by an error or by the machine's death, all
 // values are there, before and after it is finished.
 func TestInterruptedRotation(t *testing.T) {
-	died := errors.New("died")
 	for _, crash := range []bool{false, true} {
-		completed := false
-		for step := 1; !completed; step++ {
-			if step > 50 {
-				t.Fatal("a rotation has more than 50 steps")
-			}
-			name := fmt.Sprintf("step %d, crash %v", step, crash)
-			s, file := disk{memory.New(memory.Options{Manual: true, Seed: uint64(step)})}, filepath.Join(t.TempDir(), "secret.key")
-			a := open(t, s, file)
-			values := fill(t, a)
-			n := 0
-			fault := func(string) error {
-				if n++; n == step {
-					return died
+		for seed := range uint64(4) {
+			for step := 1; !interruptRotation(t, crash, seed, step); step++ {
+				if t.Failed() || step > 50 {
+					t.Fatalf("crash %v, seed %d, step %d", crash, seed, step)
 				}
-				return nil
-			}
-			s.Inject(fault)
-			a.save = func(path string, keys keyring) error {
-				if err := fault("before save"); err != nil {
-					return err
-				}
-				return errors.Join(writeKeys(path, keys), fault("after save"))
-			}
-			err := a.Rotate(t.Context())
-			completed = n < step
-			if (err == nil) != completed {
-				t.Fatalf("%s: %v", name, err)
-			}
-			values.check(t, a) // readers go on
-			s.Inject(nil)
-			if crash {
-				s.Crash()
-				a = open(t, s, file)
-			} else {
-				// Crash is how a failed store is opened again, too.
-				s.Sync()
-				s.Crash()
-				a.save = writeKeys
-			}
-			values.check(t, a)
-			if err := a.Rotate(t.Context()); err != nil {
-				t.Fatalf("%s: again: %v", name, err)
-			}
-			text, _ := os.ReadFile(file)
-			if ring, err := decodeKeys(text); err != nil || len(ring) != 1 {
-				t.Errorf("%s: the key file has %d keys, %v", name, len(ring), err)
-			}
-			values.check(t, open(t, s, file))
-			if t.Failed() {
-				t.Fatal(name)
 			}
 		}
 	}
+}
+
+// interruptRotation fails one step of a rotation. It reports whether there are
+// fewer steps.
+func interruptRotation(t *testing.T, crash bool, seed uint64, step int) (completed bool) {
+	s, file := disk{memory.New(memory.Options{Manual: true, Seed: seed})}, filepath.Join(t.TempDir(), "secret.key")
+	a := open(t, s, file)
+	values := fill(t, a)
+	died := errors.New("died")
+	n := 0
+	fault := func(string) error {
+		if n++; n == step {
+			return died
+		}
+		return nil
+	}
+	s.Inject(fault)
+	a.save = func(path string, keys keyring) error {
+		if err := fault("before save"); err != nil {
+			return err
+		}
+		return errors.Join(writeKeys(path, keys), fault("after save"))
+	}
+	err := a.Rotate(t.Context())
+	completed = n < step
+	if (err == nil) != completed {
+		t.Errorf("Rotate: %v", err)
+	}
+	values.check(t, a) // readers go on
+	s.Inject(nil)
+	if crash {
+		s.Crash()
+		a = open(t, s, file)
+	} else {
+		s.Sync()
+		s.Crash() // of a store that has failed only this opens it again
+		a.save = writeKeys
+	}
+	values.check(t, a)
+	if err := a.Rotate(t.Context()); err != nil {
+		t.Errorf("Rotate again: %v", err)
+	}
+	text, _ := os.ReadFile(file)
+	if ring, err := decodeKeys(text); err != nil || len(ring) != 1 {
+		t.Errorf("the key file has %d keys, %v", len(ring), err)
+	}
+	values.check(t, open(t, s, file))
+	return completed
 }
 
 // A value that cannot be opened keeps the former keys, and nothing else from a new one.
