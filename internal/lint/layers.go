@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"internal/audit":                {},
 	"internal/bundle":               {"internal/app"},
 	"internal/api/wire":             {"internal/app", "internal/auth", "internal/engine", "internal/flow", "internal/registry", "internal/telemetry"},
+	"internal/client":              {"internal/api/wire", "internal/audit", "internal/auth", "internal/engine", "internal/flow", "internal/registry", "internal/telemetry"},
 	"internal/runlog":               {"internal/engine"},
 	"internal/registry":             {"internal/app", "internal/bundle", "internal/store"},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
@@ -53,7 +54,7 @@ var layers = map[string][]string{
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
 	"internal/bench": {"internal/node", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
-		"internal/build", "internal/sandbox", "internal/sandbox/domain"},
+		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry"},
 
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
