@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"internal/audit":                {},
 	"internal/bundle":               {"internal/app"},
 	"internal/api/wire":             {"internal/app", "internal/auth", "internal/engine", "internal/flow", "internal/registry", "internal/telemetry"},
-	"internal/client":              {"internal/api/wire", "internal/audit", "internal/auth", "internal/engine", "internal/flow", "internal/registry", "internal/telemetry"},
+	"internal/client":               {"internal/api/wire", "internal/audit", "internal/auth", "internal/engine", "internal/flow", "internal/registry", "internal/telemetry"},
 	"internal/runlog":               {"internal/engine"},
 	"internal/registry":             {"internal/app", "internal/bundle", "internal/store"},
 	"internal/sandbox":              {"internal/sandbox/wire", "internal/sandbox/hostbin", "internal/buffer", "internal/telemetry"},
