@@ -36,7 +36,7 @@ func (x *Exporter) send(batch []item) {
 	lost := make([]bool, len(batch))
 	var spans []span
 	var owners []int // of spans, by position in the batch
-	var gone error // nobody takes the rest of the batch either
+	var gone error   // nobody takes the rest of the batch either
 	post := func(n int) {
 		if n == 0 {
 			return
@@ -102,7 +102,7 @@ func (x *Exporter) deliver(spans []span) error {
 		}
 		x.rest = time.Now().Add(min(wait, restMax)) // for the requests after this one, too
 		if time.Now().Add(wait).After(end) {
-			return errors.Join(errUnavailable, err)
+			return fmt.Errorf("%w: %w", errUnavailable, err)
 		}
 	}
 }
