@@ -88,7 +88,7 @@ func (g *Guard) Check(r *http.Request) (Identity, error) {
 	case !shown && p != nil:
 		return local, nil
 	case !shown:
-		return Identity{}, unauthorized("send the header Authorization: Bearer weft_…; an admin makes a token with `weft token create`", "", nil)
+		return Identity{}, unauthorized("send the header Authorization: Bearer weft_…; an admin makes a token with `weft tokens create`", "", nil)
 	case g.Tokens == nil:
 		return Identity{}, refuseToken(ErrUnknown)
 	}
@@ -112,7 +112,7 @@ func unauthorized(detail, code string, err error) *Refusal {
 
 func refuseToken(err error) *Refusal {
 	if errors.Is(err, ErrExpired) {
-		return unauthorized("the token has expired; an admin makes a new one with `weft token create`", "invalid_token", ErrExpired)
+		return unauthorized("the token has expired; an admin makes a new one with `weft tokens create`", "invalid_token", ErrExpired)
 	}
 	return unauthorized("the token is not known here: it was mistyped, revoked, or is another node's", "invalid_token", ErrUnknown)
 }
