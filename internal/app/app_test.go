@@ -94,7 +94,7 @@ func dump(a *App) string {
 		fmt.Fprintf(&b, "function %s at %d:%d\n", f.Name, f.Pos.Line, f.Pos.Column)
 		v := reflect.ValueOf(f)
 		for i := range v.NumField() {
-			if field := v.Type().Field(i).Name; field != "Name" && field != "Pos" && !v.Field(i).IsZero() {
+			if field := v.Type().Field(i).Name; field != "Name" && field != "Pos" && field != "places" && !v.Field(i).IsZero() {
 				fmt.Fprintf(&b, "  %s: %+v\n", field, v.Field(i))
 			}
 		}
@@ -249,6 +249,20 @@ func TestLineEndsAndByteOrderMark(t *testing.T) {
 	a, err := Parse("weft.yaml", []byte("\xef\xbb\xbfname: x\r\nfunctions:\r\n  f: {source: ./f}\r\n"))
 	if err != nil || a.Functions["f"].Source != "./f" || a.Functions["f"].Pos != (Pos{Line: 3, Column: 3}) {
 		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+func TestPlacesOfFunctions(t *testing.T) {
+	a, err := Parse("weft.yaml", []byte("name: x\nfunctions:\n  f:\n    source: ./f\n    memory: 1MiB\n    dial: [a.example:80,\n      b.example:80]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]Pos{
+		"memory": {Line: 5, Column: 13}, "dial[0]": {Line: 6, Column: 12}, "dial[1]": {Line: 7, Column: 7}, "dial[2]": {Line: 3, Column: 3}, "files[0]": {Line: 3, Column: 3},
+	} {
+		if got := a.Functions["f"].Place(key); got != want {
+			t.Errorf("%s is at %v, want %v", key, got, want)
+		}
 	}
 }
 

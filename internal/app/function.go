@@ -59,6 +59,17 @@ type Function struct {
 	Instances   Instances         // how many of it a node runs and keeps ready
 	Secrets     []SecretRef       // what it sees of the node's secrets
 	Pos         Pos
+	places      map[string]Pos // of its keys' values, and of the entries of lists: "dial[1]"
+}
+
+// Place returns where a key of the function has its value, such as "memory",
+// or where an entry of a list is, such as "dial[1]". What the file does not
+// give is where the function is.
+func (f *Function) Place(key string) Pos {
+	if at, ok := f.places[key]; ok {
+		return at
+	}
+	return f.Pos
 }
 
 // Instances bounds a function on a node that serves. It means nothing to a single run.
@@ -196,6 +207,13 @@ func (b *builder) function(e entry) *Function {
 		Output:    OutputJSON,
 		MaxOutput: DefaultMaxOutput,
 		Pos:       e.At.Pos,
+		places:    map[string]Pos{},
+	}
+	for _, key := range e.Value.Entries {
+		f.places[key.Name] = key.Value.At.Pos
+		for i, item := range key.Value.Items {
+			f.places[key.Name+"["+strconv.Itoa(i)+"]"] = item.At.Pos
+		}
 	}
 	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, functionFields, f) {
 		return nil

@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/sandbox/hostbin":      {},
 	"internal/app":                  {"internal/flow", "internal/yamlfile"},
 	"internal/yamlfile":             {"internal/flow"},
+	"internal/config":               {"internal/app", "internal/yamlfile"},
 	"internal/build":                {"internal/app", "internal/telemetry", "internal/scratch", "sdk/c"},
 	"internal/scratch":              {},
 	"sdk/c":                         {},

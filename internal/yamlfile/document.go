@@ -62,6 +62,8 @@ func (r *Reader) Document(src []byte) *Node {
 		}
 	}
 	switch {
+	case len(bodies) == 0 && r.form.Empty == "":
+		return &Node{Kind: Mapping, size: 1}
 	case len(bodies) == 0:
 		r.Errorf(whole, r.form.Empty, "file is empty")
 		return nil

@@ -10,7 +10,7 @@ import (
 // Form says what messages call a kind of file, and what they advise.
 type Form struct {
 	Name  string // "an app file"
-	Empty string // hint for a file without content
+	Empty string // hint for a file without content; "": that is a mapping without keys
 	First string // hint for a file that is no mapping
 	Large string // hint for a file of more than MaxSize bytes
 	Many  string // hint for a mapping of too many names

@@ -115,6 +115,13 @@ func TestErrorsComeInTheOrderOfTheFile(t *testing.T) {
 	}
 }
 
+func TestEmptyFileMayBeAMapping(t *testing.T) {
+	r := NewReader("f.yaml", Form{Name: "a test file"})
+	if root := r.Document([]byte("# nothing\n")); root == nil || root.Kind != Mapping || r.Result() != nil {
+		t.Errorf("got %+v, %v", root, r.Result())
+	}
+}
+
 func TestSource(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.yaml")
 	if err := os.WriteFile(path, make([]byte, 2*MaxSize), 0o600); err != nil {
