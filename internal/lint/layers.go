@@ -17,7 +17,7 @@ var layers = map[string][]string{
 	"internal/buffer":               {},
 	"internal/telemetry":            {},
 	"internal/telemetry/otlp":       {"internal/telemetry"},
-	"internal/telemetry/metrics":    {"internal/engine", "internal/admission", "internal/sandbox/domain", "internal/store/pebble", "internal/telemetry/otlp"},
+	"internal/telemetry/metrics":    {"internal/engine", "internal/admission", "internal/sandbox/domain", "internal/store", "internal/telemetry/otlp"},
 	"internal/diagram":              {},
 	"internal/sandbox/wire":         {},
 	"internal/sandbox/hostbin":      {},
@@ -53,6 +53,8 @@ var layers = map[string][]string{
 	// What puts them together.
 	"internal/node": {"internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
+	"internal/api": {"internal/api/wire", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
+		"internal/secret", "internal/store", "internal/telemetry", "internal/telemetry/metrics", "internal/trigger"},
 	"internal/bench": {"internal/node", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry"},
