@@ -513,6 +513,42 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A job that has started by a clock that was days ahead does not wait for that day.
+func TestClockThatWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(1)
+		var b store.Batch
+		b.Put([]byte("cron/shop/a"), []byte("\x01"+`{"expr":"0 * * * *","zone":"UTC","last":"2031-01-01T00:00:00Z"}`))
+		b.Put([]byte("cron/shop/b"), []byte("\x01"+`{"expr":"0 * * * *","zone":"UTC","last":"2000-01-01T02:00:00Z"}`))
+		if _, err := w.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		p := w.mustBoot(t, job("a", "0 * * * *"), job("b", "0 * * * *"))
+		until(t, "3:30") // b has started for its times until two o'clock
+		w.expect(t, "a 01:00, a 02:00, a 03:00, b 03:00")
+		if err := p.end(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// A place's clock decides when a job is due, and the key says it in UTC.
+func TestZone(t *testing.T) {
+	berlin := zone(t, "Europe/Berlin")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(1)
+		p := w.mustBoot(t, trigger.Job{Name: "a", Schedule: trigger.Schedule{Expr: "0 3 * * *", Zone: berlin}})
+		until(t, "4:00")
+		w.expect(t, "a 02:00")
+		if next := p.Jobs("")[0].Next.Format(time.RFC3339); next != "2000-01-02T03:00:00+01:00" {
+			t.Errorf("next: %s", next)
+		}
+		if err := p.end(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
 // Whatever call a process dies at, each time has exactly its one run in the end.
 func TestDeath(t *testing.T) {
 	for _, c := range []struct {
