@@ -180,6 +180,9 @@ func (c *Cron) set(ctx context.Context, app string, list map[string]Job) (store.
 			}
 		}
 		e.plan()
+		if e.next.IsZero() {
+			c.o.Log.Warn("cron job is never due", "app", app, "job", j.Name, "cron", j.Schedule.Expr)
+		}
 		entries[key] = e
 	}
 	err := view.Scan([]byte(appPrefix(app)), nil, func(i store.Item) bool {

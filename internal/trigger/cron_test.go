@@ -238,15 +238,18 @@ func TestJobsThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := trigger.Job{Name: strings.Repeat("n", 129), Schedule: trigger.Schedule{Expr: "0 0 30 2 *"}, Overlap: "x", Missed: "y"}
+	bad := trigger.Job{Name: strings.Repeat("n", 129), Schedule: trigger.Schedule{Expr: "0 0 30 2"}, Overlap: "x", Missed: "y"}
 	err = c.Set(t.Context(), "shop", []trigger.Job{job("a", "* * * * *"), job("a", "* * * * *"), bad})
-	for _, want := range []string{`two jobs of app shop are called "a"`, "1 to 128 bytes", "no such time comes", `overlap is "x"`, `missed is "y"`} {
+	for _, want := range []string{`two jobs of app shop are called "a"`, "1 to 128 bytes", `cron expression "0 0 30 2"`, `overlap is "x"`, `missed is "y"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: does not say %q", err, want)
 		}
 	}
 	if jobs := c.Jobs(""); len(jobs) != 0 {
 		t.Errorf("refused, but there: %v", jobs)
+	}
+	if err := c.Set(t.Context(), "shop", []trigger.Job{job("never", "0 0 30 2 *")}); err != nil || !c.Jobs("")[0].Next.IsZero() {
+		t.Errorf("a job that is never due: %v, %+v", err, c.Jobs(""))
 	}
 	for _, app := range []string{"", "a/b", "a\n", strings.Repeat("a", 64)} {
 		if c.Set(t.Context(), app, nil) == nil || c.Forget(t.Context(), app) == nil {

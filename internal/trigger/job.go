@@ -68,13 +68,14 @@ func (j *Job) EnsureDefaults() {
 	}
 }
 
-// Validate reports what a job cannot be run with.
+// Validate reports what a job cannot be run with. A schedule that is never due is
+// no such thing.
 func (j *Job) Validate() error {
 	var errs []error
 	if j.Name == "" || len(j.Name) > nameMax || !printable(j.Name) {
 		errs = append(errs, fmt.Errorf("its name is not 1 to %d bytes of text", nameMax))
 	}
-	if err := j.Schedule.Validate(); err != nil {
+	if err := j.Schedule.Validate(); err != nil && !errors.Is(err, ErrNever) {
 		errs = append(errs, err)
 	}
 	switch j.Overlap {
