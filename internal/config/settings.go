@@ -121,7 +121,12 @@ func duration(name, comment string, low, high time.Duration, field func(*Config)
 func size(name, comment string, low, high int64, field func(*Config) *int64) setting {
 	return setting{name: name, comment: comment,
 		read:  func(r *reading, n *yamlfile.Node, c *Config) { *field(c) = r.Size(n, low, high) },
-		write: func(c *Config) string { return yamlfile.WriteSize(*field(c)) },
+		write: func(c *Config) string {
+			if *field(c) == 0 {
+				return "0"
+			}
+			return yamlfile.WriteSize(*field(c))
+		},
 	}
 }
 
