@@ -19,13 +19,13 @@ type SecretRef struct {
 }
 
 var (
-	secretName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
+	secretName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 	envName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
 )
 
 var secretFields = []field[SecretRef]{
 	{Name: "name", Read: func(b *builder, n *node, s *SecretRef) {
-		s.Name = b.Pattern(n, secretName, "a name of a-z, 0-9, -, _ and ., at most 63 long")
+		s.Name = b.Pattern(n, secretName, "a name of letters, digits, -, _ and ., at most 64 long")
 	}},
 	{Name: "env", Read: func(b *builder, n *node, s *SecretRef) {
 		s.Env = b.Pattern(n, envName, "the name of an environment variable, such as API_KEY")

@@ -61,7 +61,7 @@ type Trigger struct {
 	Name string
 
 	Method string        // of an HTTP request: GET, POST, PUT, PATCH or DELETE
-	Path   string        // of an HTTP request; {name} stands for one segment
+	Path   string        // of an HTTP request; {name} stands for one segment, {name...} at its end for the rest
 	Wait   time.Duration // for the end of an HTTP request's run; 0: answer when it has begun; default 30 s
 
 	Cron    string // five fields: minute, hour, day of month, month, day of week
@@ -102,8 +102,9 @@ var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 var (
 	// route matches a method and a path.
 	route = regexp.MustCompile(`^([A-Z]+) (/[A-Za-z0-9._~/{}-]*)$`)
-	// segment matches the segment of a path that stands for any one.
-	segment = regexp.MustCompile(`^\{[A-Za-z_][A-Za-z0-9_]*\}$`)
+	// segment matches the segment of a path that stands for any one, or at the
+	// path's end for the rest.
+	segment = regexp.MustCompile(`^\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}$`)
 	// eventType matches a CloudEvents type: no space and no control character,
 	// and * at the end alone.
 	eventType = regexp.MustCompile(`^[^\s\pC*]*\*?$`)
@@ -121,8 +122,14 @@ var triggerFields = []field[triggerDraft]{
 	{Name: "wait", Read: func(b *builder, n *node, t *triggerDraft) { t.Wait = b.Duration(n, 0, maxWait) }},
 	{Name: "cron", Read: func(b *builder, n *node, t *triggerDraft) {
 		t.Cron = b.Text(n, `five fields such as "0 3 * * *"`)
-		if t.Cron != "" && (len(strings.Fields(t.Cron)) != 5 || !gronx.IsValid(t.Cron)) {
+		switch {
+		case t.Cron == "":
+		case len(strings.Fields(t.Cron)) != 5 || !gronx.IsValid(t.Cron):
 			b.Errorf(n.At, `"0 3 * * *" is every night at three`, "cron: want minute, hour, day of month, month and day of week; found %q", yamlfile.Shorten(t.Cron, 80))
+		default:
+			if _, err := gronx.NextTickAfter(t.Cron, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
+				b.Errorf(n.At, "look at the day and the month", "cron: no time is ever %q", yamlfile.Shorten(t.Cron, 80))
+			}
 		}
 	}},
 	{Name: "zone", Read: func(b *builder, n *node, t *triggerDraft) {
@@ -189,18 +196,30 @@ func (b *builder) route(n *node, s string) (method, path string) {
 		b.Errorf(n.At, yamlfile.DidYouMean(m[1], methods), "unknown HTTP method %q", m[1])
 		return "", ""
 	}
-	var seen []string
-	for part := range strings.SplitSeq(m[2], "/") {
+	parts := strings.Split(m[2][1:], "/")
+	names := map[string]bool{}
+	for i, part := range parts {
+		wrong, hint := "", ""
+		last := i == len(parts)-1
+		name := segment.FindStringSubmatch(part)
 		switch {
+		case part == "" && !last:
+			wrong, hint = "a segment of the path is empty", "write one / in place of //"
+		case part == "." || part == "..":
+			wrong, hint = "clients resolve "+part+" in a path before they ask", "write the path without it"
 		case !strings.ContainsAny(part, "{}"):
-		case !segment.MatchString(part):
-			b.Errorf(n.At, "for example GET /items/{id}", "http: %q is no segment of a path; {name} stands for a whole one", yamlfile.Shorten(part, 60))
-			return "", ""
-		case slices.Contains(seen, part):
-			b.Errorf(n.At, "give each a name of its own", "http: the path has %s twice", yamlfile.Shorten(part, 60))
-			return "", ""
+		case name == nil:
+			wrong, hint = fmt.Sprintf("%q is no segment of a path; {name} stands for a whole one", yamlfile.Shorten(part, 60)), "for example GET /items/{id}"
+		case name[2] != "" && !last:
+			wrong, hint = part+" stands for the rest of the path, so nothing comes after it", "write {"+name[1]+"} for one segment"
+		case names[name[1]]:
+			wrong, hint = "the path has two segments called "+yamlfile.Shorten(name[1], 60), "give each a name of its own"
 		default:
-			seen = append(seen, part)
+			names[name[1]] = true
+		}
+		if wrong != "" {
+			b.Errorf(n.At, hint, "http: %s", wrong)
+			return "", ""
 		}
 	}
 	return m[1], m[2]
@@ -230,7 +249,7 @@ func (b *builder) readTriggers(n *node, a *App) {
 		}
 		b.checkKind(item, &t)
 		if http := item.Get("http"); http != nil && t.Path != "" {
-			key := t.Method + " " + anySegment.ReplaceAllString(t.Path, "{}")
+			key := t.Method + " " + anySegment.ReplaceAllString(t.Path, "{$1}")
 			if routes[key] {
 				b.Errorf(http.At, "", "two triggers answer %s %s", t.Method, t.Path)
 			}
@@ -254,7 +273,7 @@ func (b *builder) readTriggers(n *node, a *App) {
 }
 
 // anySegment matches what stands for any segment in a path.
-var anySegment = regexp.MustCompile(`\{[^{}/]*\}`)
+var anySegment = regexp.MustCompile(`\{\w*(\.*)\}`)
 
 // checkKind checks which keys stand together, and sets the trigger's kind.
 func (b *builder) checkKind(item *node, t *triggerDraft) {
