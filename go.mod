@@ -23,10 +23,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require (
-	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
-)
+require github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

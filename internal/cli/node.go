@@ -38,13 +38,18 @@ type opener func(ctx context.Context, cfg node.Config) (runner, error)
 // openNode starts the node of this process.
 func openNode(ctx context.Context, cfg node.Config) (runner, error) {
 	n, err := node.New(ctx, cfg)
-	if errors.Is(err, hostbin.ErrAbsent) {
-		return nil, &exitError{code: exitRefused, err: err, hint: "run make build in weft's source, and use bin/weft"}
-	}
 	if err != nil {
-		return nil, err
+		return nil, needsHost(err)
 	}
 	return local{n}, nil
+}
+
+// needsHost says what to do about a program that was built without its domain host.
+func needsHost(err error) error {
+	if errors.Is(err, hostbin.ErrAbsent) {
+		return &exitError{code: exitRefused, err: err, hint: "run make build in weft's source, and use bin/weft"}
+	}
+	return err
 }
 
 // local is a node in this process.

@@ -8,7 +8,7 @@ import (
 
 // What requests to an engine fail with, beside what is wrong with their app.
 var (
-	ErrNotFound = errors.New("no such run")
+	ErrNotFound = errors.New("not found")
 	ErrEnded    = errors.New("the run has ended")
 	ErrNotEnded = errors.New("the run has not ended")
 	ErrConflict = errors.New("the idempotency key belongs to a run with another input")

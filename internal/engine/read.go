@@ -203,6 +203,9 @@ func (e *Engine) Using(app, version string) int {
 	return n
 }
 
+// Underway reports whether a run is there that has not ended.
+func (e *Engine) Underway(id string) bool { return e.live(id) != nil }
+
 // Wait returns a run when it has ended, durably.
 func (e *Engine) Wait(ctx context.Context, id string) (Run, error) {
 	for {

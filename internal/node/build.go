@@ -51,12 +51,12 @@ func closeImages(functions map[string]*domain.Function) {
 // from the cache where it has not changed. All that is wrong is reported at
 // once. Run builds what was not built before.
 func (n *Node) Build(ctx context.Context, a *app.App, o engine.Observer) error {
-	_, err := n.program(ctx, a, o)
+	_, err := n.program(ctx, a, "", o)
 	return err
 }
 
-// program is an app with its functions ready to run.
-func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*engine.Program, error) {
+// program is a version of an app with its functions ready to run.
+func (n *Node) program(ctx context.Context, a *app.App, version string, o engine.Observer) (*engine.Program, error) {
 	n.mu.Lock()
 	done := n.programs[a]
 	n.mu.Unlock()
@@ -83,7 +83,7 @@ func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*eng
 		closeImages(functions)
 		return nil, err
 	}
-	p := engine.NewProgram(engine.Program{App: a, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
+	p := engine.NewProgram(engine.Program{App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if other := n.programs[a]; other != nil { // built meanwhile
@@ -92,6 +92,13 @@ func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*eng
 	}
 	n.programs[a] = p
 	return p, nil
+}
+
+// forget drops the program of an app; whoever has it goes on with it.
+func (n *Node) forget(a *app.App) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.programs, a)
 }
 
 func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o engine.Observer) (*domain.Function, error) {
@@ -138,6 +145,20 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 	}
 	for _, k := range slices.Sorted(maps.Keys(f.Env)) {
 		fn.Env = append(fn.Env, k+"="+f.Env[k])
+	}
+	for _, ref := range f.Secrets {
+		if n.cfg.Secret == nil {
+			return nil, false, fmt.Errorf("function %s: secret %s: there are no secrets here", f.Name, ref.Name)
+		}
+		value, err := n.cfg.Secret(a.Name, ref.Name)
+		if err != nil {
+			return nil, false, fmt.Errorf("function %s: secret %s: %w", f.Name, ref.Name, err)
+		}
+		if ref.Env != "" {
+			fn.Env = append(fn.Env, ref.Env+"="+string(value))
+		} else {
+			fn.Secrets = append(fn.Secrets, domain.SecretFile{Guest: ref.File, Data: value})
+		}
 	}
 	return fn, m.Cached && image.Cached, nil
 }

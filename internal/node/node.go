@@ -41,6 +41,10 @@ type Config struct {
 	Hosts int
 	// Quota bounds the buffers that one run may hold, in bytes. Default 4 GiB.
 	Quota int64
+	// Secret finds a secret of an app. Default: there are none.
+	Secret func(app, name string) ([]byte, error)
+	// Idle is how long an unused domain host is kept. Default 5 minutes.
+	Idle time.Duration
 }
 
 // Node runs workflows on this machine.
@@ -59,32 +63,23 @@ type Node struct {
 // New starts a node: it probes the machine and gets domain hosts ready. Close
 // it.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	if cfg.CacheDir == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("find cache folder: %w; set WEFT_CACHE", err)
-		}
-		cfg.CacheDir = filepath.Join(dir, "weft")
+	var err error
+	if cfg.CacheDir, err = cacheFolder(cfg.CacheDir); err != nil {
+		return nil, err
 	}
 	exe, err := hostbin.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer exe.Close()
-	include := filepath.Join(cfg.CacheDir, "include")
-	if err := os.MkdirAll(include, 0o700); err != nil {
-		return nil, fmt.Errorf("make cache folder: %w; set WEFT_CACHE to a folder that can be written", err)
-	}
-	if err := writeHeader(filepath.Join(include, "weft.h")); err != nil {
+	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}}
+	if n.builder, err = NewBuilder(cfg.CacheDir); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}}
-	n.builder = build.New(build.Config{CacheDir: filepath.Join(cfg.CacheDir, "modules"), IncludeDir: include})
-	scratch.Sweep(filepath.Join(cfg.CacheDir, "modules")) // builds of nodes that were killed
 	if n.scratch, err = scratch.Make(""); err != nil {
 		return nil, fmt.Errorf("%w; set TMPDIR to a folder that can be written", err)
 	}
-	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts})
+	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle})
 	if err != nil {
 		return nil, errors.Join(err, n.scratch.Remove())
 	}

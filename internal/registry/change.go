@@ -245,6 +245,7 @@ func (r *Registry) DeleteVersion(ctx context.Context, name, version string) erro
 	r.apps[name] = &a
 	delete(r.versions[name], v.ID)
 	r.mu.Unlock()
+	r.changed(name)
 	return os.RemoveAll(r.folder(name, v.ID))
 }
 

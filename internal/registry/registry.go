@@ -81,8 +81,8 @@ type Options struct {
 	Prepare func(ctx context.Context, a *app.App, v Version) error
 	// InUse counts the runs of a version that have not ended; nil: there are none.
 	InUse func(app, version string) int
-	// Changed is told, after the fact, that another version of an app is active or
-	// that the app is gone; nil: nobody is.
+	// Changed is told, after the fact, that another version of an app is active, or
+	// that one or the app is gone; nil: nobody is.
 	Changed func(app string)
 	Now     func() time.Time // default time.Now
 }

@@ -11,11 +11,13 @@ var _ engine.Meter = (*Metrics)(nil)
 
 // RunStarted counts a run that was accepted.
 func (m *Metrics) RunStarted(app, workflow string) {
+	m.totals.started.Add(1)
 	m.workflows.get(name{app, workflow}).started.Inc()
 }
 
 // RunEnded counts a run that has ended durably.
 func (m *Metrics) RunEnded(app, workflow, status string, took time.Duration) {
+	m.totals.ended(status)
 	w := m.workflows.get(name{app, workflow})
 	w.ended.get(status).Inc()
 	w.seconds.Observe(seconds(took))
@@ -26,6 +28,7 @@ func (m *Metrics) StepEnded(status string) { m.steps.get(status).Inc() }
 
 // CallEnded counts an attempt of a call in a run.
 func (m *Metrics) CallEnded(app, function, outcome string, queued, took time.Duration) {
+	m.totals.calls.Add(1)
 	c := m.calls.get(name{app, function})
 	c.ended.get(outcome).Inc()
 	c.queue.Observe(seconds(queued))
@@ -48,6 +51,7 @@ func (m *Metrics) JournalBytes(n int) { m.journal.Add(float64(max(n, 0))) }
 // status of its answer. Call it for functions that are deployed alone, since
 // every name takes a place.
 func (m *Metrics) Invocation(app, function, code string, took time.Duration) {
+	m.totals.calls.Add(1)
 	i := m.invocations.get(name{app, function})
 	i.codes.get(code).Inc()
 	i.seconds.Observe(seconds(took))

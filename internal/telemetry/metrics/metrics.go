@@ -31,6 +31,7 @@ type Metrics struct {
 	modules, saved, journal prometheus.Counter
 
 	ofApps []vector // what has a label "app"
+	totals totals
 }
 
 // vector is what an app's deletion takes series out of.

@@ -1,0 +1,263 @@
+// Package api answers requests over HTTP: apps, functions, runs, triggers, and
+// what an operator needs.
+//
+//	h := api.New(api.Options{Server: s, Guard: guard, …})
+//	go http.Serve(listener, h)
+//
+// Every request is a line of one table (route.go): pattern, role, what goes in and
+// comes out. The table registers handlers, checks who is asking, names requests
+// in metrics, log and audit log, and is written out as the OpenAPI document, so
+// these cannot differ.
+//
+//	route.go     the table
+//	openapi.go   the table as a document
+//	schema.go    Go types as JSON Schema
+//	problem.go   errors as answers (RFC 9457)
+//	reply.go     what handlers share: reading and writing bodies
+//	apps.go      apps and their versions
+//	invoke.go    functions
+//	runs.go      runs
+//	stream.go    events and logs as they happen
+//	trigger.go   requests and events that start runs
+//	admin.go     secrets, tokens, audit log, configuration, backup
+//	state.go     health, version, figures
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+
+	"github.com/weft-run/weft/internal/api/wire"
+	"github.com/weft-run/weft/internal/audit"
+	"github.com/weft-run/weft/internal/auth"
+	"github.com/weft-run/weft/internal/node"
+	"github.com/weft-run/weft/internal/telemetry/metrics"
+)
+
+// Options configure a Handler. Server, Guard, Tokens, Audit and Metrics are
+// always there.
+type Options struct {
+	Server  *node.Server
+	Guard   *auth.Guard
+	Tokens  *auth.Tokens
+	Audit   *audit.Log
+	Metrics *metrics.Metrics
+	Config  func() []byte // the configuration as it is in force, as YAML
+	Logger  *slog.Logger  // default: slog.Default()
+
+	Version string // of weft
+
+	Bundle int64         // bytes of an uploaded bundle; default 1 GiB
+	Buffer int64         // bytes of an uploaded buffer; default 4 GiB
+	Body   int64         // bytes of other bodies: inputs, events, invocations; default 64 MiB
+	Wait   time.Duration // the longest time that a start may wait for the run's end; default 1 hour
+	// OpenMetrics lets everybody read /metrics.
+	OpenMetrics bool
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Bundle <= 0 {
+		o.Bundle = 1 << 30
+	}
+	if o.Buffer <= 0 {
+		o.Buffer = 4 << 30
+	}
+	if o.Body <= 0 {
+		o.Body = 64 << 20
+	}
+	if o.Wait <= 0 {
+		o.Wait = time.Hour
+	}
+}
+
+// Handler answers the requests of a server.
+type Handler struct {
+	o       Options
+	mux     *http.ServeMux
+	started time.Time
+	drain   chan struct{} // closed when the server is about to end
+	zip     func(http.Handler) http.HandlerFunc
+}
+
+// New makes a handler.
+func New(o Options) (*Handler, error) {
+	o.EnsureDefaults()
+	h := &Handler{o: o, mux: http.NewServeMux(), started: time.Now(), drain: make(chan struct{})}
+	var err error
+	if h.zip, err = gzhttp.NewWrapper(gzhttp.MinSize(4096), gzhttp.ExceptContentTypes([]string{"application/gzip", "application/x-tar", "application/zip", "image/png", "image/jpeg", wire.TypeEvents})); err != nil {
+		return nil, err
+	}
+	for _, r := range h.routes() {
+		h.mux.Handle(r.pattern(), h.serve(r))
+	}
+	h.mux.Handle("/", h.serve(&route{name: "unknown", role: public, handle: h.unknown}))
+	return h, nil
+}
+
+// Drain ends what would go on for as long as its client likes: streams of events
+// and logs, and waiting for the end of runs.
+func (h *Handler) Drain() { close(h.drain) }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// call is a request on its way through its handler.
+type call struct {
+	w       *response
+	r       *http.Request
+	id      string // of the request
+	who     auth.Identity
+	subject string // for the audit log; the path's names unless a handler says more
+}
+
+// response notes what was answered.
+type response struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController find what w wraps.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// serve is what all requests have in common.
+func (h *Handler) serve(rt *route) http.Handler {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.answer(rt, w, r) })
+	if rt.zip {
+		return h.zip(handler)
+	}
+	return handler
+}
+
+// answer carries out one request.
+func (h *Handler) answer(rt *route, w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
+	c := &call{w: &response{ResponseWriter: w}, r: r, id: requestID(r)}
+	c.w.Header().Set(wire.HeaderRequestID, c.id)
+	c.w.Header().Set("X-Content-Type-Options", "nosniff")
+	err := h.attempt(rt, c)
+	if rt.audit {
+		err = errors.Join(err, h.record(rt, c, err))
+	}
+	switch {
+	case err != nil && c.w.status != 0: // too late to say so, but for a broken connection
+		if r.Context().Err() == nil {
+			h.o.Logger.Warn("answer broke off", "request", c.id, "route", rt.name, "error", err)
+			panic(http.ErrAbortHandler)
+		}
+	case err != nil:
+		h.fail(c, err)
+	case c.w.status == 0:
+		c.w.WriteHeader(http.StatusNoContent)
+	}
+	took := time.Since(begun)
+	h.o.Metrics.Request(rt.pattern(), c.w.status, took)
+	if h.o.Logger.Enabled(r.Context(), slog.LevelDebug) {
+		h.o.Logger.Debug("request", "request", c.id, "route", rt.name, "path", r.URL.Path, "who", c.who.Name, "status", c.w.status, "bytes", c.w.bytes, "took", took)
+	}
+}
+
+// attempt checks who is asking and lets the handler answer.
+func (h *Handler) attempt(rt *route, c *call) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			h.o.Logger.Error("request failed badly", "request", c.id, "route", rt.name, "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("internal error")
+		}
+	}()
+	if rt.role != public && !(rt.name == "metrics" && h.o.OpenMetrics) {
+		if c.who, err = h.o.Guard.Check(c.r); err != nil {
+			return err
+		}
+		if err := c.who.Require(rt.role); err != nil {
+			return err
+		}
+	}
+	limit := h.o.Body
+	if rt.limit != nil {
+		limit = rt.limit(h.o)
+	}
+	c.r.Body = http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit)
+	c.subject = rt.subject(c.r)
+	return rt.handle(c)
+}
+
+// record writes a line of the audit log. A change that is not on record is not
+// acknowledged.
+func (h *Handler) record(rt *route, c *call, outcome error) error {
+	e := audit.Entry{Who: c.who.Name, From: from(c.r), Action: rt.name, Subject: c.subject, Outcome: "ok", Request: c.id}
+	if c.who.Role != 0 {
+		e.Role = c.who.Role.String()
+	}
+	if outcome != nil {
+		e.Outcome = word(h.problem(c, outcome))
+	}
+	if e.Who == "" {
+		e.Who = "unknown"
+	}
+	return h.o.Audit.Record(e)
+}
+
+// from is where a request comes from.
+func from(r *http.Request) string {
+	if r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "@") {
+		return "unix"
+	}
+	return r.RemoteAddr
+}
+
+// requestIDMax bounds the names that clients give their requests.
+const requestIDMax = 128
+
+// requestID is the name of a request: its client's, or a new one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get(wire.HeaderRequestID)
+	if id == "" || len(id) > requestIDMax || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return strings.ToLower(rand.Text()[:16])
+	}
+	return id
+}
+
+// until is a context that also ends when the server drains.
+func (h *Handler) until(c *call) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.r.Context())
+	go func() {
+		select {
+		case <-h.drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

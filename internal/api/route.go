@@ -1,0 +1,139 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/weft-run/weft/internal/api/wire"
+	"github.com/weft-run/weft/internal/audit"
+	"github.com/weft-run/weft/internal/auth"
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/registry"
+	"github.com/weft-run/weft/internal/telemetry"
+)
+
+// public is the role of requests that anybody may send.
+const public auth.Role = 0
+
+// route is one kind of request.
+type route struct {
+	method, path string
+	name         string    // in the OpenAPI document, logs and the audit log
+	summary      string    // one sentence
+	role         auth.Role // that is needed
+	query        []param
+	in           any                 // what the body holds: a value of its type, or a media; nil: nothing
+	out          any                 // the same of the answer
+	status       int                 // of success; 0: 200, or 204 without an answer
+	others       []int               // further statuses that are no problems
+	audit        bool                // goes to the audit log
+	zip          bool                // its answers are worth compressing
+	hidden       bool                // not an operation of its own in the document
+	limit        func(Options) int64 // bytes of the body; nil: Options.Body
+	handle       func(*call) error
+}
+
+// media is a body that is not JSON.
+type media string
+
+// anyJSON is a body that is any JSON value.
+type anyJSON struct{}
+
+// param is a parameter of the query.
+type param struct{ name, text string }
+
+// pattern is what http.ServeMux matches.
+func (r *route) pattern() string {
+	switch {
+	case r.path == "":
+		return "/"
+	case r.method == "":
+		return r.path
+	}
+	return r.method + " " + r.path
+}
+
+// subject names what a request is about: the names in its path.
+func (r *route) subject(req *http.Request) string {
+	var names []string
+	for _, name := range r.names() {
+		names = append(names, req.PathValue(name))
+	}
+	return strings.Join(names, "/")
+}
+
+// names lists the parameters of the path.
+func (r *route) names() []string {
+	var names []string
+	for s := range strings.SplitSeq(r.path, "/") {
+		if s, ok := strings.CutPrefix(s, "{"); ok {
+			names = append(names, strings.TrimSuffix(strings.TrimSuffix(s, "}"), "..."))
+		}
+	}
+	return names
+}
+
+// Parameters of queries that several routes take.
+var (
+	versionParam = param{"version", "version of the app; default: the active one"}
+	waitParam    = param{"wait", "how long to wait for the run's end, such as 30s; default: not at all"}
+	afterParam   = param{"after", "next of the page before"}
+	limitParam   = param{"limit", "items of a page; default 50, at most 1000"}
+)
+
+// routes is the table.
+func (h *Handler) routes() []*route {
+	return []*route{
+		{method: "GET", path: "/healthz", name: "health", summary: "Tells whether the process is alive.", role: public, out: wire.Health{}, handle: h.health},
+		{method: "GET", path: "/readyz", name: "ready", summary: "Tells whether requests are taken; 503 otherwise.", role: public, out: wire.Health{}, handle: h.readiness},
+		{method: "GET", path: "/metrics", name: "metrics", summary: "Gives the figures that Prometheus collects.", role: auth.Read, out: media("text/plain"), handle: h.metrics},
+		{method: "GET", path: "/v1/version", name: "version", summary: "Describes the server.", role: auth.Read, out: wire.Version{}, handle: h.version},
+		{method: "GET", path: "/v1/openapi.json", name: "openapi", summary: "Gives this document.", role: auth.Read, out: anyJSON{}, zip: true, handle: h.openapi},
+		{method: "GET", path: "/v1/stats", name: "stats", summary: "Gives figures of the moment.", role: auth.Read, out: wire.Stats{}, zip: true, handle: h.stats},
+
+		{method: "POST", path: "/v1/apps", name: "app.deploy", summary: "Deploys a bundle, or content that is there already.", role: auth.Deploy, query: []param{{"activate", "false: new runs do not get this version yet"}},
+			in: media(wire.TypeBundle), out: wire.Deployed{}, status: http.StatusCreated, others: []int{http.StatusOK}, audit: true, limit: func(o Options) int64 { return o.Bundle }, handle: h.deploy},
+		{method: "GET", path: "/v1/apps", name: "app.list", summary: "Lists the apps.", role: auth.Read, out: wire.Page[registry.App]{}, zip: true, handle: h.listApps},
+		{method: "GET", path: "/v1/apps/{app}", name: "app.get", summary: "Describes an app.", role: auth.Read, out: registry.App{}, handle: h.getApp},
+		{method: "DELETE", path: "/v1/apps/{app}", name: "app.delete", summary: "Deletes an app with its versions and secrets.", role: auth.Deploy, audit: true, handle: h.deleteApp},
+		{method: "GET", path: "/v1/apps/{app}/versions", name: "version.list", summary: "Lists the versions of an app, the newest first.", role: auth.Read, out: wire.Page[registry.Version]{}, zip: true, handle: h.listVersions},
+		{method: "DELETE", path: "/v1/apps/{app}/versions/{version}", name: "version.delete", summary: "Deletes a version that is neither active nor in use.", role: auth.Deploy, audit: true, handle: h.deleteVersion},
+		{method: "PUT", path: "/v1/apps/{app}/active", name: "app.activate", summary: "Makes a version the one that new runs get.", role: auth.Deploy, in: wire.Activate{}, out: registry.Version{}, audit: true, handle: h.activate},
+		{method: "POST", path: "/v1/apps/{app}/rollback", name: "app.rollback", summary: "Makes the version active that was so before.", role: auth.Deploy, out: registry.Version{}, audit: true, handle: h.rollback},
+		{method: "GET", path: "/v1/apps/{app}/functions", name: "function.list", summary: "Lists the functions of an app's active version.", role: auth.Read, out: wire.Page[wire.Function]{}, zip: true, handle: h.listFunctions},
+		{method: "GET", path: "/v1/apps/{app}/workflows", name: "workflow.list", summary: "Lists the workflows of an app's active version.", role: auth.Read, out: wire.Page[wire.Workflow]{}, zip: true, handle: h.listWorkflows},
+
+		{method: "POST", path: "/v1/apps/{app}/functions/{function}", name: "function.invoke", summary: "Calls a function: the body is its standard input, the answer its standard output.", role: auth.Invoke,
+			query: []param{versionParam, {"stream", "true: the output is sent as it is written"}}, in: media("*/*"), out: media("*/*"), handle: h.invoke},
+		{method: "POST", path: "/v1/apps/{app}/workflows/{workflow}/runs", name: "run.start", summary: "Starts a run; the body is its input.", role: auth.Invoke,
+			query: []param{versionParam, waitParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, handle: h.start},
+		{method: "POST", path: "/v1/apps/{app}/events", name: "event.send", summary: "Takes CloudEvents and starts the runs that wait for them.", role: auth.Invoke, in: media("application/cloudevents+json"), out: wire.Accepted{}, status: http.StatusAccepted, handle: h.events},
+		{path: "/t/{app}/{path...}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
+
+		{method: "GET", path: "/v1/runs", name: "run.list", summary: "Lists runs, the newest first.", role: auth.Read, query: []param{
+			{"app", "of this app"}, {"workflow", "of this workflow"}, {"status", "running, paused, succeeded, failed or cancelled"}, {"trigger", "started by what begins so: api, cron, http, event"},
+			{"since", "created at this time (RFC 3339) or later"}, {"until", "created before this time (RFC 3339)"}, afterParam, limitParam}, out: wire.Page[engine.Run]{}, zip: true, handle: h.listRuns},
+		{method: "GET", path: "/v1/runs/{run}", name: "run.get", summary: "Tells where a run is.", role: auth.Read, out: engine.Detail{}, zip: true, handle: h.getRun},
+		{method: "GET", path: "/v1/runs/{run}/events", name: "run.events", summary: "Tells what happens in a run until it has ended. Last-Event-ID resumes.", role: auth.Read, out: media(wire.TypeEvents), handle: h.watchRun},
+		{method: "GET", path: "/v1/runs/{run}/logs", name: "run.logs", summary: "Gives what the functions of a run have written to standard error, a JSON object a line.", role: auth.Read,
+			query: []param{{"follow", "true: goes on until the run has ended"}}, out: media("application/x-ndjson"), handle: h.logs},
+		{method: "GET", path: "/v1/runs/{run}/trace", name: "run.trace", summary: "Gives the spans of a run.", role: auth.Read, out: telemetry.Trace{}, zip: true, handle: h.trace},
+		{method: "POST", path: "/v1/runs/{run}/cancel", name: "run.cancel", summary: "Ends a run without a result.", role: auth.Invoke, in: wire.Cancel{}, audit: true, handle: h.cancel},
+		{method: "POST", path: "/v1/runs/{run}/retry", name: "run.retry", summary: "Lets a run go on that has failed or was cancelled; what had finished counts.", role: auth.Invoke, audit: true, handle: h.retry},
+		{method: "POST", path: "/v1/runs/{run}/pause", name: "run.pause", summary: "Stops the clock of a run.", role: auth.Invoke, audit: true, handle: h.pause},
+		{method: "POST", path: "/v1/runs/{run}/resume", name: "run.resume", summary: "Lets a paused run go on.", role: auth.Invoke, audit: true, handle: h.resume},
+		{method: "POST", path: "/v1/runs/{run}/signals/{signal}", name: "run.signal", summary: "Gives a run a signal; the body is its value.", role: auth.Invoke, query: []param{{"step", "path of the step that it is for; default: who waits first"}}, in: anyJSON{}, audit: true, handle: h.signal},
+		{method: "GET", path: "/v1/runs/{run}/buffers/{buffer...}", name: "buffer.get", summary: "Gives the bytes of a buffer of a run.", role: auth.Read, out: media("application/octet-stream"), handle: h.download},
+		{method: "POST", path: "/v1/buffers", name: "buffer.put", summary: "Takes bytes for the input of a run; unclaimed ones are kept for a day.", role: auth.Invoke, in: media("*/*"), out: wire.Buffer{}, status: http.StatusCreated, limit: func(o Options) int64 { return o.Buffer }, handle: h.upload},
+
+		{method: "GET", path: "/v1/secrets", name: "secret.list", summary: "Lists the names of secrets.", role: auth.Deploy, query: []param{{"app", "of this app"}}, out: wire.Page[wire.Secret]{}, handle: h.listSecrets},
+		{method: "PUT", path: "/v1/apps/{app}/secrets/{secret}", name: "secret.set", summary: "Sets a secret; the body is its value.", role: auth.Deploy, in: media("*/*"), audit: true, limit: func(Options) int64 { return 64 << 10 }, handle: h.setSecret},
+		{method: "DELETE", path: "/v1/apps/{app}/secrets/{secret}", name: "secret.delete", summary: "Deletes a secret.", role: auth.Deploy, audit: true, handle: h.deleteSecret},
+		{method: "GET", path: "/v1/tokens", name: "token.list", summary: "Lists the tokens.", role: auth.Admin, out: wire.Page[auth.Token]{}, handle: h.listTokens},
+		{method: "POST", path: "/v1/tokens", name: "token.create", summary: "Makes a token. Its text is in this answer and nowhere else.", role: auth.Admin, in: wire.NewToken{}, out: wire.MadeToken{}, status: http.StatusCreated, audit: true, handle: h.createToken},
+		{method: "DELETE", path: "/v1/tokens/{token}", name: "token.revoke", summary: "Revokes a token.", role: auth.Admin, audit: true, handle: h.revokeToken},
+		{method: "GET", path: "/v1/audit", name: "audit", summary: "Tells who has changed what, the latest first.", role: auth.Admin, query: []param{limitParam}, out: wire.Page[audit.Entry]{}, zip: true, handle: h.audit},
+		{method: "GET", path: "/v1/config", name: "config", summary: "Gives the configuration in force, as YAML.", role: auth.Admin, out: media("application/yaml"), handle: h.config},
+		{method: "GET", path: "/v1/backup", name: "backup", summary: "Gives an archive of all that the server keeps, the key of the secrets included.", role: auth.Admin, out: media("application/x-tar"), audit: true, handle: h.backup},
+	}
+}

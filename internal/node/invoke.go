@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/weft-run/weft/internal/admission"
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+)
+
+// InvokeRequest is a call of one function, apart from any run.
+type InvokeRequest struct {
+	App, Version string // version "": the active one
+	Function     string
+	Body         io.Reader
+	Size         int64 // of the body; -1: not known
+	Key          string
+	Stdout       *os.File          // if it is not nil: where the output goes as it is written; Invoke closes it
+	Log          func(text []byte) // told what it writes to standard error; it must not block
+}
+
+// Invocation is what a function has answered. Close it.
+type Invocation struct {
+	*domain.Reply
+	ContentType string
+}
+
+// Invoke carries out a function. A function that fails is an Invocation with a
+// Failure; an error is *admission.ErrFull, engine.ErrNotFound, or says why the
+// call could not begin.
+func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, error) {
+	stdout := req.Stdout
+	defer func() {
+		if stdout != nil {
+			stdout.Close()
+		}
+	}()
+	d, err := s.deployed(ctx, req.App, req.Version)
+	if err != nil {
+		return nil, err
+	}
+	f, fn := d.program.App.Functions[req.Function], d.program.Functions[req.Function]
+	if f == nil {
+		return nil, fmt.Errorf("app %s has no function %q: %w", req.App, req.Function, engine.ErrNotFound)
+	}
+	leave, err := s.Gate.Enter(ctx, admission.Demand{App: req.App, Function: f.Name, Memory: f.Memory, Max: f.Instances.Max, Queue: f.Instances.Queue})
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	body, err := s.pool.Body(req.Body, req.Size, s.cfg.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	out := stdout
+	stdout = nil // the lane closes it
+	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Body: body, Timeout: f.Timeout, Stdout: out, Log: req.Log})
+	if err != nil {
+		return nil, err
+	}
+	return &Invocation{Reply: reply, ContentType: ContentType(f)}, nil
+}
+
+// ContentType is that of what a function writes.
+func ContentType(f *app.Function) string {
+	switch {
+	case f.ContentType != "":
+		return f.ContentType
+	case f.Output == app.OutputText:
+		return "text/plain; charset=utf-8"
+	case f.Output == app.OutputBytes:
+		return "application/octet-stream"
+	}
+	return "application/json"
+}
+
+// ContentType is that of what a deployed function writes; of one that is not
+// deployed, that of bytes.
+func (s *Server) ContentType(app, version, function string) string {
+	if a, _, err := s.Apps.Get(app, version); err == nil && a.Functions[function] != nil {
+		return ContentType(a.Functions[function])
+	}
+	return "application/octet-stream"
+}

@@ -1,0 +1,257 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/weft-run/weft/internal/admission"
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/bundle"
+	"github.com/weft-run/weft/internal/data"
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/registry"
+	"github.com/weft-run/weft/internal/runlog"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/secret"
+	"github.com/weft-run/weft/internal/store/pebble"
+	"github.com/weft-run/weft/internal/telemetry"
+	"github.com/weft-run/weft/internal/trigger"
+)
+
+// ServerConfig configures a Server.
+type ServerConfig struct {
+	Config
+	// Dir is the data folder: the store, apps, buffers, keys and logs. One server
+	// uses it at a time.
+	Dir string
+
+	Admission  admission.Options
+	Runs       int           // under way at a time; default 100,000
+	Input      int           // bytes of a run's input; default 1 MiB
+	Body       int64         // bytes of an invocation's body; default 64 MiB
+	RunsPerApp int           // the same for one app; default Runs
+	Retention  time.Duration // of ended runs; default 7 days
+	Speculate  bool          // start functions that nobody outside can notice before their causes are on disk
+	Predict    bool          // get sandboxes ready for the next steps
+	Trace      bool          // record the spans of runs
+	Bundle     bundle.Limits // of a deployed app
+
+	Check  func(*app.App) error // what the operator allows; nil: everything
+	Meter  engine.Meter         // nil: nobody counts
+	Ended  func(engine.Run, *telemetry.Trace)
+	Logger *slog.Logger // default: slog.Default()
+}
+
+// EnsureDefaults fills in what is not set.
+func (c *ServerConfig) EnsureDefaults() {
+	if c.Body <= 0 {
+		c.Body = 64 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+// Server is a node that stays: it keeps apps and durable runs. Close it.
+type Server struct {
+	*Node
+	Runs    *engine.Engine
+	Apps    *registry.Registry
+	Secrets *secret.Secrets
+	Store   *pebble.Store
+	Gate    *admission.Gate
+	Blobs   *data.Folder
+	Logs    *runlog.Folder
+
+	cfg    ServerConfig
+	cron   *trigger.Cron
+	lock   *os.File
+	failed chan error
+
+	ctx        context.Context // ends with the server
+	cancel     context.CancelFunc
+	background sync.WaitGroup
+
+	serving sync.Mutex
+	ready   map[*app.App]*deployed // guarded by serving, like retired
+	retired []*deployed            // closed with the server: something may still use them
+}
+
+// Serve opens the data folder of a server and lets the runs of its earlier life
+// go on.
+func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
+	cfg.EnsureDefaults()
+	s = &Server{cfg: cfg, failed: make(chan error, 1), ready: map[*app.App]*deployed{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return s, fmt.Errorf("make data folder: %w", err)
+	}
+	if s.lock, err = lockFolder(cfg.Dir); err != nil {
+		return s, err
+	}
+	if s.Store, err = pebble.Open(filepath.Join(cfg.Dir, storeName), pebble.Options{Logger: cfg.Logger}); err != nil {
+		return s, err
+	}
+	if s.Blobs, err = data.Open(filepath.Join(cfg.Dir, buffersName), data.Options{}); err != nil {
+		return s, err
+	}
+	if s.Logs, err = runlog.Open(filepath.Join(cfg.Dir, logsName), runlog.Options{}); err != nil {
+		return s, err
+	}
+	if s.Secrets, err = secret.Open(ctx, s.Store, filepath.Join(cfg.Dir, keyName)); err != nil {
+		return s, err
+	}
+	if cfg.Secret == nil {
+		cfg.Secret = s.Secrets.Get
+	}
+	if s.Node, err = New(ctx, cfg.Config); err != nil {
+		return s, err
+	}
+	s.Apps, err = registry.Open(ctx, filepath.Join(cfg.Dir, appsName), s.Store, registry.Options{
+		Limits: cfg.Bundle, Check: cfg.Check, Prepare: s.prepare, InUse: func(app, version string) int { return s.Runs.Using(app, version) }, Changed: s.changed,
+	})
+	if err != nil {
+		return s, err
+	}
+	s.Gate = admission.New(cfg.Admission)
+	s.Runs = engine.New(engine.Options{
+		World: engine.Real, Sandboxes: sandboxes{s.pool}, Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
+		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,
+		Scratch: s.scratch.Path, Ended: cfg.Ended, Broken: s.fail,
+	})
+	if err := s.Runs.Recover(); err != nil {
+		return s, err
+	}
+	s.Runs.Expire()
+	s.cron, err = trigger.NewCron(trigger.Options{Store: s.Store, Start: s.fire, Running: s.Runs.Underway, Log: cfg.Logger})
+	if err != nil {
+		return s, err
+	}
+	for _, a := range s.Apps.List() {
+		s.schedule(a.Name)
+		s.warm(a.Name)
+	}
+	s.background.Go(func() {
+		if err := s.cron.Run(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.fail(err)
+		}
+	})
+	s.background.Go(s.sweep)
+	return s, nil
+}
+
+// fail says that the server cannot go on; the first reason counts.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// uploadAge is how long an upload may wait for the run that it is for.
+const uploadAge = 24 * time.Hour
+
+// sweep removes uploads that nobody has claimed.
+func (s *Server) sweep() {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if _, err := s.Blobs.Sweep(time.Now().Add(-uploadAge)); err != nil {
+			s.cfg.Logger.Error("old uploads stay", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// Sandboxes tells about the pool.
+func (s *Server) Sandboxes() domain.Stats { return s.pool.Stats() }
+
+// Failed gives the error after which the server cannot promise anything any
+// more and has to end: the store or the disk has failed.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// lockFolder makes sure that one server uses a data folder. The lock goes with
+// the process.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("another weft server uses it")
+		}
+		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// blobs lets an engine use a data folder.
+type blobs struct{ *data.Folder }
+
+var _ engine.Blobs = blobs{}
+
+func (b blobs) Open(owner, name string) (engine.Blob, int64, error) {
+	f, size, err := b.Folder.Open(owner, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+// Drain refuses new runs and waits until those under way have ended or ctx has.
+func (s *Server) Drain(ctx context.Context) error { return s.Runs.Drain(ctx) }
+
+// Close stops at once. Runs with a journal go on when the server is started
+// again.
+func (s *Server) Close() error {
+	var errs []error
+	s.cancel()
+	s.background.Wait()
+	if s.Runs != nil {
+		errs = append(errs, s.Runs.Close())
+	}
+	s.serving.Lock()
+	for _, d := range s.ready {
+		s.retired = append(s.retired, d)
+	}
+	clear(s.ready)
+	for _, d := range s.retired {
+		d.lane.Close()
+	}
+	s.serving.Unlock()
+	if s.Node != nil {
+		errs = append(errs, s.Node.Close())
+		for _, d := range s.retired {
+			closeImages(d.program.Functions)
+		}
+	}
+	if s.Logs != nil {
+		errs = append(errs, s.Logs.Close())
+	}
+	if s.Store != nil {
+		errs = append(errs, s.Store.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}

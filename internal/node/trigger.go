@@ -1,0 +1,126 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/trigger"
+)
+
+// Routed is the HTTP trigger that a request is for.
+type Routed struct {
+	app.Trigger
+	Params  map[string]string // segments of the path by their names
+	Allowed []string          // methods, if the path has triggers for others only; then there is no trigger
+}
+
+// Route finds the HTTP trigger of an app's active version for a request. The
+// path is the escaped one. It fails with engine.ErrNotFound.
+func (s *Server) Route(ctx context.Context, appName, method, path string) (Routed, error) {
+	d, err := s.deployed(ctx, appName, "")
+	if err != nil {
+		return Routed{}, err
+	}
+	i, params, ok, allowed := d.routes.Match(method, path)
+	switch {
+	case ok:
+		return Routed{Trigger: d.program.App.Triggers[i], Params: params}, nil
+	case len(allowed) > 0:
+		return Routed{Allowed: allowed}, nil
+	}
+	return Routed{}, fmt.Errorf("app %s has no trigger for %s %s: %w", appName, method, path, engine.ErrNotFound)
+}
+
+// routes are the HTTP triggers of an app.
+func routes(a *app.App) (*trigger.Routes, error) {
+	var list []trigger.Route
+	for i, t := range a.Triggers {
+		if t.Kind == app.TriggerHTTP {
+			list = append(list, trigger.Route{Method: t.Method, Path: t.Path, Index: i})
+		}
+	}
+	return trigger.NewRoutes(list)
+}
+
+// Event starts the runs that an app's active version wants for an event, and
+// returns their names. Repeating it starts none again.
+func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, traceparent string) ([]string, error) {
+	d, err := s.deployed(ctx, appName, "")
+	if err != nil {
+		return nil, err
+	}
+	scope := map[string]any{"event": ev.Scope()}
+	runs := []string{}
+	for _, t := range d.program.App.Triggers {
+		if t.Kind != app.TriggerEvent || !trigger.MatchType(t.Event, ev.Type) {
+			continue
+		}
+		if !t.Filter.IsZero() {
+			wanted, err := s.Render(ctx, t.Filter, scope)
+			if err != nil {
+				return runs, fmt.Errorf("filter of trigger %s: %w", t.Name, err)
+			}
+			if wanted == nil || wanted == false {
+				continue
+			}
+		}
+		input := scope["event"]
+		if !t.With.IsZero() {
+			if input, err = s.Render(ctx, t.With, scope); err != nil {
+				return runs, fmt.Errorf("input of trigger %s: %w", t.Name, err)
+			}
+		}
+		r, _, err := s.Runs.Start(ctx, engine.StartRequest{
+			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: input, Key: t.Name + "/" + ev.Key(), Trigger: "event " + ev.Type, Traceparent: traceparent,
+		})
+		if err != nil {
+			return runs, err
+		}
+		runs = append(runs, r.ID)
+	}
+	return runs, nil
+}
+
+// Render gives a template's value over a scope.
+func (s *Server) Render(ctx context.Context, t flow.Template, scope any) (any, error) {
+	return t.Render(scope, func(expressions []string) ([]any, error) { return s.pool.Evaluate(ctx, expressions, scope) })
+}
+
+// jobs are the cron triggers of an app.
+func jobs(a *app.App) ([]trigger.Job, error) {
+	var list []trigger.Job
+	for _, t := range a.Triggers {
+		if t.Kind != app.TriggerCron {
+			continue
+		}
+		zone, err := time.LoadLocation(t.Zone)
+		if err != nil {
+			return nil, fmt.Errorf("trigger %s: %w", t.Name, err)
+		}
+		list = append(list, trigger.Job{
+			App: a.Name, Name: t.Name, Schedule: trigger.Schedule{Expr: t.Cron, Zone: zone}, Overlap: trigger.Overlap(t.Overlap), Missed: trigger.Missed(t.Missed),
+		})
+	}
+	return list, nil
+}
+
+// fire starts the run of a cron trigger that is due.
+func (s *Server) fire(ctx context.Context, j trigger.Job, _ time.Time, key string) (string, error) {
+	a, v, err := s.Apps.Get(j.App, "")
+	if err != nil {
+		return "", err
+	}
+	for _, t := range a.Triggers {
+		if t.Kind != app.TriggerCron || t.Name != j.Name {
+			continue
+		}
+		input, _ := t.With.Constant() // there is nothing that it could depend on
+		r, _, err := s.Runs.Start(ctx, engine.StartRequest{App: j.App, Version: v.ID, Workflow: t.Workflow, Input: input, Key: key, Trigger: "cron " + t.Cron})
+		return r.ID, err
+	}
+	return "", fmt.Errorf("cron trigger %s of app %s: %w", j.Name, j.App, engine.ErrNotFound)
+}
