@@ -35,18 +35,25 @@ func Main() int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write to a closed pipe fails and what was started is ended, as after any error
-	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), openNode, os.Args[1:])
+	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), parts{open: openNode, builder: openBuilder}, os.Args[1:])
+}
+
+// parts are what the commands are made with; tests have others.
+type parts struct {
+	open    opener        // starts a node for the commands that need one
+	builder builderOpener // opens the builder of modules for those that deploy
 }
 
 // shell is what the commands work with.
 type shell struct {
 	*terminal
-	open opener // starts a node for the commands that need one
+	parts
+	target target // the server that --context and --server name
 }
 
 // execute runs one command line and reports its error.
-func execute(ctx context.Context, t *terminal, open opener, args []string) int {
-	sh := &shell{terminal: t, open: open}
+func execute(ctx context.Context, t *terminal, p parts, args []string) int {
+	sh := &shell{terminal: t, parts: p}
 	root := sh.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -64,7 +71,8 @@ func (sh *shell) root() *cobra.Command {
 		Long: `weft runs serverless workflows from one binary: functions are WebAssembly sandboxes that
 start in well under a millisecond, and what one function makes the next one reads by reference.
 
-  weft init hello && weft run hello    a first app, and its first run`,
+  weft init hello && weft run hello    a first app, and its first run
+  weft serve                           a server, to which weft deploy brings apps that stay`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -87,10 +95,19 @@ start in well under a millisecond, and what one function makes the next one read
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(strings.TrimSpace(nearFlag(cmd, err)+" "+cmd.CommandPath()+" --help lists the flags"), "%v", err)
 	})
-	root.AddCommand(
-		sh.initCommand(), sh.validateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
-		sh.doctorCommand(), sh.benchCommand(), sh.schemaCommand(), sh.versionCommand(),
-	)
+	sh.targetFlags(root)
+	root.AddGroup(&cobra.Group{ID: "here", Title: "On this machine:"}, &cobra.Group{ID: "server", Title: "With a server:"}, &cobra.Group{ID: "keep", Title: "Keeping a server:"})
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+		}
+		root.AddCommand(commands...)
+	}
+	group("here", sh.initCommand(), sh.validateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
+		sh.doctorCommand(), sh.benchCommand(), sh.schemaCommand(), sh.versionCommand())
+	group("server", sh.deployCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
+		sh.secretsCommand(), sh.contextCommand())
+	group("keep", sh.serveCommand(), sh.tokensCommand(), sh.backupCommand())
 	return root
 }
 

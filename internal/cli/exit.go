@@ -21,7 +21,10 @@ const (
 	exitFailed      = 1   // the run, the function or the build failed
 	exitUsage       = 2   // a wrong command line, input or app
 	exitRefused     = 3   // this machine or this weft does not support it
-	exitTimeout     = 124 // weft exec --timeout ran out, as with timeout(1)
+	exitNoServer    = 4   // no server answers
+	exitDenied      = 5   // the server wants a token, or one with a greater role
+	exitBusy        = 6   // the server is full, or about to end
+	exitTimeout     = 124 // weft exec --timeout or weft start --wait ran out, as with timeout(1)
 	exitInterrupted = 130 // Ctrl-C or SIGTERM
 	exitPipe        = 141 // nobody reads stdout any longer, as of a program that SIGPIPE ended
 )
@@ -65,7 +68,8 @@ type problem struct {
 	Message string     `json:"message"`
 	Hint    string     `json:"hint,omitempty"`
 	Status  int        `json:"exit_status"`
-	Errors  app.Errors `json:"errors,omitempty"` // of an invalid app, each with its place
+	Errors  app.Errors `json:"errors,omitempty"`     // of an invalid app, each with its place
+	Request string     `json:"request_id,omitempty"` // as the server's log has it
 }
 
 // explain finds status and hint of err.
@@ -77,6 +81,7 @@ func explain(ctx context.Context, err error) problem {
 		p.Status, p.Hint = ee.code, ee.hint
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, ctx.Err())):
 		p.Status, p.Message = exitInterrupted, "interrupted"
+	case explainServer(err, &p):
 	case errors.Is(err, errors.ErrUnsupported):
 		p.Status, p.Hint = exitRefused, "weft doctor shows what this machine supports"
 	case errors.As(err, &p.Errors):

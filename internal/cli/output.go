@@ -73,3 +73,19 @@ func (sh *shell) printData(form string, v any) error {
 	}
 	return nil
 }
+
+// printTable writes a list: as a table, or v as data.
+func (sh *shell) printTable(form *choice, v any, t table) error {
+	if form.value != "table" {
+		return sh.printData(form.value, v)
+	}
+	return t.write(sh.stdout, sh.outStyle, sh.tableWidth())
+}
+
+// printLine writes a line to stdout.
+func (sh *shell) printLine(format string, args ...any) error {
+	if _, err := fmt.Fprintf(sh.stdout, format+"\n", args...); err != nil {
+		return fmt.Errorf("write to stdout: %w", err)
+	}
+	return nil
+}

@@ -138,17 +138,22 @@ func (p *progress) log(path, line string) {
 		return
 	}
 	p.erase()
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return '�'
-		}
-		return r
-	}, line)
+	line = visible(line)
 	if path == "" {
 		fmt.Fprintln(p.w, line)
 		return
 	}
 	fmt.Fprintf(p.w, "%s %s\n", p.style.paint(cyan, path+" |"), line)
+}
+
+// visible is a line of a function's with control characters shown, not obeyed.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return '�'
+		}
+		return r
+	}, line)
 }
 
 // draw writes the live line anew, or a plain one. The caller holds mu.

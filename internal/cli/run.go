@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -160,11 +157,11 @@ func (sh *shell) present(ctx context.Context, o runOptions, out result, draw fun
 	}
 	switch status := runStatus(ctx, out.Status); status {
 	case exitOK:
-		return sh.printOutput(out)
+		return sh.printOutput(out.Output, out.buffers.Open)
 	case exitInterrupted:
 		return &exitError{code: status, err: errors.New("interrupted: the run was cancelled")}
 	default:
-		err := runTimedOut(ctx, o.timeout, fmt.Errorf("run %s of workflow %s %s", out.ID, r.Workflow, describeFailure(out)))
+		err := runTimedOut(ctx, o.timeout, fmt.Errorf("run %s of workflow %s %s", out.ID, r.Workflow, describeEnd(string(out.Status), out.Failure)))
 		var ee *exitError
 		if errors.As(err, &ee) {
 			return err
@@ -189,15 +186,15 @@ func runStatus(ctx context.Context, s flow.Status) int {
 	}
 }
 
-// describeFailure says how the run ended: "failed in step count[3]: exit status 2".
-func describeFailure(o result) string {
+// describeEnd says how a run ended: "failed in step count[3]: exit status 2".
+func describeEnd(status string, f *flow.Failure) string {
 	switch {
-	case o.Failure == nil:
-		return string(o.Status)
-	case o.Failure.Step == "":
-		return fmt.Sprintf("%s: %s", o.Status, o.Failure.Message)
+	case f == nil:
+		return status
+	case f.Step == "":
+		return fmt.Sprintf("%s: %s", status, f.Message)
 	default:
-		return fmt.Sprintf("%s in step %s: %s", o.Status, o.Failure.Step, o.Failure.Message)
+		return fmt.Sprintf("%s in step %s: %s", status, f.Step, f.Message)
 	}
 }
 
@@ -226,42 +223,10 @@ func traceFormat(name string) (func(io.Writer, *telemetry.Trace) error, error) {
 	return nil, usage("a name in .svg gives a picture, one in .json a trace for chrome://tracing", "--trace %s: the name says no format", name)
 }
 
-// readInput reads the value of --input: JSON, @FILE or - for stdin.
-func (sh *shell) readInput(text string) (any, error) {
-	src, from := []byte(text), "--input"
-	var err error
-	switch {
-	case text == "":
-		return nil, nil
-	case text == "-":
-		from = "stdin"
-		src, err = io.ReadAll(sh.stdin)
-	case strings.HasPrefix(text, "@"):
-		from = text[1:]
-		src, err = os.ReadFile(from)
-	}
-	if err != nil {
-		return nil, usage("--input takes JSON, @FILE or - for stdin", "read the run's input: %v", err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(src))
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		hint := jsonHint(src, err)
-		if hint == "" {
-			hint = "--input takes JSON, @FILE or - for stdin; a string needs quotes of its own: '\"text\"'"
-		}
-		return nil, usage(hint, "the run's input from %s is not JSON: %v", from, err)
-	}
-	if rest, _ := io.ReadAll(io.MultiReader(dec.Buffered())); len(bytes.TrimSpace(rest)) > 0 {
-		return nil, usage("give one JSON value", "the run's input from %s is not JSON: there is more after the value: %.20q", from, bytes.TrimSpace(rest))
-	}
-	return v, nil
-}
-
 // printOutput writes the output of a run: text as it is, a buffer as its bytes, anything else as JSON, null not at all.
-func (sh *shell) printOutput(res result) error {
-	if slot, ok := bufferName(res.Output); ok {
-		r, _, err := res.buffers.Open(slot)
+func (sh *shell) printOutput(output any, open func(slot string) (io.ReadCloser, int64, error)) error {
+	if slot, ok := bufferName(output); ok {
+		r, _, err := open(slot)
 		if err != nil {
 			return fmt.Errorf("read the run's output: %w", err)
 		}
@@ -271,7 +236,7 @@ func (sh *shell) printOutput(res result) error {
 		}
 		return nil
 	}
-	switch v := res.Output.(type) {
+	switch v := output.(type) {
 	case nil:
 		return nil
 	case string:

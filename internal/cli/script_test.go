@@ -69,8 +69,11 @@ func nodeWorks() bool {
 func stageMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	open := func(context.Context, node.Config) (runner, error) { return stage{}, nil }
-	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), open, os.Args[1:])
+	p := parts{
+		open:    func(context.Context, node.Config) (runner, error) { return stage{}, nil },
+		builder: func(string) (moduleBuilder, error) { return stageBuilder{}, nil },
+	}
+	return execute(ctx, newTerminal(os.Stdin, os.Stdout, os.Stderr, os.Getenv), p, os.Args[1:])
 }
 
 // stage is a node that runs nothing.

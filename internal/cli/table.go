@@ -26,6 +26,7 @@ type cell struct {
 type table struct {
 	heading []string
 	rows    [][]cell
+	facts   bool // a list of names and values: the heading is its first row
 }
 
 // add appends a row of plain cells.
@@ -57,8 +58,14 @@ func (t *table) write(w io.Writer, st style, width int) error {
 	heading := make([]cell, len(t.heading))
 	for i, h := range t.heading {
 		heading[i] = cell{strings.ToUpper(h), dim}
+		if t.facts {
+			heading[i] = cell{text: h}
+		}
 	}
 	for _, row := range append([][]cell{heading}, t.rows...) {
+		if t.facts {
+			row = append([]cell{{row[0].text, dim}}, row[1:]...)
+		}
 		for i, c := range row[:len(row)-1] {
 			b.WriteString(st.paint(c.ink, c.text))
 			b.WriteString(strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(c.text)))
