@@ -105,9 +105,9 @@ start in well under a millisecond, and what one function makes the next one read
 	}
 	group("here", sh.initCommand(), sh.validateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
 		sh.doctorCommand(), sh.benchCommand(), sh.schemaCommand(), sh.versionCommand())
-	group("server", sh.deployCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
+	group("server", sh.deployCommand(), sh.devCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
 		sh.secretsCommand(), sh.contextCommand())
-	group("keep", sh.serveCommand(), sh.tokensCommand(), sh.backupCommand())
+	group("keep", sh.serveCommand(), sh.topCommand(), sh.tokensCommand(), sh.backupCommand())
 	return root
 }
 
