@@ -59,7 +59,14 @@ type Limits struct {
 	RunsPerApp  int   // runs of one app under way; default 0: Runs
 	Memory      int64 // bytes that the functions of all calls under way may use; default 0: 80 % of the machine's
 	Concurrency int   // calls under way; default 0: as many as memory allows
+	App         Quota // of each app
 	Queue       int   // calls of a function that may wait, unless it says; default 100
+}
+
+// Quota bounds what each app has under way at a time.
+type Quota struct {
+	Memory      int64 // bytes that the functions of its calls may use; default 0: Limits.Memory
+	Concurrency int   // calls; default 0: Limits.Concurrency
 }
 
 // Grants is what apps may ask for. Everything else is refused when the app is

@@ -62,6 +62,8 @@ var settings = []setting{
 		count("runs_per_app", "Runs of one app under way; 0: as many as of all.", 0, maxCount, func(c *Config) *int { return &c.Limits.RunsPerApp }),
 		size("memory", "Of the functions of all calls under way; 0: 80 % of the machine's.", 0, maxBytes, func(c *Config) *int64 { return &c.Limits.Memory }),
 		count("concurrency", "Calls under way; 0: as many as memory allows.", 0, maxCount, func(c *Config) *int { return &c.Limits.Concurrency }),
+		size("memory_per_app", "Of the functions of one app's calls under way; 0: as much as of all.", 0, maxBytes, func(c *Config) *int64 { return &c.Limits.App.Memory }),
+		count("concurrency_per_app", "Calls of one app under way; 0: as many as of all.", 0, maxCount, func(c *Config) *int { return &c.Limits.App.Concurrency }),
 		count("queue", "Calls of a function that may wait, unless it says; further ones are refused.", 1, maxCount, func(c *Config) *int { return &c.Limits.Queue }),
 	),
 	section("grants", "What apps may ask for; an app that asks for more is not deployed.",
@@ -120,7 +122,7 @@ func duration(name, comment string, low, high time.Duration, field func(*Config)
 
 func size(name, comment string, low, high int64, field func(*Config) *int64) setting {
 	return setting{name: name, comment: comment,
-		read:  func(r *reading, n *yamlfile.Node, c *Config) { *field(c) = r.Size(n, low, high) },
+		read: func(r *reading, n *yamlfile.Node, c *Config) { *field(c) = r.Size(n, low, high) },
 		write: func(c *Config) string {
 			if *field(c) == 0 {
 				return "0"

@@ -109,7 +109,7 @@ func (r *run) launch(a *active) {
 	err := r.open()
 	call := domain.Call{
 		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
-		Attempt: a.Attempt, Key: a.Key, Alone: a.Alone || r.options.apart,
+		Attempt: a.Attempt, Key: a.Key, Trace: r.context, Alone: a.Alone || r.options.apart,
 	}
 	if err == nil {
 		switch stdin := a.Stdin.(type) {

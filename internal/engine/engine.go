@@ -49,8 +49,12 @@ type Options struct {
 	// Broken is told, once, that the store has failed: nothing can be promised
 	// from then on, and the process should end.
 	Broken func(error)
-	// Ended is told of every run that has ended, durably, if Trace is set.
+	// Ended is told of every run that has ended, durably. The trace is nil unless
+	// Trace is set.
 	Ended func(Run, *telemetry.Trace)
+	// Context is the W3C traceparent that the calls of a run find in their
+	// environment. Nil: they find none.
+	Context func(Run) string
 }
 
 // EnsureDefaults fills in what is not set.
@@ -418,11 +422,11 @@ func (e *Engine) forget(r *run) {
 	if m := e.o.Meter; m != nil {
 		m.RunEnded(rec.App, rec.Workflow, string(rec.Status), rec.Ended.Sub(rec.Created))
 	}
-	if r.spans == nil {
-		return
+	var t *telemetry.Trace
+	if r.spans != nil {
+		t = r.spans.Trace()
+		e.traces.add(t)
 	}
-	t := r.spans.Trace()
-	e.traces.add(t)
 	if e.o.Ended != nil {
 		e.o.Ended(rec, t)
 	}

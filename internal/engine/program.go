@@ -16,6 +16,8 @@ type Program struct {
 	Hosts     string // changes with any function's code or grants: domain hosts are used again for the same one
 	Functions map[string]*domain.Function
 	Folders   []domain.File // every folder that a function may use
+	// Redact hides the app's secrets in what its functions log; nil: there are none.
+	Redact func(text []byte) []byte
 
 	followers map[string]map[string][]*domain.Function // by workflow and step; made by NewProgram
 }

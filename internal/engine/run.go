@@ -41,7 +41,8 @@ type run struct {
 	early   []func() // what was asked of it before it goes on after a restart
 	dead    bool     // the engine is closing or broken: nothing happens any more
 
-	names   names // for logs, which come from other goroutines
+	context string // traceparent for its calls; empty: none
+	names   names  // for logs, which come from other goroutines
 	calls   map[flow.CallID]*active
 	queued  []*active      // for a place under their function's concurrency
 	held    []*active      // until the run goes on
@@ -104,6 +105,9 @@ func (e *Engine) newRun(rec record, durable bool) *run {
 	r.ctx, r.cancel = context.WithCancel(e.ctx)
 	r.journal.run = r
 	r.box.spawn, r.box.settle = e.work, r.settle
+	if e.o.Context != nil {
+		r.context = e.o.Context(rec.Run)
+	}
 	return r
 }
 

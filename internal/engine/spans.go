@@ -46,6 +46,9 @@ func (r *run) logged(call uint64, text []byte) {
 	if r.options.observer == nil && r.e.o.Logs == nil {
 		return
 	}
+	if r.program.Redact != nil {
+		text = r.program.Redact(text)
+	}
 	step, index, attempt := r.names.get(call)
 	now := r.e.o.World.Now()
 	for line := range strings.Lines(string(text)) {

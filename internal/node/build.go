@@ -18,6 +18,7 @@ import (
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/wire"
+	"github.com/weft-run/weft/internal/secret"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
@@ -83,7 +84,12 @@ func (n *Node) program(ctx context.Context, a *app.App, version string, o engine
 		closeImages(functions)
 		return nil, err
 	}
-	p := engine.NewProgram(engine.Program{App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
+	redact, err := n.redactor(a)
+	if err != nil {
+		closeImages(functions)
+		return nil, err
+	}
+	p := engine.NewProgram(engine.Program{Redact: redact, App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if other := n.programs[a]; other != nil { // built meanwhile
@@ -92,6 +98,36 @@ func (n *Node) program(ctx context.Context, a *app.App, version string, o engine
 	}
 	n.programs[a] = p
 	return p, nil
+}
+
+// redactor hides the secrets of an app; nil if it has none.
+func (n *Node) redactor(a *app.App) (func([]byte) []byte, error) {
+	var values [][]byte
+	for _, f := range a.Functions {
+		for _, ref := range f.Secrets {
+			value, err := n.secret(a, ref)
+			if err != nil {
+				return nil, err
+			}
+			values = append(values, value)
+		}
+	}
+	if values == nil {
+		return nil, nil
+	}
+	return secret.NewRedactor(values...).Redact, nil
+}
+
+// secret finds the value of a secret that a function may read.
+func (n *Node) secret(a *app.App, ref app.SecretRef) ([]byte, error) {
+	if n.cfg.Secret == nil {
+		return nil, fmt.Errorf("secret %s: a server has secrets, a single run has none", ref.Name)
+	}
+	value, err := n.cfg.Secret(a.Name, ref.Name)
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w; set it with: weft secrets set %s %s", ref.Name, err, a.Name, ref.Name)
+	}
+	return value, nil
 }
 
 // forget drops the program of an app; whoever has it goes on with it.
@@ -147,12 +183,9 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 		fn.Env = append(fn.Env, k+"="+f.Env[k])
 	}
 	for _, ref := range f.Secrets {
-		if n.cfg.Secret == nil {
-			return nil, false, fmt.Errorf("function %s: secret %s: there are no secrets here", f.Name, ref.Name)
-		}
-		value, err := n.cfg.Secret(a.Name, ref.Name)
+		value, err := n.secret(a, ref)
 		if err != nil {
-			return nil, false, fmt.Errorf("function %s: secret %s: %w", f.Name, ref.Name, err)
+			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 		}
 		if ref.Env != "" {
 			fn.Env = append(fn.Env, ref.Env+"="+string(value))

@@ -19,6 +19,7 @@ type InvokeRequest struct {
 	Body         io.Reader
 	Size         int64 // of the body; -1: not known
 	Key          string
+	Trace        string            // W3C traceparent for the function's environment
 	Stdout       *os.File          // if it is not nil: where the output goes as it is written; Invoke closes it
 	Log          func(text []byte) // told what it writes to standard error; it must not block
 }
@@ -59,7 +60,7 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 	defer body.Close()
 	out := stdout
 	stdout = nil // the lane closes it
-	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Body: body, Timeout: f.Timeout, Stdout: out, Log: req.Log})
+	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Stdout: out, Log: req.Log})
 	if err != nil {
 		return nil, err
 	}

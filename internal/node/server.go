@@ -43,10 +43,11 @@ type ServerConfig struct {
 	Trace      bool          // record the spans of runs
 	Bundle     bundle.Limits // of a deployed app
 
-	Check  func(*app.App) error // what the operator allows; nil: everything
-	Meter  engine.Meter         // nil: nobody counts
-	Ended  func(engine.Run, *telemetry.Trace)
-	Logger *slog.Logger // default: slog.Default()
+	Check   func(*app.App) error               // what the operator allows; nil: everything
+	Meter   engine.Meter                       // nil: nobody counts
+	Ended   func(engine.Run, *telemetry.Trace) // as in engine.Options
+	Context func(engine.Run) string            // the same
+	Logger  *slog.Logger                       // default: slog.Default()
 }
 
 // EnsureDefaults fills in what is not set.
@@ -130,7 +131,7 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	s.Runs = engine.New(engine.Options{
 		World: engine.Real, Sandboxes: sandboxes{s.pool}, Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
 		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,
-		Scratch: s.scratch.Path, Ended: cfg.Ended, Broken: s.fail,
+		Scratch: s.scratch.Path, Ended: cfg.Ended, Context: cfg.Context, Broken: s.fail,
 	})
 	if err := s.Runs.Recover(); err != nil {
 		return s, err

@@ -174,18 +174,28 @@ func (s *server) nodeConfig() node.ServerConfig {
 		Dir:    cfg.Data,
 		Admission: admission.Options{
 			Memory: memory(cfg.Limits.Memory), Calls: cfg.Limits.Concurrency, Queue: cfg.Limits.Queue,
+			App: admission.Quota{Calls: cfg.Limits.App.Concurrency, Memory: cfg.Limits.App.Memory},
 		},
 		Runs: cfg.Limits.Runs, RunsPerApp: cfg.Limits.RunsPerApp, Input: int(cfg.Limits.Input), Body: cfg.Limits.Body, Retention: cfg.Retention,
 		Speculate: cfg.Speculate, Predict: cfg.Pool.Predict, Check: cfg.CheckApp, Meter: s.metrics, Logger: s.log,
 	}
+	c.Trace, c.Ended = true, s.ended
 	if s.traces != nil {
-		c.Trace, c.Ended = true, s.export
+		c.Context = func(r engine.Run) string { return otlp.Context(r.ID, r.Retries, r.Traceparent).String() }
 	}
 	return c
 }
 
-// export sends the trace of a run that has ended.
-func (s *server) export(r engine.Run, t *telemetry.Trace) {
+// ended logs that a run has ended, and sends its trace.
+func (s *server) ended(r engine.Run, t *telemetry.Trace) {
+	level, attrs := slog.LevelDebug, []any{"run", r.ID, "app", r.App, "workflow", r.Workflow, "status", r.Status, "took", r.Ended.Sub(r.Created)}
+	if r.Failure != nil {
+		level, attrs = slog.LevelInfo, append(attrs, "step", r.Failure.Step, "kind", r.Failure.Kind, "failure", r.Failure.Message)
+	}
+	s.log.Log(context.Background(), level, "run ended", attrs...)
+	if s.traces == nil || t == nil {
+		return
+	}
 	run := otlp.Run{ID: r.ID, App: r.App, Version: r.Version, Workflow: r.Workflow, Status: string(r.Status), Trigger: r.Trigger, Retries: r.Retries}
 	if r.Failure != nil {
 		run.Failure = r.Failure.Message

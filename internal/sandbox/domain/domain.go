@@ -71,6 +71,7 @@ type Call struct {
 	Index    int // -1 outside a foreach
 	Attempt  int
 	Key      string // idempotency key
+	Trace    string // W3C traceparent for the function's environment; empty: none
 	Input    []byte // standard input
 	Stdin    string // a slot whose bytes are standard input instead
 	Alone    bool   // in a host of its own

@@ -54,6 +54,7 @@ type Invocation struct {
 	Function *Function
 	Name     string        // of the invocation, for WEFT_RUN
 	Key      string        // idempotency key
+	Trace    string        // W3C traceparent for the function's environment; empty: none
 	Input    []byte        // standard input
 	Body     *Body         // standard input instead of Input; it must stay open
 	Timeout  time.Duration // 0: none
@@ -133,7 +134,7 @@ func (l *Lane) Invoke(ctx context.Context, i Invocation) (*Reply, error) {
 func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*call, error) {
 	k := &call{
 		Call: Call{
-			Function: i.Function, Path: i.Function.Name, Step: i.Name, Index: -1, Attempt: try, Key: i.Key, Input: i.Input,
+			Function: i.Function, Path: i.Function.Name, Step: i.Name, Index: -1, Attempt: try, Key: i.Key, Trace: i.Trace, Input: i.Input,
 		},
 		running: true, single: true, stdout: i.Stdout, log: i.Log, over: make(chan struct{}, 1),
 	}

@@ -221,7 +221,7 @@ func (d *Domain) send(h *host, k *call) error {
 	}
 	m := &wire.Start{
 		Call: k.ID, Function: id, Path: k.Path, Step: k.Step, Index: int64(k.Index),
-		Attempt: uint64(k.Attempt), Key: k.Key, Input: k.Input, Stdin: k.Stdin, Single: k.single, Stream: k.stdout != nil,
+		Attempt: uint64(k.Attempt), Key: k.Key, Trace: k.Trace, Input: k.Input, Stdin: k.Stdin, Single: k.single, Stream: k.stdout != nil,
 	}
 	var fds []int
 	for _, f := range k.Streams {

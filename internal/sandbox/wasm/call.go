@@ -248,6 +248,9 @@ func (c *call) environment() []string {
 	if c.start.Index >= 0 {
 		env = append(env, "WEFT_INDEX="+strconv.FormatInt(c.start.Index, 10))
 	}
+	if c.start.Trace != "" {
+		env = append(env, "TRACEPARENT="+c.start.Trace)
+	}
 	env = append(env, c.fn.Env...)
 	// Near this limit Go collects harder. Without it, it would let garbage grow to the size of the views; its SDK adds their size.
 	return append(env, "GOMEMLIMIT="+strconv.FormatInt(c.fn.Memory/8*7, 10))

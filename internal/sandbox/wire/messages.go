@@ -164,6 +164,7 @@ type Start struct {
 	Index    int64  // -1 outside a foreach
 	Attempt  uint64
 	Key      string
+	Trace    string // W3C traceparent; empty: none
 	Input    []byte // standard input, at most InlineMax
 	Long     int64  // length of a longer one, in the descriptor beside the message; 0: Input is it
 	Stdin    string // the slot whose bytes are standard input; empty: Input is
@@ -180,6 +181,7 @@ func (m *Start) code(c *coder) {
 	c.int(&m.Index)
 	c.uint(&m.Attempt)
 	c.string(&m.Key)
+	c.string(&m.Trace)
 	c.bytes(&m.Input)
 	c.int(&m.Long)
 	c.string(&m.Stdin)
