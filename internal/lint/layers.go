@@ -47,8 +47,9 @@ var layers = map[string][]string{
 	"internal/sandbox/wasm/engine":  {},
 	"internal/sandbox/wasm/confine": {},
 
-	"internal/engine": {"internal/flow", "internal/store", "internal/app", "internal/telemetry", "internal/buffer", "internal/admission", "internal/sandbox/domain", "internal/sandbox/wire"},
-	"internal/sim":    {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain"},
+	"internal/engine":   {"internal/flow", "internal/store", "internal/app", "internal/telemetry", "internal/buffer", "internal/admission", "internal/sandbox/domain", "internal/sandbox/wire"},
+	"internal/workload": {"internal/flow", "internal/app"},
+	"internal/sim":      {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain", "internal/workload"},
 
 	// What puts them together.
 	"internal/node": {"internal/admission", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store/pebble", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",

@@ -14,7 +14,7 @@
 // # What is checked
 //
 //   - a run that was accepted ends, with the output that a failure-free execution
-//     of its workflow has (Reference), however often the node died;
+//     of its workflow has (workload.Reference), however often the node died;
 //   - a call whose end is on disk is never made again;
 //   - a call that somebody outside could notice is made only when everything that
 //     it follows from is on disk;
@@ -23,7 +23,7 @@
 //   - nothing is left: no domain, no blob but those that outputs name, and after
 //     the retention nothing at all.
 //
-// loop.go is time and concurrency, sandbox.go the functions, disk.go the blobs,
-// workload.go makes workflows and says what they should give, sim.go is the life
+// loop.go is time and concurrency, sandbox.go where functions run, disk.go the blobs,
+// workload.go has package workload make the app, sim.go is the life
 // and death of a node.
 package sim

@@ -5,93 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/workload"
 )
-
-// The functions of the simulator. What one gives follows from its input alone.
-const (
-	fnMix  = "mix"  // a digest of its input
-	fnSend = "send" // the same, seen from outside: it has a connection
-	fnList = "list" // a short list of numbers, for a foreach
-	fnEmit = "emit" // publishes its digest as a buffer, some of them large
-	fnEat  = "eat"  // takes the buffer that is its standard input, and digests it
-	fnLook = "look" // the same without taking it
-)
-
-// functions are those of every app of the simulator.
-func functions() map[string]*domain.Function {
-	all := map[string]*domain.Function{}
-	for _, name := range []string{fnMix, fnSend, fnList, fnEmit, fnEat, fnLook} {
-		all[name] = &domain.Function{Name: name, Memory: 1 << 20}
-	}
-	all[fnSend].Dial = []string{"example.org:80"}
-	return all
-}
-
-// product is what a function makes of an input.
-type product struct {
-	output any
-	bytes  []byte // of its slot "out"
-	takes  bool   // its standard input is gone
-}
-
-// digest is a short name of a value.
-func digest(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("sim: digest of %v: %v", v, err)) // values come from JSON
-	}
-	h := fnv.New64a()
-	h.Write(b)
-	return strconv.FormatUint(h.Sum64(), 36)
-}
-
-// compute is what the function does at a step.
-func compute(function, path string, input any, stdin []byte) product {
-	if stdin != nil {
-		input = string(stdin)
-	}
-	d := digest([]any{function, input})
-	switch function {
-	case fnList:
-		n := int(d[0])%3 + 1
-		list := make([]any, n)
-		for i := range list {
-			list[i] = float64(i) + float64(d[1])
-		}
-		return product{output: map[string]any{"list": list}}
-	case fnEmit:
-		b := []byte(d)
-		if d[len(d)-1]%2 == 0 {
-			b = bytes.Repeat(b, 2000) // too large for a record
-		}
-		slot := strings.ReplaceAll(path, ".", "/") + "/out"
-		return product{output: map[string]any{"$buffer": slot, "size": float64(len(b))}, bytes: b}
-	case fnEat:
-		return product{output: map[string]any{"d": d}, takes: true}
-	}
-	return product{output: map[string]any{"d": d, "long": strings.Repeat(d, int(d[0])%2*int(d[1])%2*6000)}}
-}
-
-// evaluate gives the values of expressions that are jq programs: digests of
-// what they see.
-func evaluate(expressions []string, scope any) []any {
-	values := make([]any, len(expressions))
-	for i, e := range expressions {
-		values[i] = digest([]any{e, scope})
-	}
-	return values
-}
 
 // sandboxes is where calls run: for some time, perhaps not to their end.
 type sandboxes struct {
@@ -136,7 +60,7 @@ type slot struct {
 // call is one under way, or done and to be committed or withdrawn.
 type call struct {
 	domain.Call
-	product product
+	product workload.Product
 	done    bool
 }
 
@@ -179,8 +103,12 @@ func (s *sandbox) end(k *call) {
 	} else if err := json.Unmarshal(k.Input, &input); err != nil {
 		s.life.report("run %s: call %s: input %q: %v", s.o.Run, k.Path, k.Input, err)
 	}
-	k.product = compute(k.Function.Name, k.Path, input, stdin)
-	out, err := json.Marshal(k.product.output)
+	k.product = workload.Compute(k.Function.Name, k.Path, k.Attempt, input, stdin)
+	if k.product.Fails {
+		s.o.Done(domain.Result{Call: k.ID, Failure: &flow.Failure{Kind: workload.KindExit, Message: "exit status 1"}})
+		return
+	}
+	out, err := json.Marshal(k.product.Output)
 	if err != nil {
 		s.life.report("run %s: call %s: output: %v", s.o.Run, k.Path, err)
 	}
@@ -197,19 +125,19 @@ func (s *sandbox) Commit(id uint64) (domain.Effects, error) {
 	}
 	delete(s.calls, id)
 	var e domain.Effects
-	if k.product.bytes != nil {
-		name := k.Path + "/out"
+	if k.product.Bytes != nil {
+		name := workload.SlotAt(k.Path)
 		if s.slots[name] != nil {
 			return e, fmt.Errorf("put %s: already published", name)
 		}
-		s.slots[name] = &slot{by: k.Path, bytes: k.product.bytes}
-		p := domain.Slot{Name: name, By: k.Path, Size: int64(len(k.product.bytes))}
+		s.slots[name] = &slot{by: k.Path, bytes: k.product.Bytes}
+		p := domain.Slot{Name: name, By: k.Path, Size: int64(len(k.product.Bytes))}
 		if p.Size < 1000 {
-			p.Inline = k.product.bytes
+			p.Inline = k.product.Bytes
 		}
 		e.Puts = append(e.Puts, p)
 	}
-	if k.product.takes {
+	if k.product.Takes {
 		s.slots[k.Stdin].taken = true
 		e.Takes = append(e.Takes, k.Stdin)
 	}
