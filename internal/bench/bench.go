@@ -36,6 +36,9 @@ func Experiments() []Experiment {
 		resources(),
 		overhead(),
 		host(),
+		invoke(),
+		steps(),
+		recovery(),
 	}
 }
 
@@ -88,16 +91,26 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error
 		return nil, err
 	}
 	dir := folder.Path
-	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Log: o.Log}
+	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Program: o.Program, Peers: o.Peers, Log: o.Log}
 	lab.Cleanup(folder.Remove)
 	defer func() { err = errors.Join(err, lab.close()) }()
 	if lab.Examples == "" {
 		lab.Examples = findExamples()
 	}
-	if lab.Weft, err = o.Start(ctx, dir); err != nil {
-		return nil, fmt.Errorf("start a node: %w", err)
+	if lab.Program == "" {
+		if lab.Program, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("find weft's executable: %w", err)
+		}
 	}
-	lab.Cleanup(lab.Weft.Close)
+	if lab.Peers == "" {
+		lab.Peers = filepath.Join(filepath.Dir(lab.Examples), "bench", "peers", "bin")
+	}
+	if !e.Serves {
+		if lab.Weft, err = o.Start(ctx, dir); err != nil {
+			return nil, fmt.Errorf("start a node: %w", err)
+		}
+		lab.Cleanup(lab.Weft.Close)
+	}
 	o.Log.Info("setting up", "experiment", e.Name)
 	if err := e.Setup(ctx, lab); err != nil {
 		return nil, fmt.Errorf("set up: %w", err)

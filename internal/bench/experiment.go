@@ -16,11 +16,18 @@ type Experiment struct {
 	Name        string   // as on the command line: "cold-start"
 	Description string   // one line, for lists
 	Baselines   []string // variants that every other one is compared with, in the order of the table's columns
+	// Required says what weft is to reach, in words, by measure and variant; it is printed beside what was measured.
+	Required []Requirement
+	// Serves says that the experiment starts servers (Lab.Serve) and needs no node in this process: Lab.Weft is nil.
+	Serves bool
 
 	// Setup prepares what is to be measured: it makes the inputs, builds the functions, starts the processes and adds groups of cases to the
 	// lab. What it starts it hands to Lab.Cleanup. Its time is not measured but counts against the budget.
 	Setup func(ctx context.Context, lab *Lab) error
 }
+
+// Requirement is what a variant is to reach in a measure: "median ≤ 0.5, p99 ≤ 2", in the measure's unit. A report shows it and judges nothing.
+type Requirement struct{ Measure, Variant, Text string }
 
 // Case is one variant of one piece of work, measured again and again beside the other cases of its group.
 type Case struct {
@@ -101,6 +108,8 @@ type Lab struct {
 	Dir      string // scratch folder, removed at the end
 	Examples string // the folder of weft's example apps
 	Weft     Weft   // the node
+	Program  string // weft's executable, for Serve
+	Peers    string // folder of programs that drive other systems
 	Log      *slog.Logger
 
 	groups  []*Group
@@ -149,6 +158,8 @@ type Options struct {
 	Format string        // what Run prints: table (default), json or csv
 	Stdout io.Writer     // where it prints; default nowhere
 
+	Program  string       // weft's executable, which serves as `PROGRAM serve`; default that of this process
+	Peers    string       // folder of what `make peers` has built; default bench/peers/bin beside the examples
 	Examples string       // folder of weft's example apps; default the one found above the working folder
 	Version  string       // of weft, for the machine's description; default from the build
 	Log      *slog.Logger // progress; default nowhere

@@ -82,14 +82,13 @@ func pss(pid int) (int64, error) {
 	return kib << 10, nil
 }
 
-// footprint is the memory of this process and all that stem from it, as PSS.
-func footprint() (int64, error) {
-	self := os.Getpid()
-	sum, err := pss(self)
+// footprint is the memory of a process and all that stem from it, as PSS.
+func footprint(pid int) (int64, error) {
+	sum, err := pss(pid)
 	if err != nil {
-		return 0, fmt.Errorf("memory of this process: %w", err)
+		return 0, fmt.Errorf("memory of process %d: %w", pid, err)
 	}
-	all, err := descendants(self)
+	all, err := descendants(pid)
 	if err != nil {
 		return 0, err
 	}
@@ -103,18 +102,18 @@ func footprint() (int64, error) {
 	return sum, nil
 }
 
-// processorTime is the CPU time that this process and all that stem from it have used: its own, that of the children it has waited for, and
+// processorTimeOf is the CPU time that a process and all that stem from it have used: its own, that of the children it has waited for, and
 // that of those that live.
-func processorTime() (time.Duration, error) {
-	self, err := readProcess(os.Getpid())
+func processorTimeOf(pid int) (time.Duration, error) {
+	root, err := readProcess(pid)
 	if err != nil {
 		return 0, err
 	}
-	all, err := descendants(self.pid)
+	all, err := descendants(pid)
 	if err != nil {
 		return 0, err
 	}
-	sum := self.cpu
+	sum := root.cpu
 	for _, p := range all {
 		sum += p.cpu
 	}
@@ -135,7 +134,8 @@ const sampleEvery = 100 * time.Millisecond
 // observe does work and watches what this process and its descendants use meanwhile. Memory that was in use before counts; it is what runs on
 // the machine while the work does.
 func observe(ctx context.Context, work func(context.Context) error) (usage, error) {
-	before, err := processorTime()
+	self := os.Getpid()
+	before, err := processorTimeOf(self)
 	if err != nil {
 		return usage{}, err
 	}
@@ -151,7 +151,7 @@ func observe(ctx context.Context, work func(context.Context) error) (usage, erro
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
 		for {
-			n, err := footprint()
+			n, err := footprint(self)
 			if err != nil {
 				failed = err
 				return
@@ -172,7 +172,7 @@ func observe(ctx context.Context, work func(context.Context) error) (usage, erro
 	if err := errors.Join(err, failed); err != nil {
 		return usage{}, err
 	}
-	after, err := processorTime()
+	after, err := processorTimeOf(self)
 	if err != nil {
 		return usage{}, err
 	}

@@ -44,6 +44,8 @@ type Row struct {
 	Median  float64 `json:"median"`
 	P99     float64 `json:"p99"`
 	Mean    float64 `json:"mean"`
+	// Required is what weft is to reach, in words; empty where nothing is asked for.
+	Required string `json:"required,omitempty"`
 
 	// Ratios has the row's median divided by that of each of Report.Baselines, under the baseline's name: below one means less (of time, of
 	// memory) than the baseline. A baseline that has no such measure is absent.
@@ -67,6 +69,11 @@ func newReport(e Experiment, m Machine, done []*measurement) (*Report, error) {
 		return nil, errUnchecked
 	}
 	r.Checked = true
+	for _, q := range e.Required {
+		if row := r.row(q.Variant, q.Measure); row != nil {
+			row.Required = q.Text
+		}
+	}
 	r.compare()
 	return r, nil
 }
@@ -153,6 +160,10 @@ func (r *Report) Table(w io.Writer) error {
 	for _, name := range baselines {
 		head = append(head, "/ "+name)
 	}
+	required := slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Required != "" })
+	if required {
+		head = append(head, "required")
+	}
 	lines := [][]string{head}
 	for i, row := range r.Rows {
 		fields := []string{row.Measure, row.Variant, strconv.Itoa(row.N), number(row.Median), number(row.P99), number(row.Mean), row.Unit}
@@ -166,6 +177,9 @@ func (r *Report) Table(w io.Writer) error {
 				continue
 			}
 			fields = append(fields, number(ratio))
+		}
+		if required {
+			fields = append(fields, row.Required)
 		}
 		lines = append(lines, fields)
 	}

@@ -31,6 +31,7 @@ const (
 	roleHTTP   = "http"
 	roleMemfd  = "memfd"
 	roleFile   = "file"
+	roleBare   = "bare"
 )
 
 // controlFD is the descriptor of the receiver's end of the socket pair.
@@ -55,6 +56,8 @@ func childMain(args []string) error {
 		receive = receiveSocket
 	case roleHTTP:
 		receive = receiveHTTP
+	case roleBare:
+		receive = serveBare
 	case roleMemfd:
 		receive = receiveMemfd
 	case roleFile:

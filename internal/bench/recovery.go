@@ -1,0 +1,288 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/weft-run/weft/internal/bench/load"
+	"github.com/weft-run/weft/internal/engine"
+)
+
+// Measures of recovery.
+const (
+	recoveryReady  = "start to ready"
+	recoveryMemory = "memory when idle"
+	recoveryCPU    = "processor when idle, of a core"
+)
+
+// recovery asks how long a server that was killed takes until it is ready again with the runs that it had accepted, and what a server costs that
+// has nothing to do.
+func recovery() Experiment {
+	return Experiment{
+		Name:        "recovery",
+		Description: "start after kill -9 until GET /readyz is answered with 200; memory (PSS) and processor time of an idle server and all that stem from it",
+		Serves:      true,
+		Required: []Requirement{
+			{recoveryReady, "10000 runs", "≤ 1000"}, {recoveryMemory, "new", "≤ 40"}, {recoveryCPU, "new", "≤ 0.5"},
+		},
+		Setup: func(ctx context.Context, lab *Lab) error {
+			if lab.Quick {
+				return setUpRecovery(ctx, lab, 200, time.Second, time.Second)
+			}
+			return setUpRecovery(ctx, lab, 10_000, 5*time.Second, 25*time.Second)
+		},
+	}
+}
+
+// setUpRecovery has a server with so many unfinished runs, and one without. An idle server is let alone for a time before it is watched for another.
+func setUpRecovery(ctx context.Context, lab *Lab, runs int, settle, watch time.Duration) error {
+	dir := filepath.Join(lab.Dir, "waiting")
+	if err := writeWaitingApp(dir); err != nil {
+		return err
+	}
+	fresh, err := lab.serve(ctx, "new")
+	if err != nil {
+		return err
+	}
+	full, err := lab.serve(ctx, "full")
+	if err != nil {
+		return err
+	}
+	for _, s := range []*served{fresh, full} {
+		if err := s.deploy(ctx, dir); err != nil {
+			return err
+		}
+	}
+	if err := full.leaveUnfinished(ctx, runs); err != nil {
+		return err
+	}
+	loaded := strconv.Itoa(runs) + " runs"
+	ready := lab.Group("ready", Rounds{WarmUp: 1, Min: 3, Max: 15})
+	for _, v := range []struct {
+		name   string
+		server *served
+		runs   int
+	}{{"new", fresh, 0}, {loaded, full, runs}} {
+		ready.Add(Case{Variant: v.name, Expect: expectRecovered(v.runs), Sample: func(ctx context.Context) (Sample, error) {
+			if err := v.server.kill(); err != nil {
+				return Sample{}, err
+			}
+			took, err := v.server.start(ctx)
+			if err != nil {
+				return Sample{}, err
+			}
+			digest, err := v.server.recovered(ctx)
+			return Sample{Digest: digest, Values: []Value{Millis(recoveryReady, took)}}, err
+		}})
+	}
+	idle := lab.Group("idle", Rounds{WarmUp: -1, Min: 3, Max: 5})
+	for _, v := range []struct {
+		name   string
+		server *served
+		work   func(context.Context, *served) error // that was done before
+	}{
+		{"new", fresh, nil},
+		{"after 1000 runs", fresh, func(ctx context.Context, s *served) error { return s.finish(ctx, 1000) }},
+		{loaded, full, nil},
+	} {
+		idle.Add(Case{Variant: v.name, Expect: "idle", Sample: func(ctx context.Context) (Sample, error) {
+			if err := v.server.kill(); err != nil {
+				return Sample{}, err
+			}
+			if _, err := v.server.start(ctx); err != nil {
+				return Sample{}, err
+			}
+			if v.work != nil {
+				if err := v.work(ctx, v.server); err != nil {
+					return Sample{}, err
+				}
+			}
+			return v.server.idle(ctx, settle, watch)
+		}})
+	}
+	return nil
+}
+
+// writeWaitingApp writes an app whose workflow wait has done one step and waits for a signal, and whose workflow main is done at once.
+func writeWaitingApp(dir string) error {
+	const file = `name: waiting
+functions:
+  one: {runtime: wasm, source: ./one.wasm}
+workflows:
+  wait:
+    steps:
+      first: {call: one}
+      approved: {signal: go, needs: [first]}
+      last: {call: one, needs: [approved]}
+  main:
+    steps:
+      first: {call: one}
+`
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "one.wasm"), printOne, 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(file), 0o644)
+}
+
+// leaveUnfinished starts runs and waits until all of them wait for their signals.
+func (s *served) leaveUnfinished(ctx context.Context, runs int) error {
+	if err := s.post(ctx, "/v1/apps/waiting/workflows/wait/runs", runs, http.StatusAccepted); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		stats, err := s.stats(ctx)
+		if err != nil {
+			return err
+		}
+		if stats.Calls.Running+stats.Calls.Waiting == 0 && stats.Calls.Ended >= uint64(runs) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// finish has so many runs carried out.
+func (s *served) finish(ctx context.Context, runs int) error {
+	return s.post(ctx, "/v1/apps/waiting/workflows/main/runs?wait=30s", runs, http.StatusOK)
+}
+
+// post sends requests from many connections.
+func (s *served) post(ctx context.Context, path string, count, want int) error {
+	c, err := s.dial("unix", invokeClients)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Run(ctx, load.Order{Request: request("POST", path, "", "{}"), Count: count, Check: func(status int, body []byte) error {
+		if status != want {
+			return fmt.Errorf("start runs: status %d, body %.300s", status, body)
+		}
+		return nil
+	}})
+	return err
+}
+
+// figures is what is read of GET /v1/stats.
+type figures struct {
+	Runs  struct{ Active int }
+	Calls struct {
+		Running, Waiting int
+		Ended            uint64
+	}
+}
+
+// stats asks for figures of the moment.
+func (s *served) stats(ctx context.Context) (figures, error) {
+	var f figures
+	c, err := s.dial("unix", 1)
+	if err != nil {
+		return f, err
+	}
+	defer c.Close()
+	_, err = c.Run(ctx, load.Order{Request: request("GET", "/v1/stats", "", ""), Count: 1, Check: func(status int, body []byte) error {
+		if status != http.StatusOK {
+			return fmt.Errorf("ask for figures: status %d, body %.300s", status, body)
+		}
+		return json.Unmarshal(body, &f)
+	}})
+	return f, err
+}
+
+// expectRecovered is what recovered says of a server that has as many runs as it should.
+func expectRecovered(runs int) string {
+	if runs == 0 {
+		return "0 runs"
+	}
+	return strconv.Itoa(runs) + " runs, one went on: 1"
+}
+
+// recovered says what a server has that is ready again. One of its runs is given its signal, and another one is started in its place.
+func (s *served) recovered(ctx context.Context) (string, error) {
+	f, err := s.stats(ctx)
+	if err != nil {
+		return "", err
+	}
+	said := strconv.Itoa(f.Runs.Active) + " runs"
+	if f.Runs.Active == 0 {
+		return said, nil
+	}
+	list, _, err := s.client.Runs(ctx, engine.Filter{App: "waiting", Workflow: "wait", Status: engine.Running, Limit: 1})
+	if err != nil {
+		return "", err
+	}
+	if len(list) == 0 {
+		return said + ", none is listed", nil
+	}
+	if err := s.client.Signal(ctx, list[0].ID, "go", "", nil); err != nil {
+		return "", err
+	}
+	for ctx.Err() == nil {
+		d, err := s.client.Run(ctx, list[0].ID)
+		if err != nil {
+			return "", err
+		}
+		if d.Status.Ended() {
+			said += ", one went on: " + scalar(d.Output)
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return said, errors.Join(ctx.Err(), s.leaveUnfinished(ctx, 1))
+}
+
+// idle watches a server that has nothing to do.
+func (s *served) idle(ctx context.Context, settle, watch time.Duration) (Sample, error) {
+	pid := s.command.Process.Pid
+	if err := sleep(ctx, settle); err != nil {
+		return Sample{}, err
+	}
+	before, err := processorTimeOf(pid)
+	if err != nil {
+		return Sample{}, err
+	}
+	begun := time.Now()
+	if err := sleep(ctx, watch); err != nil {
+		return Sample{}, err
+	}
+	after, err := processorTimeOf(pid)
+	if err != nil {
+		return Sample{}, err
+	}
+	took := time.Since(begun)
+	memory, err := footprint(pid)
+	if err != nil {
+		return Sample{}, err
+	}
+	own, err := pss(pid)
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{Digest: "idle", Values: []Value{
+		{Measure: recoveryMemory, Unit: "MiB", Number: float64(memory) / (1 << 20)},
+		{Measure: "of it the server itself", Unit: "MiB", Number: float64(own) / (1 << 20)},
+		{Measure: recoveryCPU, Unit: "%", Number: 100 * (after - before).Seconds() / took.Seconds()},
+	}}, nil
+}
+
+// sleep waits, or fails when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
