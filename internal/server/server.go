@@ -7,6 +7,7 @@
 //	listen.go  sockets and certificates
 //	drain.go   the end
 //	notify.go  what systemd is told
+//	trim.go    memory that an idle server gives back
 package server
 
 import (
@@ -38,7 +39,7 @@ import (
 // Options say what to serve.
 type Options struct {
 	Config   *config.Config
-	CacheDir string // of images; default as for node.Config
+	CacheDir string // of images; default: the folder cache in the data folder
 	Version  string
 	Log      io.Writer // default os.Stderr
 	// Ready is told, once requests are answered, where. Default: nobody is.
@@ -66,6 +67,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Log == nil {
 		o.Log = os.Stderr
 	}
+	if o.CacheDir == "" {
+		o.CacheDir = filepath.Join(o.Config.Data, "cache")
+	}
 	s := &server{o: o, cfg: o.Config, log: logger(o.Log, o.Config.Telemetry)}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
@@ -87,6 +91,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	background, stop := context.WithCancel(context.Background())
 	s.work.Go(func() { s.flush(background) })
+	s.work.Go(func() { s.trim(background) })
 	defer s.work.Wait()
 	defer stop()
 	for _, a := range addresses {
