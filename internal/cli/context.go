@@ -49,7 +49,7 @@ func (sh *shell) targetFlags(root *cobra.Command) {
 		if sh.target == (target{}) || cmd.Annotations[onServer] != "" {
 			return nil
 		}
-		return usage("weft help lists the commands that talk to a server", "%s works without a server: --context and --server say nothing to it", cmd.CommandPath())
+		return usage("weft help lists the commands that talk to a server", "--context and --server go with commands that talk to a server, and this one does not")
 	}
 	complete := func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		list, err := sh.loadContexts()

@@ -10,7 +10,7 @@ import (
 
 // readInput reads the value of --input: JSON, @FILE or - for stdin.
 func (sh *shell) readInput(text string) (any, error) {
-	src, err := sh.readJSON("the run's input", text)
+	src, err := sh.readJSON("the run's input", "--input", text)
 	if src == nil || err != nil {
 		return nil, err
 	}
@@ -22,9 +22,9 @@ func (sh *shell) readInput(text string) (any, error) {
 }
 
 // readJSON reads JSON text, @FILE or - for stdin as what is to go to a server: its numbers keep all their digits. It is
-// nil for an empty text.
-func (sh *shell) readJSON(what, text string) (json.RawMessage, error) {
-	src, from := []byte(text), "--input"
+// nil for an empty text. flag is what the text was given with.
+func (sh *shell) readJSON(what, flag, text string) (json.RawMessage, error) {
+	src, from := []byte(text), flag
 	var err error
 	switch {
 	case text == "":
@@ -37,14 +37,14 @@ func (sh *shell) readJSON(what, text string) (json.RawMessage, error) {
 		src, err = os.ReadFile(from)
 	}
 	if err != nil {
-		return nil, usage("--input takes JSON, @FILE or - for stdin", "read %s: %v", what, err)
+		return nil, usage(flag+" takes JSON, @FILE or - for stdin", "read %s: %v", what, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(src))
 	var v json.RawMessage
 	if err := dec.Decode(&v); err != nil {
 		hint := jsonHint(src, err)
 		if hint == "" {
-			hint = "--input takes JSON, @FILE or - for stdin; a string needs quotes of its own: '\"text\"'"
+			hint = flag + " takes JSON, @FILE or - for stdin; a string needs quotes of its own: '\"text\"'"
 		}
 		return nil, usage(hint, "%s from %s is not JSON: %v", what, from, err)
 	}

@@ -220,7 +220,7 @@ func traceFormat(name string) (func(io.Writer, *telemetry.Trace) error, error) {
 	if name == "" {
 		return nil, nil
 	}
-	return nil, usage("a name in .svg gives a picture, one in .json a trace for chrome://tracing", "--trace %s: the name says no format", name)
+	return nil, usage("a name in .svg gives a picture, one in .json a trace for chrome://tracing", "trace %s: the name says no format", name)
 }
 
 // printOutput writes the output of a run: text as it is, a buffer as its bytes, anything else as JSON, null not at all.

@@ -105,19 +105,25 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usage("write --since 2h, --since 7d or --since 2026-01-31", "--since %s is neither a duration nor a time", s)
 }
 
-// age writes how long ago something was, in one unit: "just now", "5m ago", "3d ago".
+// age writes how long ago something was: "just now", "5m ago", "3d ago".
 func age(d time.Duration) string {
-	switch {
-	case d < 2*time.Second:
+	if d < 2*time.Second {
 		return "just now"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds ago", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(d.Hours()))
 	}
-	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
+	return oneUnit(d) + " ago"
+}
+
+// oneUnit writes a time in one unit: "90s", "5m", "3d".
+func oneUnit(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
 // since writes how long ago a time was, "never" for none.
@@ -131,7 +137,7 @@ func since(at time.Time) string {
 // took is how long a run took, or has taken so far.
 func took(r engine.Run) string {
 	if r.Ended.IsZero() {
-		return telemetry.FormatDuration(time.Since(r.Created).Round(time.Second)) + " so far"
+		return oneUnit(time.Since(r.Created)) + " so far"
 	}
 	return telemetry.FormatDuration(r.Ended.Sub(r.Created))
 }

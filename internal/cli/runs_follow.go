@@ -163,7 +163,7 @@ weft runs get shows what a run waits for.`,
 	value := cmd.Flags().String("value", "", "what the signal brings: JSON, @FILE, or - for stdin (default null)")
 	step := cmd.Flags().String("step", "", "only the step, or item, with this path: approve, ask[2]")
 	return sh.server(cmd, func(ctx context.Context, c *client.Client, args []string) error {
-		raw, err := sh.readJSON("the signal's value", *value)
+		raw, err := sh.readJSON("the signal's value", "--value", *value)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,8 +28,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"weft":       func() { os.Exit(Main()) },
-		"weft-stage": func() { os.Exit(stageMain()) },
+		"weft":         func() { os.Exit(Main()) },
+		"weft-stage":   func() { os.Exit(stageMain()) },
+		"stage-server": func() { os.Exit(stageServerMain()) },
 	})
 }
 
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GOCACHE", cmp.Or(os.Getenv("GOCACHE"), filepath.Join(caches, "go-build"))) // HOME is the script's folder
 			return nil
 		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": untilDone},
 		Condition: func(cond string) (bool, error) {
 			if cond == "node" {
 				return nodeWorks(), nil
@@ -53,6 +56,30 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 	})
+}
+
+// untilDone is the command await of scripts: it runs a command again and again until it succeeds, at most for a minute,
+// since what a script has started in the background takes its time. With a first argument /PATTERN/ the command's stdout
+// has to match too.
+func untilDone(ts *testscript.TestScript, neg bool, args []string) {
+	pattern := regexp.MustCompile("")
+	if len(args) > 0 && strings.HasPrefix(args[0], "/") {
+		re, err := regexp.Compile("(?m)" + strings.Trim(args[0], "/"))
+		ts.Check(err)
+		pattern, args = re, args[1:]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: await [/pattern/] command [args...]")
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not come to its end: %v\n%s%s", strings.Join(args, " "), err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		}
+	}
 }
 
 // nodeWorks reports whether this test binary carries a domain host and the machine lets it run.

@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-run/weft/internal/api/wire"
 	"github.com/weft-run/weft/internal/client"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/registry"
-
-	"github.com/weft-run/weft/internal/api/wire"
+	"github.com/weft-run/weft/internal/sandbox/domain"
 )
 
 // onServer is the annotation of the commands that talk to a server.
@@ -84,7 +84,7 @@ func explainServer(err error, p *problem) bool {
 			p.Hint = answerHints[answer.Problem.Status]
 		}
 		if p.Hint == "" {
-			p.Hint = failureHints[answer.Kind]
+			p.Hint = callHints[answer.Kind]
 		}
 	case errors.As(err, &none):
 		p.Status, p.Hint = exitNoServer, none.Hint()
@@ -102,6 +102,13 @@ var answerHints = map[int]string{
 	http.StatusForbidden:          "this needs a token with a greater role: weft tokens create",
 	http.StatusTooManyRequests:    "the server has as much to do as it may; try again later",
 	http.StatusServiceUnavailable: "the server is starting, or about to end; try again later",
+}
+
+// callHints say what can be done about the failure of a function that was called by itself.
+var callHints = map[string]string{
+	flow.KindTimeout:  "raise timeout of the function in the app file",
+	domain.KindLimit:  failureHints[domain.KindLimit],
+	domain.KindOutput: failureHints[domain.KindOutput],
 }
 
 // certificateFault reports whether a server's certificate was not accepted.

@@ -76,7 +76,7 @@ func (sh *shell) start(ctx context.Context, c *client.Client, o startOptions, wh
 	if err != nil {
 		return err
 	}
-	input, err := sh.readJSON("the run's input", o.input)
+	input, err := sh.readJSON("the run's input", "--input", o.input)
 	if err != nil {
 		return err
 	}

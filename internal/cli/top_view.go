@@ -36,9 +36,13 @@ func (v *topView) add(s wire.Stats) {
 	}
 }
 
-// rates are how much a counter grew a second, from look to look.
+// rates are how much a counter grew a second, from look to look. After one look it is what it grew on average since the
+// server was started.
 func (v *topView) rates(counter func(wire.Stats) float64) []float64 {
 	var rates []float64
+	if len(v.seen) == 1 && v.seen[0].Uptime > 0 {
+		return []float64{counter(v.seen[0]) / v.seen[0].Uptime}
+	}
 	for i := 1; i < len(v.seen); i++ {
 		took := v.seen[i].At.Sub(v.seen[i-1].At).Seconds()
 		if took <= 0 {
@@ -144,6 +148,9 @@ func (v *topView) facts(s wire.Stats) []string {
 		return strings.TrimRight(b.String(), " ")
 	}
 	curve := func(counter func(wire.Stats) float64) string {
+		if len(v.seen) == 1 {
+			return ""
+		}
 		return sparkline(v.rates(counter), v.width-8-3*column-2, v.unicode)
 	}
 	memory := size(s.Calls.Memory) + " declared by calls"

@@ -110,13 +110,20 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		io.Copy(io.Discard, io.LimitReader(res.Body, problemMax)) // so that the connection can be used again
 		return nil
 	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+	if err := decode(res.Body, out); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return fmt.Errorf("read the answer of %s: %w", c.o.Address, err)
 	}
 	return nil
+}
+
+// decode reads JSON. Numbers in values of any form keep all their digits.
+func decode(r io.Reader, out any) error {
+	dec := json.NewDecoder(r)
+	dec.UseNumber()
+	return dec.Decode(out)
 }
 
 // do sends a request, again if that helps and does no harm, and returns the

@@ -1,9 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -145,7 +145,7 @@ func (c *Client) Follow(ctx context.Context, id string, after uint64, observe fu
 	if err != nil {
 		return run, err
 	}
-	if err := json.Unmarshal(end, &run); err != nil {
+	if err := decode(bytes.NewReader(end), &run); err != nil {
 		return run, fmt.Errorf("read the end of run %s: %w", id, err)
 	}
 	if run.ID == "" { // an end without the rest of the run
