@@ -27,6 +27,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -57,8 +58,13 @@ type Options struct {
 
 	Bundle int64         // bytes of an uploaded bundle; default 1 GiB
 	Buffer int64         // bytes of an uploaded buffer; default 4 GiB
-	Body   int64         // bytes of other bodies: inputs, events, invocations; default 64 MiB
+	Body   int64         // bytes of other bodies: events, invocations; default 64 MiB
+	Input  int64         // bytes of the body that is the input of a run, or a signal; default 1 MiB
 	Wait   time.Duration // the longest time that a start may wait for the run's end; default 1 hour
+	// Patience is how long a client may take to send the first 4 KiB of a body, or
+	// to take the next bytes of an answer; every further 4 KiB may take a second.
+	// Default 1 minute.
+	Patience time.Duration
 	// OpenMetrics lets everybody read /metrics.
 	OpenMetrics bool
 }
@@ -77,8 +83,14 @@ func (o *Options) EnsureDefaults() {
 	if o.Body <= 0 {
 		o.Body = 64 << 20
 	}
+	if o.Input <= 0 {
+		o.Input = 1 << 20
+	}
 	if o.Wait <= 0 {
 		o.Wait = time.Hour
+	}
+	if o.Patience <= 0 {
+		o.Patience = time.Minute
 	}
 }
 
@@ -87,14 +99,17 @@ type Handler struct {
 	o       Options
 	mux     *http.ServeMux
 	started time.Time
-	drain   chan struct{} // closed when the server is about to end
 	zip     func(http.Handler) http.HandlerFunc
+
+	drain    context.Context // ends when the server is about to end
+	endDrain context.CancelFunc
 }
 
 // New makes a handler.
 func New(o Options) (*Handler, error) {
 	o.EnsureDefaults()
-	h := &Handler{o: o, mux: http.NewServeMux(), started: time.Now(), drain: make(chan struct{})}
+	h := &Handler{o: o, mux: http.NewServeMux(), started: time.Now()}
+	h.drain, h.endDrain = context.WithCancel(context.Background())
 	var err error
 	if h.zip, err = gzhttp.NewWrapper(gzhttp.MinSize(4096), gzhttp.ExceptContentTypes([]string{"application/gzip", "application/x-tar", "application/zip", "image/png", "image/jpeg", wire.TypeEvents})); err != nil {
 		return nil, err
@@ -108,45 +123,21 @@ func New(o Options) (*Handler, error) {
 
 // Drain ends what would go on for as long as its client likes: streams of events
 // and logs, and waiting for the end of runs.
-func (h *Handler) Drain() { close(h.drain) }
+func (h *Handler) Drain() { h.endDrain() }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
 // call is a request on its way through its handler.
 type call struct {
+	rt      *route
 	w       *response
 	r       *http.Request
 	id      string // of the request
 	who     auth.Identity
 	subject string // for the audit log; the path's names unless a handler says more
+	held    *held  // an answer that waits until the audit log has its line
 }
-
-// response notes what was answered.
-type response struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-func (w *response) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *response) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController find what w wraps.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // serve is what all requests have in common.
 func (h *Handler) serve(rt *route) http.Handler {
@@ -160,19 +151,29 @@ func (h *Handler) serve(rt *route) http.Handler {
 // answer carries out one request.
 func (h *Handler) answer(rt *route, w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
-	c := &call{w: &response{ResponseWriter: w}, r: r, id: requestID(r)}
+	control := http.NewResponseController(w)
+	c := &call{rt: rt, w: &response{ResponseWriter: w, control: control, patience: h.o.Patience}, r: r, id: requestID(r)}
+	if r.ContentLength != 0 {
+		b := &body{ReadCloser: r.Body, control: control, patience: h.o.Patience}
+		r.Body = b
+		defer b.leave()
+	}
 	c.w.Header().Set(wire.HeaderRequestID, c.id)
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
 	err := h.attempt(rt, c)
-	if rt.audit {
+	if rt.audit && c.who.Name != "" { // who is not known is counted by metrics, and must not fill the disk
 		err = errors.Join(err, h.record(rt, c, err))
 	}
+	if err == nil && c.held != nil {
+		err = c.held.send(c.w)
+	}
+	broken := false
 	switch {
+	case r.Context().Err() != nil: // nobody reads it; who reads after all must not take it for a success
+		c.w.status, broken = statusGone, true
 	case err != nil && c.w.status != 0: // too late to say so, but for a broken connection
-		if r.Context().Err() == nil {
-			h.o.Logger.Warn("answer broke off", "request", c.id, "route", rt.name, "error", err)
-			panic(http.ErrAbortHandler)
-		}
+		h.o.Logger.Warn("answer broke off", "request", c.id, "route", rt.name, "error", err)
+		broken = true
 	case err != nil:
 		h.fail(c, err)
 	case c.w.status == 0:
@@ -182,6 +183,9 @@ func (h *Handler) answer(rt *route, w http.ResponseWriter, r *http.Request) {
 	h.o.Metrics.Request(rt.pattern(), c.w.status, took)
 	if h.o.Logger.Enabled(r.Context(), slog.LevelDebug) {
 		h.o.Logger.Debug("request", "request", c.id, "route", rt.name, "path", r.URL.Path, "who", c.who.Name, "status", c.w.status, "bytes", c.w.bytes, "took", took)
+	}
+	if broken {
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -196,6 +200,7 @@ func (h *Handler) attempt(rt *route, c *call) (err error) {
 			err = errors.New("internal error")
 		}
 	}()
+	c.subject = rt.subject(c.r)
 	if rt.role != public && !(rt.name == "metrics" && h.o.OpenMetrics) {
 		if c.who, err = h.o.Guard.Check(c.r); err != nil {
 			return err
@@ -208,8 +213,15 @@ func (h *Handler) attempt(rt *route, c *call) (err error) {
 	if rt.limit != nil {
 		limit = rt.limit(h.o)
 	}
+	if rt.in == nil {
+		limit = unwanted
+	}
 	c.r.Body = http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, limit)
-	c.subject = rt.subject(c.r)
+	if rt.in == nil && rt.role != public && c.r.ContentLength != 0 { // its end has to come before it can be seen that the client has gone
+		if _, err := io.Copy(io.Discard, c.r.Body); err != nil {
+			return err
+		}
+	}
 	return rt.handle(c)
 }
 
@@ -252,12 +264,9 @@ func requestID(r *http.Request) string {
 // until is a context that also ends when the server drains.
 func (h *Handler) until(c *call) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(c.r.Context())
-	go func() {
-		select {
-		case <-h.drain:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	stop := context.AfterFunc(h.drain, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"mime"
 	"net/http"
@@ -21,7 +23,7 @@ func (h *Handler) deploy(c *call) error {
 	d := registry.Deployment{Activate: activate, By: c.who.Name}
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil {
-		return bad("send Content-Type: "+wire.TypeBundle, "the body has no content type")
+		return &wrongType{c.r.Header.Get("Content-Type"), wire.TypeBundle}
 	}
 	var v registry.Version
 	existed := false
@@ -44,7 +46,7 @@ func (h *Handler) deploy(c *call) error {
 	case "multipart/form-data":
 		v, existed, err = h.deployForm(c, d)
 	default:
-		return bad("send Content-Type: "+wire.TypeBundle, "the body is %s; want a bundle", kind)
+		return &wrongType{kind, wire.TypeBundle}
 	}
 	if err != nil {
 		return err
@@ -70,8 +72,11 @@ func (h *Handler) deployForm(c *call, d registry.Deployment) (registry.Version, 
 	}
 	for {
 		p, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return registry.Version{}, false, bad("send the bundle in the field bundle", "the form has no bundle")
+		}
 		if err != nil {
-			return registry.Version{}, false, bad("send the bundle in the field bundle", "the form has no bundle: %v", err)
+			return registry.Version{}, false, bodyError(err)
 		}
 		if p.FormName() == "bundle" {
 			return h.o.Server.Apps.Deploy(c.r.Context(), p, d)

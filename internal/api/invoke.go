@@ -93,15 +93,14 @@ func (h *Handler) stream(c *call, req node.InvokeRequest) error {
 		}
 		return c.send(a.out.ContentType, 0, http.NoBody)
 	}
-	c.w.Header().Set("Content-Type", h.o.Server.ContentType(req.App, req.Version, req.Function))
+	c.contentOf(h.o.Server.ContentType(req.App, req.Version, req.Function))
 	c.w.Header().Set("Trailer", wire.HeaderFailure)
 	c.w.WriteHeader(http.StatusOK)
-	flush := http.NewResponseController(c.w)
 	for readErr == nil {
 		if _, err := c.w.Write(first[:n]); err != nil {
 			break
 		}
-		if err := flush.Flush(); err != nil {
+		if err := c.w.flush(); err != nil {
 			break
 		}
 		n, readErr = r.Read(first)

@@ -14,7 +14,7 @@ func (h *Handler) openapi(c *call) error { return c.reply(http.StatusOK, h.docum
 
 // document is the table of routes as OpenAPI 3.1 has it.
 func (h *Handler) document() map[string]any {
-	s := &schemas{components: map[string]any{}}
+	s := &schemas{components: map[string]any{}, names: map[reflect.Type]string{}}
 	paths := map[string]map[string]any{}
 	for _, r := range h.routes() {
 		if r.hidden {

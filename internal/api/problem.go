@@ -34,6 +34,16 @@ func bad(hint, format string, args ...any) error {
 	return &badRequest{fmt.Sprintf(format, args...), hint}
 }
 
+// wrongType is a body of a media type that is not taken.
+type wrongType struct{ got, want string }
+
+func (e *wrongType) Error() string {
+	if e.got == "" {
+		return "the body has no content type; want " + e.want
+	}
+	return fmt.Sprintf("the body is %.100s; want %s", e.got, e.want)
+}
+
 // failure is the failure of a function that was called for a request.
 type failure struct {
 	*flow.Failure
@@ -90,11 +100,21 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 	var method *notAllowed
 	var input *badInput
 	var large *http.MaxBytesError
+	var wrong *wrongType
 	switch {
 	case errors.As(err, &refusal):
 		p.Type, p.Status, p.Title, p.Detail = "urn:weft:refused", refusal.Status, refusal.Title, refusal.Detail
 	case errors.As(err, &request):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:bad-request", http.StatusBadRequest, "Bad request", request.hint
+	case errors.As(err, &wrong):
+		p.Type, p.Status, p.Title, p.Hint = "urn:weft:unsupported", http.StatusUnsupportedMediaType, "Unsupported media type", "send Content-Type: "+wrong.want
+	case errors.As(err, &large):
+		p.Type, p.Status, p.Title = "urn:weft:too-large", http.StatusRequestEntityTooLarge, "Too large"
+		p.Detail = fmt.Sprintf("the body is larger than %d bytes", large.Limit)
+	case errors.Is(err, errStalled):
+		p.Type, p.Status, p.Title = "urn:weft:stalled", http.StatusRequestTimeout, "The body does not come"
+	case errors.Is(err, errBrokenOff):
+		p.Type, p.Status, p.Title = "urn:weft:bad-request", http.StatusBadRequest, "Bad request"
 	case errors.As(err, &input):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:input", http.StatusUnprocessableEntity, "The workflow does not take this input", "see input of the workflow in the app file"
 	case errors.As(err, &method):
@@ -112,9 +132,6 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 	case errors.As(err, &rejected):
 		p.Type, p.Status, p.Title = "urn:weft:rejected", http.StatusUnprocessableEntity, "The app cannot be deployed"
 		errors.As(err, &p.Errors)
-	case errors.As(err, &large):
-		p.Type, p.Status, p.Title = "urn:weft:too-large", http.StatusRequestEntityTooLarge, "Too large"
-		p.Detail = fmt.Sprintf("the body is larger than %d bytes", large.Limit)
 	default:
 		for _, k := range kinds {
 			if errors.Is(err, k.err) {
@@ -136,10 +153,6 @@ func word(p wire.Problem) string {
 
 // fail answers with a problem.
 func (h *Handler) fail(c *call, err error) {
-	if c.r.Context().Err() != nil { // nobody reads it
-		c.w.status = statusGone
-		return
-	}
 	p := h.problem(c, err)
 	if p.Type == "about:blank" {
 		h.o.Logger.Error("request failed", "request", c.id, "path", c.r.URL.Path, "error", err)

@@ -13,17 +13,33 @@ import (
 	"github.com/weft-run/weft/internal/api/wire"
 )
 
-// reply answers with JSON.
+// held is an answer of JSON.
+type held struct {
+	status int
+	text   []byte
+}
+
+func (a *held) send(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.text)))
+	w.WriteHeader(a.status)
+	_, err := w.Write(a.text)
+	return err
+}
+
+// reply answers with JSON. The answer to a change goes out once the change is on
+// record.
 func (c *call) reply(status int, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	c.w.Header().Set("Content-Type", "application/json")
-	c.w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	c.w.WriteHeader(status)
-	_, err = c.w.Write(text)
-	return err
+	a := &held{status, text}
+	if c.rt.audit {
+		c.held = a
+		return nil
+	}
+	return a.send(c.w)
 }
 
 // page answers with a whole list.
@@ -34,9 +50,17 @@ func page[T any](c *call, items []T) error {
 	return c.reply(http.StatusOK, wire.Page[T]{Items: items})
 }
 
-// read decodes a body. An empty one leaves v as it is.
+// fieldsMax bounds bodies that are JSON with known fields, in bytes.
+const fieldsMax = 64 << 10
+
+// read decodes a body with known fields. An empty one leaves v as it is.
 func (c *call) read(v any) error {
-	dec := json.NewDecoder(c.r.Body)
+	return decode(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, fieldsMax), v)
+}
+
+// decode reads one value of JSON. An empty body leaves v as it is.
+func decode(body io.Reader, v any) error {
+	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if errors.Is(err, io.EOF) {
@@ -53,7 +77,7 @@ func (c *call) read(v any) error {
 // bodyError says what is wrong with a body.
 func bodyError(err error) error {
 	var large *http.MaxBytesError
-	if err == nil || errors.As(err, &large) {
+	if err == nil || errors.As(err, &large) || errors.Is(err, errStalled) {
 		return err
 	}
 	return bad("", "the body is not what is wanted here: %v", err)
@@ -63,11 +87,12 @@ func bodyError(err error) error {
 func (c *call) jsonOrNothing() (any, error) {
 	if t := c.r.Header.Get("Content-Type"); t != "" {
 		if kind, _, err := mime.ParseMediaType(t); err != nil || kind != "application/json" && kind != "application/x-www-form-urlencoded" { // curl's default
-			return nil, bad("send Content-Type: application/json", "the body is %s, and JSON is wanted here", t)
+			return nil, &wrongType{t, "application/json"}
 		}
 	}
 	var v any
-	return v, c.read(&v)
+	err := decode(c.r.Body, &v)
+	return v, err
 }
 
 // flag reads a parameter that is true or false.
@@ -122,9 +147,16 @@ func (c *call) moment(name string) (time.Time, error) {
 	return t, nil
 }
 
+// contentOf says what content of an app is. A browser that shows it must not
+// take it for a page of the server's own.
+func (c *call) contentOf(contentType string) {
+	c.w.Header().Set("Content-Type", contentType)
+	c.w.Header().Set("Content-Security-Policy", "sandbox")
+}
+
 // send copies bytes of a known length to the client.
 func (c *call) send(contentType string, size int64, r io.Reader) error {
-	c.w.Header().Set("Content-Type", contentType)
+	c.contentOf(contentType)
 	c.w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	c.w.WriteHeader(http.StatusOK)
 	_, err := io.Copy(c.w, r)

@@ -81,6 +81,9 @@ var (
 	limitParam   = param{"limit", "items of a page; default 50, at most 1000"}
 )
 
+// inputLimit is the limit of bodies that runs keep.
+func inputLimit(o Options) int64 { return o.Input }
+
 // routes is the table.
 func (h *Handler) routes() []*route {
 	return []*route{
@@ -106,7 +109,7 @@ func (h *Handler) routes() []*route {
 		{method: "POST", path: "/v1/apps/{app}/functions/{function}", name: "function.invoke", summary: "Calls a function: the body is its standard input, the answer its standard output.", role: auth.Invoke,
 			query: []param{versionParam, {"stream", "true: the output is sent as it is written"}}, in: media("*/*"), out: media("*/*"), handle: h.invoke},
 		{method: "POST", path: "/v1/apps/{app}/workflows/{workflow}/runs", name: "run.start", summary: "Starts a run; the body is its input.", role: auth.Invoke,
-			query: []param{versionParam, waitParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, handle: h.start},
+			query: []param{versionParam, waitParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, limit: inputLimit, handle: h.start},
 		{method: "POST", path: "/v1/apps/{app}/events", name: "event.send", summary: "Takes CloudEvents and starts the runs that wait for them.", role: auth.Invoke, in: media("application/cloudevents+json"), out: wire.Accepted{}, status: http.StatusAccepted, handle: h.events},
 		{path: "/t/{app}/{path...}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
 
@@ -122,7 +125,7 @@ func (h *Handler) routes() []*route {
 		{method: "POST", path: "/v1/runs/{run}/retry", name: "run.retry", summary: "Lets a run go on that has failed or was cancelled; what had finished counts.", role: auth.Invoke, audit: true, handle: h.retry},
 		{method: "POST", path: "/v1/runs/{run}/pause", name: "run.pause", summary: "Stops the clock of a run.", role: auth.Invoke, audit: true, handle: h.pause},
 		{method: "POST", path: "/v1/runs/{run}/resume", name: "run.resume", summary: "Lets a paused run go on.", role: auth.Invoke, audit: true, handle: h.resume},
-		{method: "POST", path: "/v1/runs/{run}/signals/{signal}", name: "run.signal", summary: "Gives a run a signal; the body is its value.", role: auth.Invoke, query: []param{{"step", "path of the step that it is for; default: who waits first"}}, in: anyJSON{}, audit: true, handle: h.signal},
+		{method: "POST", path: "/v1/runs/{run}/signals/{signal}", name: "run.signal", summary: "Gives a run a signal; the body is its value.", role: auth.Invoke, query: []param{{"step", "path of the step that it is for; default: who waits first"}}, in: anyJSON{}, audit: true, limit: inputLimit, handle: h.signal},
 		{method: "GET", path: "/v1/runs/{run}/buffers/{buffer...}", name: "buffer.get", summary: "Gives the bytes of a buffer of a run.", role: auth.Read, out: media("application/octet-stream"), handle: h.download},
 		{method: "POST", path: "/v1/buffers", name: "buffer.put", summary: "Takes bytes for the input of a run; unclaimed ones are kept for a day.", role: auth.Invoke, in: media("*/*"), out: wire.Buffer{}, status: http.StatusCreated, limit: func(o Options) int64 { return o.Buffer }, handle: h.upload},
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/weft-run/weft/internal/api/wire"
 	"github.com/weft-run/weft/internal/engine"
@@ -35,10 +36,8 @@ func (h *Handler) start(c *call) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := h.until(c)
-	defer cancel()
 	if wait > 0 {
-		ctx, cancel := context.WithTimeout(ctx, wait)
+		ctx, cancel := h.waiting(c, wait)
 		defer cancel()
 		if run, err = h.ended(ctx, run); err != nil {
 			return err
@@ -71,6 +70,16 @@ func (h *Handler) begin(c *call, req engine.StartRequest) (engine.Run, error) {
 type badInput struct{ err error }
 
 func (e *badInput) Error() string { return e.err.Error() }
+
+// waiting is a context for waiting for the end of a run.
+func (h *Handler) waiting(c *call, wait time.Duration) (context.Context, context.CancelFunc) {
+	until, cancel := h.until(c)
+	ctx, cancelWait := context.WithTimeout(until, wait)
+	return ctx, func() {
+		cancelWait()
+		cancel()
+	}
+}
 
 // ended waits for the end of a run, as long as ctx lets it.
 func (h *Handler) ended(ctx context.Context, run engine.Run) (engine.Run, error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding"
 	"encoding/json"
+	"path"
 	"reflect"
 	"regexp"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // Structs with a name become components of the document.
 type schemas struct {
 	components map[string]any
+	names      map[reflect.Type]string // of components
 }
 
 // Types that are written in a way of their own.
@@ -63,9 +65,14 @@ var generic = regexp.MustCompile(`^(\w+)\[(?:.*[./])?(\w+)\]$`)
 
 // component is a reference to the schema of a struct.
 func (s *schemas) component(t reflect.Type) map[string]any {
-	name := generic.ReplaceAllString(t.Name(), "${2}${1}")
-	if _, known := s.components[name]; !known {
-		s.components[name] = nil // it may refer to itself
+	name, known := s.names[t]
+	if !known {
+		name = generic.ReplaceAllString(t.Name(), "${2}${1}")
+		if _, taken := s.components[name]; taken { // by a type of another package
+			owner := path.Base(t.PkgPath())
+			name = strings.ToUpper(owner[:1]) + owner[1:] + name
+		}
+		s.names[t], s.components[name] = name, nil // it may refer to itself
 		properties, required := map[string]any{}, []string{}
 		s.fields(t, properties, &required)
 		c := map[string]any{"type": "object", "properties": properties}

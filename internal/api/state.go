@@ -13,22 +13,12 @@ import (
 	"github.com/weft-run/weft/internal/engine"
 )
 
-// draining reports whether the server is about to end.
-func (h *Handler) draining() bool {
-	select {
-	case <-h.drain:
-		return true
-	default:
-		return false
-	}
-}
-
 func (h *Handler) health(c *call) error {
 	return c.reply(http.StatusOK, wire.Health{Status: "ok"})
 }
 
 func (h *Handler) readiness(c *call) error {
-	if h.draining() {
+	if h.drain.Err() != nil {
 		return engine.ErrDraining
 	}
 	return c.reply(http.StatusOK, wire.Health{Status: "ok", Degraded: h.o.Server.Degraded()})

@@ -22,7 +22,7 @@ const beat = 15 * time.Second
 type eventStream struct {
 	mu    sync.Mutex
 	w     *bufio.Writer
-	flush *http.ResponseController
+	flush func() error
 }
 
 // events begins a stream of events.
@@ -30,7 +30,7 @@ func (c *call) events() (s *eventStream, end func()) {
 	c.w.Header().Set("Content-Type", wire.TypeEvents)
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.WriteHeader(http.StatusOK)
-	s = &eventStream{w: bufio.NewWriter(c.w), flush: http.NewResponseController(c.w)}
+	s = &eventStream{w: bufio.NewWriter(c.w), flush: c.w.flush}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -62,7 +62,7 @@ func (s *eventStream) raw(text string) error {
 	if err := s.w.Flush(); err != nil {
 		return err
 	}
-	return s.flush.Flush()
+	return s.flush()
 }
 
 // send writes an event; id "" is none.
@@ -136,9 +136,8 @@ func (h *Handler) logs(c *call) error {
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	c.w.WriteHeader(http.StatusOK)
-	flush := http.NewResponseController(c.w)
 	if follow {
-		if err := flush.Flush(); err != nil {
+		if err := c.w.flush(); err != nil {
 			return err
 		}
 	}
@@ -155,7 +154,7 @@ func (h *Handler) logs(c *call) error {
 			return err
 		}
 		if follow {
-			if err := flush.Flush(); err != nil {
+			if err := c.w.flush(); err != nil {
 				return err
 			}
 		}

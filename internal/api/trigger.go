@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,7 +38,8 @@ func (h *Handler) events(c *call) error {
 // trigger does what the HTTP trigger says that a request is for.
 func (h *Handler) trigger(c *call) error {
 	name := c.r.PathValue("app")
-	path := strings.TrimPrefix(c.r.URL.EscapedPath(), "/t/"+name)
+	_, path, _ := strings.Cut(strings.TrimPrefix(c.r.URL.EscapedPath(), "/t/"), "/") // the app's name may be escaped too
+	path = "/" + path
 	t, err := h.o.Server.Route(c.r.Context(), name, c.r.Method, path)
 	if err != nil {
 		return err
@@ -63,10 +63,8 @@ func (h *Handler) trigger(c *call) error {
 		return err
 	}
 	if t.Wait > 0 {
-		drain, cancel := h.until(c)
+		ctx, cancel := h.waiting(c, t.Wait)
 		defer cancel()
-		ctx, cancelWait := context.WithTimeout(drain, t.Wait)
-		defer cancelWait()
 		if run, err = h.ended(ctx, run); err != nil {
 			return err
 		}

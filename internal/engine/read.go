@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/store"
 )
 
@@ -18,7 +19,8 @@ const (
 	pageMax     = 1000
 )
 
-// Get tells where a run is. What it says is durable.
+// Get tells where a run is. What it says is durable. The steps of a run that has
+// ended are left out if its version of the app is not there any more.
 func (e *Engine) Get(ctx context.Context, id string) (Detail, error) {
 	if r := e.mortal(id); r != nil {
 		h, err := newHistory(r.program, &record{Run: r.view()}, nil)
@@ -29,14 +31,31 @@ func (e *Engine) Get(ctx context.Context, id string) (Detail, error) {
 		return h.detail(), nil
 	}
 	h, err := e.history(ctx, id)
+	var gone *goneError
+	if errors.As(err, &gone) && gone.rec.Status.Ended() {
+		return Detail{Run: gone.rec.Run, Steps: []flow.StepView{}}, nil
+	}
 	if err != nil {
 		return Detail{}, err
 	}
 	return h.detail(), nil
 }
 
+// goneError says that a run's version of its app is not there.
+type goneError struct {
+	rec *record
+	err error
+}
+
+func (e *goneError) Error() string { return fmt.Sprintf("run %s: %v", e.rec.ID, e.err) }
+func (e *goneError) Unwrap() error { return e.err }
+
 func (h *history) detail() Detail {
-	return Detail{Run: h.rec.Run, Steps: h.machine.Steps(), Signals: h.machine.Waiting()}
+	d := Detail{Run: h.rec.Run, Steps: h.machine.Steps(), Signals: h.machine.Waiting()}
+	if d.Steps == nil { // it has not begun
+		d.Steps = []flow.StepView{}
+	}
+	return d
 }
 
 // history reads the whole journal of a run, as far as it is durable.
@@ -67,7 +86,7 @@ func (e *Engine) blank(ctx context.Context, rec *record) (*history, error) {
 	}
 	p, err := e.o.Catalog.Program(ctx, rec.App, rec.Version)
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", rec.ID, err)
+		return nil, &goneError{rec, err}
 	}
 	return newHistory(p, rec, e.o.Blobs)
 }
