@@ -74,6 +74,7 @@ func (n *Node) program(ctx context.Context, a *app.App, version string, o engine
 	wg.Wait()
 	functions := map[string]*domain.Function{}
 	sum := sha256.New()
+	fmt.Fprintln(sum, a.Name) // hosts are never shared between apps
 	for i, f := range made {
 		if f != nil {
 			functions[names[i]] = f
