@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bundle"
 	"github.com/weft-run/weft/internal/store"
 )
@@ -38,7 +39,7 @@ func (r *Registry) Deploy(ctx context.Context, archive io.Reader, d Deployment) 
 	}
 	a, err := bundle.Load(tmp)
 	if err != nil {
-		return Version{}, false, &RejectedError{err}
+		return Version{}, false, rejected(err)
 	}
 	r.change.Lock()
 	defer r.change.Unlock()
@@ -87,11 +88,11 @@ func (r *Registry) place(tmp, dir string) error {
 func (r *Registry) admit(ctx context.Context, d *deployed, dir string) error {
 	d.once.Do(func() { d.app, d.err = bundle.Load(dir) })
 	if d.err != nil {
-		return &RejectedError{d.err}
+		return rejected(d.err)
 	}
 	if r.o.Check != nil {
 		if err := r.o.Check(d.app); err != nil {
-			return &RejectedError{err}
+			return rejected(err)
 		}
 	}
 	if r.o.Prepare == nil {
@@ -101,9 +102,25 @@ func (r *Registry) admit(ctx context.Context, d *deployed, dir string) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		return &RejectedError{err}
+		return rejected(err)
 	}
 	return nil
+}
+
+// rejected says why a bundle is refused. Places in the app file are told by the
+// name that it has in the bundle: where it is here means nothing to who sent it.
+func rejected(err error) error {
+	var errs app.Errors
+	if errors.As(err, &errs) {
+		here := make(app.Errors, len(errs))
+		for i, e := range errs {
+			there := *e
+			there.File = app.FileName
+			here[i] = &there
+		}
+		err = here
+	}
+	return &RejectedError{err}
 }
 
 // record writes the record of a new version, and that of its app.

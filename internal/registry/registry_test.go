@@ -169,6 +169,18 @@ func TestDeleteWhatIsInUse(t *testing.T) {
 	}
 }
 
+func TestPlacesInARejectedAppFile(t *testing.T) {
+	check := func(a *app.App) error {
+		return app.Errors{{File: a.File, Line: 2, Column: 14, Message: "not granted"}}
+	}
+	r := open(t, t.TempDir(), database(t), registry.Options{Check: check})
+	_, _, err := r.Deploy(t.Context(), pack(t, "shop", "x"), registry.Deployment{})
+	var errs app.Errors
+	if !errors.As(err, &errs) || errs[0].Error() != "weft.yaml:2:14: not granted" {
+		t.Errorf("%v", err)
+	}
+}
+
 // A node that dies while it deploys leaves a folder, and no record.
 func TestLeftoversGo(t *testing.T) {
 	dir, db := t.TempDir(), database(t)
