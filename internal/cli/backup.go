@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/client"
+	"github.com/weft-run/weft/internal/node"
 )
 
 func (sh *shell) backupCommand() *cobra.Command {
@@ -46,6 +47,38 @@ weft restore makes a data folder of it.`,
 		fmt.Fprintf(sh.stderr, "%s: %s\n", args[0], size(n))
 		return nil
 	})
+}
+
+func (sh *shell) restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE|-",
+		Short: "Make the data folder of a server of an archive",
+		Long: `Make a data folder, which must not exist or be empty, of an archive that weft backup has written. No server is needed;
+one that is started on the folder afterwards goes on with the runs that were under way at the time of the backup.`,
+		Example: `  weft restore weft.tar --data /var/lib/weft && weft serve --data /var/lib/weft`,
+		Args:    between(1, 1, "a file, or - for stdin"),
+	}
+	dir := cmd.Flags().String("data", "", "folder to make")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *dir == "" {
+			return usage("weft restore FILE --data DIR", "--data says which folder to make, and is missing")
+		}
+		in := sh.stdin
+		if args[0] != "-" {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return usage("name an archive that weft backup has written", "%v", err)
+			}
+			defer f.Close()
+			in = f
+		}
+		if err := node.Restore(cmd.Context(), in, *dir); err != nil {
+			return err
+		}
+		fmt.Fprintf(sh.stderr, "weft serve --data %s starts a server on it\n", *dir)
+		return nil
+	}
+	return cmd
 }
 
 // writeBackup writes an archive to a file, which is there when it is complete and on disk.

@@ -107,7 +107,7 @@ start in well under a millisecond, and what one function makes the next one read
 		sh.doctorCommand(), sh.benchCommand(), sh.schemaCommand(), sh.versionCommand())
 	group("server", sh.deployCommand(), sh.devCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
 		sh.secretsCommand(), sh.contextCommand())
-	group("keep", sh.serveCommand(), sh.topCommand(), sh.tokensCommand(), sh.backupCommand())
+	group("keep", sh.serveCommand(), sh.topCommand(), sh.tokensCommand(), sh.backupCommand(), sh.restoreCommand())
 	return root
 }
 

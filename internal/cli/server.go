@@ -210,11 +210,8 @@ func unknownRun(ctx context.Context, c *client.Client, err error, id string) err
 	return usage(hintOf(id, names, "weft runs list shows the latest"), "there is no run %q", id)
 }
 
-// vague reports whether err is that something is not there, and does not say what is.
-func vague(err error) bool {
-	var answer *client.Error
-	return errors.As(err, &answer) && answer.Problem.Status == http.StatusNotFound && answer.Hint == ""
-}
+// vague reports whether err is that something is not there, for which the server does not know what was meant.
+func vague(err error) bool { return client.Status(err) == http.StatusNotFound }
 
 // hintOf proposes the nearest of names.
 func hintOf(name string, names []string, more string) string {

@@ -21,8 +21,15 @@ import (
 // output.
 const lineMax = 64 << 20
 
-// endEvent is the kind of the last event of a stream.
-const endEvent = "end"
+// The kinds of the last event of a stream.
+const (
+	endEvent   = "end"   // the run has ended
+	errorEvent = "error" // the server cannot tell more; its data is a wire.Problem
+)
+
+// silence is how long a stream of events may bring nothing, not even a sign that the server is alive, which it gives
+// every 15 s.
+const silence = time.Minute
 
 // Events gives what happens in a run, after the event numbered after (0: from
 // its start), until it has ended. When the connection breaks it goes on where it
@@ -47,20 +54,31 @@ func (c *Client) follow(ctx context.Context, id string, after uint64, visit func
 		if after > 0 {
 			r = r.says("Last-Event-ID", strconv.FormatUint(after, 10))
 		}
-		res, err := c.do(ctx, r)
+		limited, cancel := context.WithCancel(ctx)
+		defer cancel()
+		res, err := c.do(limited, r)
 		if err != nil {
 			return false, err
 		}
 		defer res.Body.Close()
-		s := newScanner(res.Body)
+		watchdog := time.AfterFunc(silence, cancel)
+		defer watchdog.Stop()
+		s := newScanner(attentive{res.Body, watchdog})
 		for {
 			m, err := readMessage(s)
 			if err != nil {
 				return progress, err
 			}
-			if m.event == endEvent {
+			switch m.event {
+			case endEvent:
 				end = m.data
 				return true, nil
+			case errorEvent:
+				p := &Error{}
+				if err := json.Unmarshal(m.data, &p.Problem); err != nil {
+					return progress, fmt.Errorf("read event of run %s: %w", id, err)
+				}
+				return progress, p
 			}
 			var e wire.Event
 			if err := json.Unmarshal(m.data, &e); err != nil {
@@ -76,6 +94,20 @@ func (c *Client) follow(ctx context.Context, id string, after uint64, visit func
 		}
 	})
 	return end, err
+}
+
+// attentive is a stream that puts off what happens when nothing comes.
+type attentive struct {
+	io.Reader
+	watchdog *time.Timer
+}
+
+func (a attentive) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if n > 0 {
+		a.watchdog.Reset(silence)
+	}
+	return n, err
 }
 
 // Logs gives the lines that the functions of a run have written to standard
@@ -110,6 +142,15 @@ func (c *Client) Logs(ctx context.Context, id string, follow bool) iter.Seq2[eng
 			}
 			if err := s.Err(); err != nil {
 				return progress, &brokenError{c.o.Address, err}
+			}
+			if follow { // a server that is about to end ends its streams too
+				d, err := c.Run(ctx, id)
+				if err != nil {
+					return progress, err
+				}
+				if !d.Status.Ended() {
+					return progress, io.ErrUnexpectedEOF
+				}
 			}
 			return true, nil
 		})

@@ -109,9 +109,28 @@ func TestEventsOfNothing(t *testing.T) {
 	}
 }
 
+func TestServerGivesUpAStream(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tell(w, 1)
+		fmt.Fprint(w, "event: error\ndata: {\"status\": 500, \"detail\": \"the journal is damaged\"}\n\n")
+	}))
+	n := 0
+	var last error
+	for _, err := range c.Events(t.Context(), "r1", 0) {
+		n, last = n+1, err
+	}
+	if n != 2 || client.Status(last) != 500 || last.Error() != "the journal is damaged" {
+		t.Errorf("%d events, then %v", n, last)
+	}
+}
+
 func TestLogsGoOnAfterABrokenConnection(t *testing.T) {
 	tries := 0
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/runs/r1" { // when the log has come to an end
+			answer(w, 200, engine.Run{ID: "r1", Status: map[bool]engine.Status{true: engine.Succeeded, false: engine.Running}[tries > 3]})
+			return
+		}
 		if r.URL.Query().Get("follow") != "true" {
 			t.Errorf("asked %s", r.URL)
 		}
@@ -131,7 +150,7 @@ func TestLogsGoOnAfterABrokenConnection(t *testing.T) {
 		}
 		got = append(got, l.Text)
 	}
-	if want := []string{"0", "1", "2", "3", "4", "5"}; !slices.Equal(got, want) {
+	if want := []string{"0", "1", "2", "3", "4", "5", "6", "7"}; !slices.Equal(got, want) {
 		t.Errorf("lines %q, want %q", got, want)
 	}
 }
