@@ -74,6 +74,7 @@ func TestEventsCanBeLeft(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var last error
 	for _, err := range c.Events(ctx, "r1", 0) {
 		cancel()
