@@ -25,6 +25,10 @@
 // What a call has published is on disk before the line that says so, in a blob
 // if it is large, so a step that counts as finished has its buffers.
 //
+// Lines that nobody waits for are flushed a few milliseconds later (Options.Lag),
+// together with those of other runs: that much of its latest work a run may do once
+// more after a kill.
+//
 // A store that fails ends the engine: nothing after it can be trusted.
 //
 // # How it is built

@@ -41,6 +41,7 @@ type Options struct {
 	Runs       int           // that may be under way; default 100,000
 	RunsPerApp int           // the same for one app; default Runs
 	Input      int           // bytes of a run's input; default 1 MiB
+	Lag        time.Duration // after which a line of a journal is flushed that nobody waits for; default 5 ms
 	Retention  time.Duration // of ended runs, where their workflow does not say; default 7 days
 	Quota      int64         // bytes of buffers of one run; default 4 GiB
 	Scratch    string        // folder for buffers that are passed as files
@@ -71,6 +72,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Retention <= 0 {
 		o.Retention = 7 * 24 * time.Hour
 	}
+	if o.Lag <= 0 {
+		o.Lag = 5 * time.Millisecond
+	}
 	if o.Cores <= 0 {
 		o.Cores = runtime.NumCPU()
 	}
@@ -86,6 +90,7 @@ type Engine struct {
 	cancel context.CancelFunc
 	tasks  tasks // what World.Go was asked to do
 	traces traces
+	lag    lag
 
 	mu       sync.Mutex
 	runs     map[string]*run // that have not ended; guarded by mu, as all below

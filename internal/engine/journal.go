@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-run/weft/internal/flow"
@@ -156,6 +157,36 @@ func (j *journal) flush() {
 		j.pending = j.pending[:rest]
 	}
 	j.ask()
+	if n > 0 && j.asked == 0 {
+		j.run.e.lag.behind(j.run.e, j.version)
+	}
+}
+
+// lag has lines on disk soon that nobody waits for: what a process loses when it
+// is killed, it has to do once more.
+type lag struct {
+	latest atomic.Uint64 // version that is appended
+	armed  atomic.Bool   // a flush is on its way
+}
+
+// behind notes that a version is not on disk.
+func (l *lag) behind(e *Engine, v store.Version) {
+	for old := l.latest.Load(); uint64(v) > old && !l.latest.CompareAndSwap(old, uint64(v)); old = l.latest.Load() {
+	}
+	if !l.armed.CompareAndSwap(false, true) {
+		return
+	}
+	e.o.World.After(e.o.Lag, func() {
+		l.armed.Store(false)
+		if e.ctx.Err() != nil {
+			return
+		}
+		e.o.Store.Notify(store.Version(l.latest.Load()), func(err error) {
+			if err != nil && e.ctx.Err() == nil {
+				e.breakDown(fmt.Errorf("write journals: %w", err))
+			}
+		})
+	})
 }
 
 // ask has the store tell when what somebody waits for is on disk. One question
