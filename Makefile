@@ -8,11 +8,11 @@ HOST        := internal/sandbox/hostbin/weft-host
 LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
 STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
-EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources
+EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery
 SEEDS       ?= 2000
 FUZZTIME    ?= 3m
 
-.PHONY: all js deps build host test unit race sim lint fuzz bench smoke demo clean
+.PHONY: all js deps build host test unit race sim lint fuzz bench peers smoke demo clean
 
 all: build
 
@@ -52,6 +52,10 @@ fuzz: ## every Fuzz target for its share of FUZZTIME
 bench: build ## every experiment in full; tables, CSV, JSON and plots in out/bench
 	for x in $(EXPERIMENTS); do bin/weft bench $$x --out out/bench; done
 
+peers: ## what weft bench steps is compared with: DBOS Go over a PostgreSQL that it starts and removes
+	@.ci/deps peers
+	cd bench/peers && $(GOBUILD) -o bin/dbos ./dbos && go vet ./...
+
 smoke: build ## every Go benchmark once, and every experiment for seconds: its outputs are checked, its figures mean nothing
 	go test -run '^$$' -bench . -benchtime 1x ./...
 	for x in $(EXPERIMENTS); do bin/weft bench $$x --quick --budget 10s -o csv; done
@@ -61,4 +65,4 @@ demo: build ## counts the words of every Go source file of the Go distribution
 	bin/weft run examples/wordcount-go --input '{}' --timeline --trace out/demo.svg
 
 clean: ## what the targets above wrote
-	rm -rf bin out $(HOST) examples/wordcount-go/src
+	rm -rf bin out $(HOST) examples/wordcount-go/src bench/peers/bin

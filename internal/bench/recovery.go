@@ -34,15 +34,22 @@ func recovery() Experiment {
 		},
 		Setup: func(ctx context.Context, lab *Lab) error {
 			if lab.Quick {
-				return setUpRecovery(ctx, lab, 200, time.Second, time.Second)
+				return setUpRecovery(ctx, lab, recoverySizes{runs: 200, settle: time.Second, watch: time.Second, rounds: 1})
 			}
-			return setUpRecovery(ctx, lab, 10_000, 5*time.Second, 25*time.Second)
+			return setUpRecovery(ctx, lab, recoverySizes{runs: 10_000, settle: 12 * time.Second, watch: 20 * time.Second, rounds: 2})
 		},
 	}
 }
 
-// setUpRecovery has a server with so many unfinished runs, and one without. An idle server is let alone for a time before it is watched for another.
-func setUpRecovery(ctx context.Context, lab *Lab, runs int, settle, watch time.Duration) error {
+// recoverySizes are how many unfinished runs there are, how long an idle server is let alone before it is watched and for how long, and how often.
+type recoverySizes struct {
+	runs          int
+	settle, watch time.Duration
+	rounds        int
+}
+
+// setUpRecovery has a server with unfinished runs, and one without.
+func setUpRecovery(ctx context.Context, lab *Lab, sizes recoverySizes) error {
 	dir := filepath.Join(lab.Dir, "waiting")
 	if err := writeWaitingApp(dir); err != nil {
 		return err
@@ -60,16 +67,16 @@ func setUpRecovery(ctx context.Context, lab *Lab, runs int, settle, watch time.D
 			return err
 		}
 	}
-	if err := full.leaveUnfinished(ctx, runs); err != nil {
+	if err := full.leaveUnfinished(ctx, sizes.runs); err != nil {
 		return err
 	}
-	loaded := strconv.Itoa(runs) + " runs"
+	loaded := strconv.Itoa(sizes.runs) + " runs"
 	ready := lab.Group("ready", Rounds{WarmUp: 1, Min: 3, Max: 15})
 	for _, v := range []struct {
 		name   string
 		server *served
 		runs   int
-	}{{"new", fresh, 0}, {loaded, full, runs}} {
+	}{{"new", fresh, 0}, {loaded, full, sizes.runs}} {
 		ready.Add(Case{Variant: v.name, Expect: expectRecovered(v.runs), Sample: func(ctx context.Context) (Sample, error) {
 			if err := v.server.kill(); err != nil {
 				return Sample{}, err
@@ -82,7 +89,7 @@ func setUpRecovery(ctx context.Context, lab *Lab, runs int, settle, watch time.D
 			return Sample{Digest: digest, Values: []Value{Millis(recoveryReady, took)}}, err
 		}})
 	}
-	idle := lab.Group("idle", Rounds{WarmUp: -1, Min: 3, Max: 5})
+	idle := lab.Group("idle", Rounds{WarmUp: -1, Min: sizes.rounds, Max: 5, Weight: 10})
 	for _, v := range []struct {
 		name   string
 		server *served
@@ -104,7 +111,7 @@ func setUpRecovery(ctx context.Context, lab *Lab, runs int, settle, watch time.D
 					return Sample{}, err
 				}
 			}
-			return v.server.idle(ctx, settle, watch)
+			return v.server.idle(ctx, sizes.settle, sizes.watch)
 		}})
 	}
 	return nil
