@@ -25,7 +25,7 @@ func (h *Handler) invoke(c *call) error {
 	}
 	return h.call(c, node.InvokeRequest{
 		App: c.r.PathValue("app"), Version: version, Function: c.r.PathValue("function"), Body: c.r.Body, Size: c.r.ContentLength,
-		Key: c.r.Header.Get(wire.HeaderIdempotencyKey),
+		Key: c.r.Header.Get(wire.HeaderIdempotencyKey), Trace: traceparent(c.r),
 	}, stream)
 }
 

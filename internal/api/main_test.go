@@ -112,3 +112,11 @@ func eventually(t *testing.T, what string, f func() bool) {
 		}
 	}
 }
+
+// touch makes a file that a function waits for.
+func touch(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

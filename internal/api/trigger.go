@@ -48,7 +48,7 @@ func (h *Handler) trigger(c *call) error {
 		return &notAllowed{c.r.Method, t.Allowed}
 	}
 	if t.Function != "" {
-		return h.call(c, node.InvokeRequest{App: name, Function: t.Function, Body: c.r.Body, Size: c.r.ContentLength, Key: c.r.Header.Get(wire.HeaderIdempotencyKey)}, false)
+		return h.call(c, node.InvokeRequest{App: name, Function: t.Function, Body: c.r.Body, Size: c.r.ContentLength, Key: c.r.Header.Get(wire.HeaderIdempotencyKey), Trace: traceparent(c.r)}, false)
 	}
 	input, err := h.requestInput(c, t)
 	if err != nil {

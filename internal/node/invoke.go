@@ -1,10 +1,13 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync"
 
 	"github.com/weft-run/weft/internal/admission"
 	"github.com/weft-run/weft/internal/app"
@@ -60,11 +63,58 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 	defer body.Close()
 	out := stdout
 	stdout = nil // the lane closes it
-	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Stdout: out, Log: req.Log})
+	words := &lastWords{log: req.Log}
+	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Stdout: out, Log: words.add})
 	if err != nil {
 		return nil, err
 	}
+	if fail := reply.Failure; fail != nil && (fail.Kind == domain.KindExit || fail.Kind == domain.KindTrap) {
+		fail.Message += words.said(d.program.Redact)
+	}
 	return &Invocation{Reply: reply, ContentType: ContentType(f)}, nil
+}
+
+// lastWords is the end of what a function has written to standard error, which
+// mostly says why it has failed. It belongs to no run, so nothing else keeps it.
+type lastWords struct {
+	log func(text []byte) // is told too, unless it is nil
+
+	mu   sync.Mutex
+	text []byte // guarded by mu
+	cut  bool   // text is not all; guarded by mu
+}
+
+// lastWordsMax bounds what is kept, in bytes.
+const lastWordsMax = 1 << 10
+
+func (w *lastWords) add(text []byte) {
+	if w.log != nil {
+		w.log(text)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, text...)
+	w.cut = w.cut || len(w.text) > lastWordsMax
+	w.text = append(w.text[:0], w.text[max(0, len(w.text)-lastWordsMax):]...)
+}
+
+// said is the last line, behind a colon, without the secrets in it.
+func (w *lastWords) said(redact func([]byte) []byte) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.text
+	if w.cut { // the line that is cut may hold half a secret, which would not be found
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	if redact != nil {
+		text = redact(text)
+	}
+	text = bytes.TrimSpace(text)
+	text = bytes.TrimSpace(text[bytes.LastIndexByte(text, '\n')+1:])
+	if len(text) == 0 {
+		return ""
+	}
+	return ": " + strings.ToValidUTF8(string(text), "�")
 }
 
 // ContentType is that of what a function writes.

@@ -46,7 +46,7 @@ func (r *Registry) Deploy(ctx context.Context, archive io.Reader, d Deployment) 
 	if _, known, err := r.Get(a.Name, id); err == nil {
 		return known, true, r.activate(ctx, known.App, known.ID, d.Activate)
 	}
-	v = Version{App: a.Name, ID: id, Created: r.o.Now().UTC(), By: d.By, Functions: slices.Sorted(maps.Keys(a.Functions)), Workflows: slices.Sorted(maps.Keys(a.Workflows))}
+	v = Version{App: a.Name, ID: id, Created: r.o.Now().UTC(), By: d.By, Functions: names(a.Functions), Workflows: names(a.Workflows)}
 	if v.Size, err = size(tmp); err != nil {
 		return Version{}, false, fmt.Errorf("deploy: %w", err)
 	}
@@ -303,4 +303,9 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	r.mu.Unlock()
 	r.changed(name)
 	return os.RemoveAll(filepath.Join(r.dir, name))
+}
+
+// names lists the keys of a map in order, as an empty list if there are none.
+func names[V any](m map[string]V) []string {
+	return slices.AppendSeq(make([]string, 0, len(m)), slices.Values(slices.Sorted(maps.Keys(m))))
 }
