@@ -158,8 +158,11 @@ func (sh *shell) connect() (*client.Client, error) {
 		r.Token = token
 	}
 	c, err := client.New(client.Options{Address: r.Address, Token: r.Token, CA: r.CA, UserAgent: "weft/" + version})
-	if errors.Is(err, client.ErrAddress) {
+	switch {
+	case errors.Is(err, client.ErrAddress):
 		return nil, usage("write unix:///path/of/socket or https://host:port", "%v", err)
+	case errors.Is(err, client.ErrPlain):
+		return nil, usage("give the server a certificate, and use its https address", "%v", err)
 	}
 	return c, err
 }
@@ -307,7 +310,7 @@ and is kept with the address in $XDG_CONFIG_HOME/weft/contexts.yaml, which only 
 			}
 			r.Token = strings.TrimSpace(string(text))
 		}
-		if _, err := client.New(client.Options{Address: r.Address, CA: r.CA}); err != nil {
+		if _, err := client.New(client.Options{Address: r.Address, Token: r.Token, CA: r.CA}); err != nil {
 			return usage("write unix:///path/of/socket or https://host:port, and --ca FILE for a server's own certificate", "%v", err)
 		}
 		list, err := sh.loadContexts()

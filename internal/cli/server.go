@@ -77,6 +77,7 @@ func serverStatus(status int) int {
 func explainServer(err error, p *problem) bool {
 	var answer *client.Error
 	var none *client.NoServerError
+	var broken *client.BrokenError
 	switch {
 	case errors.As(err, &answer):
 		p.Status, p.Hint, p.Request, p.Errors = serverStatus(answer.Problem.Status), answer.Hint, answer.Request, answer.Errors
@@ -90,6 +91,8 @@ func explainServer(err error, p *problem) bool {
 		p.Status, p.Hint = exitNoServer, none.Hint()
 	case certificateFault(err):
 		p.Status, p.Hint = exitNoServer, "weft context add NAME ADDRESS --ca FILE names who vouches for the server's certificate"
+	case errors.As(err, &broken):
+		p.Status = exitNoServer
 	default:
 		return false
 	}

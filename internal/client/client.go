@@ -72,8 +72,12 @@ func (o *Options) EnsureDefaults() {
 	}
 }
 
-// ErrAddress says that an address is none.
-var ErrAddress = errors.New("an address is unix:///path/of/socket or https://host:port")
+// What New fails with, beside what is wrong with a file of certificates.
+var (
+	ErrAddress = errors.New("an address is unix:///path/of/socket or https://host:port")
+	// ErrPlain says that a token would travel where others can read it.
+	ErrPlain = errors.New("a token is sent to https addresses only, and to this machine")
+)
 
 const (
 	dialTime = 10 * time.Second
@@ -110,6 +114,9 @@ func New(o Options) (*Client, error) {
 			return d.DialContext(ctx, "unix", socket)
 		}
 	} else {
+		if o.Token != "" && readable(o.Address) {
+			return nil, fmt.Errorf("address %q: %w", o.Address, ErrPlain)
+		}
 		c.base = strings.TrimSuffix(o.Address, "/")
 		transport.Proxy = http.ProxyFromEnvironment
 	}
@@ -158,4 +165,15 @@ func socketOf(address string) (string, error) {
 		return "", fmt.Errorf("address %q has more than a host and a path: %w", address, ErrAddress)
 	}
 	return "", nil
+}
+
+// readable reports whether others can read what is sent to a URL.
+func readable(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "https" {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }

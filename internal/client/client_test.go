@@ -80,6 +80,20 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+func TestTokensAreNotSentInTheClear(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"https://host:1": true, "unix:///s": true, "http://localhost:1": true, "http://127.0.0.1:1": true, "http://[::1]:1": true,
+		"http://host:1": false, "http://10.0.0.1:1": false,
+	} {
+		if _, err := client.New(client.Options{Address: address, Token: "weft_a_b"}); (err == nil) != ok || err != nil && !errors.Is(err, client.ErrPlain) {
+			t.Errorf("a token for %s: %v", address, err)
+		}
+		if _, err := client.New(client.Options{Address: address}); err != nil {
+			t.Errorf("no token for %s: %v", address, err)
+		}
+	}
+}
+
 func TestNoServer(t *testing.T) {
 	c, err := client.New(client.Options{Address: "unix:///nowhere/weft.sock"})
 	if err != nil {

@@ -72,6 +72,21 @@ func (e *NoServerError) Hint() string {
 	return "weft context list shows the servers that are known; --server or WEFT_SERVER names another"
 }
 
+// BrokenError is a connection that ended before the answer came, or on which none
+// was made because the other side is not what was expected.
+type BrokenError struct {
+	Address string
+	Err     error
+}
+
+// Error names the address and what happened.
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("the connection to %s broke: %v", e.Address, e.Err)
+}
+
+// Unwrap gives what the connection failed with.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
 func statusText(code int) string {
 	if text := http.StatusText(code); text != "" {
 		return fmt.Sprintf("%d %s", code, text)

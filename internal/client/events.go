@@ -141,7 +141,7 @@ func (c *Client) Logs(ctx context.Context, id string, follow bool) iter.Seq2[eng
 				}
 			}
 			if err := s.Err(); err != nil {
-				return progress, &brokenError{c.o.Address, err}
+				return progress, &BrokenError{c.o.Address, err}
 			}
 			if follow { // a server that is about to end ends its streams too
 				d, err := c.Run(ctx, id)
@@ -174,7 +174,7 @@ func (c *Client) reconnect(ctx context.Context, read func() (progress bool, err 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var broken *brokenError
+		var broken *BrokenError
 		var none *NoServerError
 		lost := errors.As(err, &broken) || errors.Is(err, io.ErrUnexpectedEOF)
 		connected = connected || progress || lost

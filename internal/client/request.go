@@ -169,7 +169,7 @@ func (c *Client) after(r request, try int, err error) (time.Duration, bool) {
 		}
 		return delay(try), busy
 	}
-	var broken *brokenError
+	var broken *BrokenError
 	return delay(try), errors.As(err, &broken)
 }
 
@@ -191,18 +191,6 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
-// brokenError is a connection that ended before the answer came.
-type brokenError struct {
-	address string
-	err     error
-}
-
-func (e *brokenError) Error() string {
-	return fmt.Sprintf("the connection to %s broke: %v", e.address, e.err)
-}
-
-func (e *brokenError) Unwrap() error { return e.err }
 
 // once sends a request.
 func (c *Client) once(ctx context.Context, r request) (*http.Response, error) {
@@ -255,7 +243,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return &NoServerError{Address: c.o.Address, Err: plain(op.Err)}
 	}
-	return &brokenError{address: c.o.Address, err: err}
+	return &BrokenError{Address: c.o.Address, Err: err}
 }
 
 // plain leaves out what a message about an address has said already.
