@@ -52,13 +52,13 @@ var layers = map[string][]string{
 	"internal/sim":      {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain", "internal/workload"},
 
 	// What puts them together.
-	"internal/node": {"internal/admission", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store/pebble", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
+	"internal/node": {"internal/admission", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
 	"internal/api": {"internal/api/wire", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
 		"internal/secret", "internal/store", "internal/telemetry", "internal/telemetry/metrics", "internal/trigger"},
-	"internal/server": {"internal/api", "internal/admission", "internal/audit", "internal/auth", "internal/config", "internal/engine", "internal/node", "internal/registry", "internal/sandbox/domain", "internal/store/pebble",
+	"internal/server": {"internal/api", "internal/admission", "internal/audit", "internal/auth", "internal/config", "internal/engine", "internal/node", "internal/registry", "internal/sandbox/domain", "internal/store",
 		"internal/telemetry", "internal/telemetry/metrics", "internal/telemetry/otlp"},
-	"internal/bench": {"internal/node", "internal/client", "internal/bundle", "internal/store/pebble", "internal/sandbox/domain", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
+	"internal/bench": {"internal/node", "internal/client", "internal/bundle", "internal/store", "internal/sandbox/domain", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/server", "internal/config", "internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry", "internal/yamlfile"},
 
