@@ -16,19 +16,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/weft-run/weft/internal/bench/baseline"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if len(os.Args) > 1 && os.Args[1] == baseline.Command {
-		os.Exit(ChildMain(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
 
 // noWeft is a node for experiments that need none.
 type noWeft struct{}
@@ -374,7 +364,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	want := "cold-start data-transfer end-to-end breakdown p99 resources overhead host"
+	want := "cold-start data-transfer end-to-end breakdown p99 resources overhead host invoke steps recovery"
 	if got := strings.Join(Names(), " "); got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}

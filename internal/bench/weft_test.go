@@ -122,7 +122,7 @@ func smallExperiments() []Experiment {
 			all[i].Setup = setup
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(e Experiment) bool { return e.Serves }) // their tests are in server_test.go
 }
 
 // Every experiment must run from set-up to report, with each of its variants in the rows.
