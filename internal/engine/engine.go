@@ -192,11 +192,6 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 		accepted(Run{}, false, err)
 		return
 	}
-	w := p.App.Workflows[req.Workflow]
-	if w == nil {
-		accepted(Run{}, false, fmt.Errorf("app %s, version %s, has no workflow %q: %w", p.App.Name, p.Version, req.Workflow, ErrNotFound))
-		return
-	}
 	input, err := json.Marshal(req.Input)
 	if err == nil && len(input) > e.o.Input {
 		err = fmt.Errorf("the input is %d bytes of JSON, the limit is %d; upload large values and pass them as buffers: %w", len(input), e.o.Input, ErrTooLarge)
@@ -208,6 +203,10 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 	sum := sha256.Sum256(input)
 	hash := hex.EncodeToString(sum[:])
 	if req.Key != "" && e.o.Store != nil && e.existing(p, req, hash, accepted) {
+		return // whatever this version of the app has
+	}
+	if p.App.Workflows[req.Workflow] == nil {
+		accepted(Run{}, false, fmt.Errorf("app %s, version %s, has no workflow %q: %w", p.App.Name, p.Version, req.Workflow, ErrNotFound))
 		return
 	}
 	if err := e.enter(p.App.Name); err != nil {
@@ -281,7 +280,7 @@ func (r *run) make() error {
 	if err != nil {
 		return err
 	}
-	r.machine, r.shelf = m, newShelf(r.e.o.Blobs, r.id, r.rec.Uploads)
+	r.machine, r.shelf, r.restore = m, newShelf(r.e.o.Blobs, r.id, r.rec.Uploads), len(r.rec.Uploads) > 0
 	if r.e.o.Trace {
 		r.spans = telemetry.NewRecorderAt(r.id, r.rec.Created)
 	}

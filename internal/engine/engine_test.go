@@ -247,6 +247,13 @@ func TestIdempotencyKey(t *testing.T) {
 	if other := b.begin(engine.StartRequest{Workflow: "approve", Input: 1.0, Key: "k"}); other.ID == first.ID {
 		t.Error("a key belongs to more than its workflow")
 	}
+	b.program = program(t, "{name: shop, workflows: {else: {steps: {a: {}}}}}")
+	if after, existed, err := b.engine.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0, Key: "k"}); err != nil || !existed || after.ID != first.ID {
+		t.Errorf("with an active version that has no such workflow the same request gives %+v, %v, %v", after, existed, err)
+	}
+	if _, _, err := b.engine.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0, Key: "new"}); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("a workflow that is not there: %v, want ErrNotFound", err)
+	}
 }
 
 // What an engine leaves behind when it is closed, the next one goes on with.
