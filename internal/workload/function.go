@@ -54,7 +54,7 @@ func Digest(v any) string {
 const (
 	emitTimes = 2000
 	bulkTimes = 80_000
-	longTimes = 6000
+	longTimes = 4500 // too long for a record, and not so long that it becomes a buffer
 )
 
 // Compute is what the attempt (from 1) of a function does at a path. stdin, if

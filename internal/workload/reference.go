@@ -17,13 +17,14 @@ const KindExit = "exit"
 // Result is what a run gives.
 type Result struct {
 	Output any
-	Slots  map[string][]byte // all that were published, by full name
+	Slots  map[string][]byte // all that were published or uploaded, by full name
 }
 
 // Reference is what a run gives when nothing goes wrong: the machine alone, its
-// calls computed at once. evaluate gives the values of expressions that are jq
+// calls computed at once. uploads are the buffers that the input refers to, by
+// name. evaluate gives the values of expressions that are jq
 // programs.
-func Reference(a *app.App, workflow, id string, input any, evaluate func(expressions []string, scope any) []any) (Result, error) {
+func Reference(a *app.App, workflow, id string, input any, uploads map[string][]byte, evaluate func(expressions []string, scope any) []any) (Result, error) {
 	w := a.Workflows[workflow]
 	if w == nil {
 		return Result{}, fmt.Errorf("reference: app %s has no workflow %s", a.Name, workflow)
@@ -32,7 +33,11 @@ func Reference(a *app.App, workflow, id string, input any, evaluate func(express
 	if err != nil {
 		return Result{}, err
 	}
-	r := &reference{slots: map[string][]byte{}, evaluate: evaluate, events: []flow.Event{flow.Started{}}}
+	slots := map[string][]byte{}
+	for name, b := range uploads {
+		slots[name] = b
+	}
+	r := &reference{slots: slots, evaluate: evaluate, events: []flow.Event{flow.Started{}}}
 	for len(r.events) > 0 {
 		answer := m.Apply(r.events[0], r.now)
 		r.events = r.events[1:]

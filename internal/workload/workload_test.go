@@ -44,11 +44,11 @@ func TestEveryWorkflowHasAResult(t *testing.T) {
 		}
 		for name := range a.Workflows {
 			input := map[string]any{"flag": seed%2 == 0, "n": float64(seed)}
-			want, err := workload.Reference(a, name, "r1", input, evaluate)
+			want, err := workload.Reference(a, name, "r1", input, nil, evaluate)
 			if err != nil {
 				t.Fatalf("seed %d: %s: %v\n%s", seed, name, err, file)
 			}
-			again, err := workload.Reference(a, name, "r1", input, evaluate)
+			again, err := workload.Reference(a, name, "r1", input, nil, evaluate)
 			if err != nil || !reflect.DeepEqual(want, again) {
 				t.Fatalf("seed %d: %s gives %v and then %v, %v", seed, name, want.Output, again.Output, err)
 			}
