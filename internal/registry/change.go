@@ -56,7 +56,9 @@ func (r *Registry) Deploy(ctx context.Context, archive io.Reader, d Deployment) 
 	}
 	added := &deployed{Version: v}
 	if err := r.admit(ctx, added, dir); err != nil {
-		return Version{}, false, errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, os.RemoveAll(dir))
+		os.Remove(filepath.Dir(dir)) // it is empty if this would have been the app's first version
+		return Version{}, false, err
 	}
 	if err := r.record(ctx, added); err != nil {
 		return Version{}, false, err // the next Open finds out whether it is there
@@ -151,13 +153,15 @@ func (r *Registry) record(ctx context.Context, d *deployed) error {
 	return nil
 }
 
-// commit appends a batch and waits until it is durable.
+// commit appends a batch and waits until it is durable. Who asked for it may go
+// meanwhile: what is on disk and what is recorded stay the same.
 func (r *Registry) commit(ctx context.Context, b *store.Batch) error {
+	ctx = context.WithoutCancel(ctx)
 	v, err := r.store.Append(ctx, b)
 	if err != nil {
 		return err
 	}
-	return r.store.Durable(context.WithoutCancel(ctx), v)
+	return r.store.Durable(ctx, v)
 }
 
 // Activate makes a version the one that new runs get.
