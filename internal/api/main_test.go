@@ -120,3 +120,13 @@ func touch(t *testing.T, dir, name string) {
 		t.Fatal(err)
 	}
 }
+
+// read reads a file that functions have written.
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ type site struct {
 	texts   map[auth.Role]string // of a token with that role
 	log     *syncBuffer
 	stop    func()
+
+	underway atomic.Int64 // requests
 }
 
 // settings are what a test may change of a site.
@@ -89,7 +92,11 @@ func newSite(t *testing.T, change ...func(*settings)) *site {
 	if s.handler, err = api.New(set.api); err != nil {
 		t.Fatal(err)
 	}
-	s.http = httptest.NewUnstartedServer(s.handler)
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.underway.Add(1)
+		defer s.underway.Add(-1)
+		s.handler.ServeHTTP(w, r)
+	}))
 	s.http.Config.ConnContext = auth.ConnContext
 	s.http.Config.MaxHeaderBytes = 64 << 10
 	s.http.Config.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)

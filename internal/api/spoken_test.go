@@ -107,6 +107,9 @@ func (c *conversation) note(t *testing.T, res *http.Response, body []byte) {
 	if res.Header.Get(wire.HeaderRequestID) == "" && res.StatusCode/100 != 3 {
 		t.Errorf("%s %s: the answer has no request id", r.Method, r.URL.Path)
 	}
+	if strings.Contains(string(body), `"type":"about:blank"`) {
+		t.Errorf("%s %s: the server does not know what went wrong: %.300s", r.Method, r.URL.Path, body)
+	}
 	if c.doc.Paths == nil || res.Header.Get("Content-Encoding") != "" {
 		return
 	}
