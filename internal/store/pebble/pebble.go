@@ -13,7 +13,9 @@
 // gathers waiters, so the more callers there are, the fewer flushes each costs.
 //
 // A write or flush that fails ends the store: every later call returns
-// store.ErrFailed.
+// store.ErrFailed. Nothing in the folder changes any more, whatever Pebble still
+// does (guard.go), so opening the store again, when there is space, say, is like
+// opening it after a crash at that moment.
 //
 // # On disk
 //
@@ -26,6 +28,7 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -59,6 +62,8 @@ type Options struct {
 	FS     vfs.FS           // default: the machine's
 	Logger *slog.Logger     // told what goes wrong in the background; default: nobody
 	Now    func() time.Time // of leases; default time.Now
+
+	table uint64 // bytes that are kept in memory before they are sorted into a file; default 8 MiB
 }
 
 // Stats counts since the store was opened.
@@ -75,6 +80,7 @@ type Store struct {
 	db     *pebble.DB
 	feed   *driver.Feed
 	leases *driver.Leases
+	guard  *guard
 
 	mu      sync.Mutex
 	version store.Version // latest; guarded by mu, as all below
@@ -85,7 +91,8 @@ type Store struct {
 	unused  *sync.Cond
 	views   map[*snapshot]struct{} // that are open
 
-	wake    chan struct{} // somebody waits
+	wake    chan struct{} // somebody waits, or the store has failed
+	quit    chan struct{} // the store is closed
 	flusher sync.WaitGroup
 	once    sync.Once
 	closed  error // what Close has given
@@ -109,25 +116,55 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.table = cmp.Or(o.table, 8<<20)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	cache := pebble.NewCache(8 << 20)
-	defer cache.Unref()
-	db, err := pebble.Open(dir, &pebble.Options{
-		FS: o.FS, Cache: cache, MemTableSize: 8 << 20, MaxOpenFiles: 256,
-		FormatMajorVersion: pebble.FormatNewest, Logger: logger{o.Logger},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open store %s: %w", dir, err)
-	}
-	s := &Store{o: o, db: db, leases: driver.NewLeases(o.Now), views: map[*snapshot]struct{}{}, wake: make(chan struct{}, 1)}
+	s := &Store{o: o, leases: driver.NewLeases(o.Now), views: map[*snapshot]struct{}{}, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	s.unused = sync.NewCond(&s.mu)
-	if err := s.begin(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
+	s.guard = newGuard(o.FS, dir, s.ring)
+	err := survive(func() (err error) {
+		s.db, err = s.open(dir)
+		return err
+	})
+	if err == nil {
+		if err = survive(s.begin); err == nil {
+			err = s.guard.failure()
+		}
+		if err != nil {
+			s.db.Close() // what it says is not the reason
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, cmp.Or(s.guard.failure(), err))
 	}
 	s.flusher.Go(s.flush)
 	return s, nil
+}
+
+// open opens the database.
+func (s *Store) open(dir string) (*pebble.DB, error) {
+	cache := pebble.NewCache(8 << 20)
+	defer cache.Unref()
+	return pebble.Open(dir, &pebble.Options{
+		FS: s.guard, Cache: cache, MemTableSize: s.o.table, MaxOpenFiles: 256,
+		FormatMajorVersion: pebble.FormatNewest, Logger: logger{s.o.Logger},
+		// An append that waits for a compaction waits for ever if that has failed.
+		L0StopWritesThreshold: 1000,
+		EventListener: &pebble.EventListener{
+			BackgroundError: s.background,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.guard.fail(fmt.Errorf("the store is damaged: %s", info)) },
+		},
+	})
+}
+
+// background is told when Pebble cannot do what it does by itself. It tries that
+// again at once, without end.
+func (s *Store) background(err error) {
+	if s.guard.failure() != nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.guard.fail(err)
 }
 
 // begin checks the format and finds the latest version.
@@ -164,7 +201,10 @@ func (s *Store) begin() error {
 }
 
 // sync puts on disk all that was written to the log so far.
-func (s *Store) sync() error { return s.db.LogData(nil, pebble.Sync) }
+func (s *Store) sync() error {
+	err := survive(func() error { return s.db.LogData(nil, pebble.Sync) })
+	return cmp.Or(s.guard.failure(), err)
+}
 
 func (s *Store) meta(key []byte) ([]byte, error) {
 	v, closer, err := s.db.Get(key)
@@ -187,8 +227,8 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 	defer batch.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return 0, s.err
+	if err := s.alive(); err != nil {
+		return 0, err
 	}
 	if err := s.judge(b); err != nil {
 		return 0, err
@@ -200,6 +240,9 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 	events, whole, err := s.fill(batch, b, v)
 	if err == nil {
 		err = survive(func() error { return batch.Commit(pebble.NoSync) })
+	}
+	if err == nil {
+		err = s.guard.failure()
 	}
 	if err != nil {
 		return 0, s.fail(err)
@@ -274,11 +317,23 @@ func (s *Store) fill(batch *pebble.Batch, b *store.Batch, v store.Version) (even
 	return events, whole, nil
 }
 
+// alive fails if the store has failed or is closed. The store's lock is held.
+func (s *Store) alive() error {
+	if s.err == nil {
+		if err := s.guard.failure(); err != nil {
+			s.fail(err)
+		}
+	}
+	return s.err
+}
+
 // fail ends the store. The store's lock is held.
 func (s *Store) fail(err error) error {
 	if s.err == nil {
+		err = cmp.Or(s.guard.failure(), err) // what followed from that is of no use to anybody
 		s.err = fmt.Errorf("%w: %w", store.ErrFailed, err)
 		s.o.Logger.Error("the store has failed", "error", err)
+		s.feed.Close(s.err)
 		s.ring()
 	}
 	return s.err
@@ -294,7 +349,7 @@ func (s *Store) ring() {
 // Durable implements store.Store.
 func (s *Store) Durable(ctx context.Context, v store.Version) error {
 	s.mu.Lock()
-	err, done := s.err, v <= s.synced
+	err, done := s.alive(), v <= s.synced
 	s.mu.Unlock()
 	if err != nil || done {
 		return err
@@ -312,7 +367,7 @@ func (s *Store) Durable(ctx context.Context, v store.Version) error {
 // Notify implements store.Store.
 func (s *Store) Notify(v store.Version, f func(error)) {
 	s.mu.Lock()
-	err := s.err
+	err := s.alive()
 	if err == nil && v > s.version {
 		err = store.Unwritten(v, s.version)
 	}
@@ -328,16 +383,21 @@ func (s *Store) Notify(v store.Version, f func(error)) {
 
 // flush is the goroutine that flushes while somebody waits.
 func (s *Store) flush() {
-	for range s.wake {
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.wake:
+		}
 		s.mu.Lock()
-		v, err, idle := s.version, s.err, len(s.waits) == 0
+		v, err, idle := s.version, s.alive(), len(s.waits) == 0
 		s.mu.Unlock()
 		if err == nil && idle {
 			continue
 		}
 		if err == nil {
 			begun := time.Now()
-			err = survive(s.sync)
+			err = s.sync()
 			s.flushes.Add(1)
 			s.flushTime.Add(uint64(time.Since(begun)))
 		}
@@ -385,18 +445,19 @@ func (s *Store) Watch(ctx context.Context, prefix []byte, after store.Version) (
 func (s *Store) Grant(_ context.Context, ttl time.Duration) (store.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
+	if err := s.alive(); err != nil {
+		return nil, err
 	}
 	return s.leases.Grant(ttl), nil
 }
 
-// enter keeps the database open until leave; it fails once the store is closed.
+// enter keeps the database open until leave; it fails once the store is closed or
+// has failed.
 func (s *Store) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(s.err, store.ErrClosed) {
-		return s.err
+	if err := s.alive(); err != nil {
+		return err
 	}
 	s.using++
 	return nil
@@ -416,13 +477,11 @@ func (s *Store) Checkpoint(_ context.Context, dir string) error {
 		return err
 	}
 	defer s.leave()
-	s.mu.Lock()
-	err := s.err
-	s.mu.Unlock()
-	if err != nil {
-		return err
+	err := survive(func() error { return s.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
+	if failed := s.guard.failure(); failed != nil {
+		err = fmt.Errorf("%w: %w", store.ErrFailed, failed)
 	}
-	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+	if err != nil {
 		return fmt.Errorf("copy store to %s: %w", dir, err)
 	}
 	return nil
@@ -447,11 +506,11 @@ func (s *Store) close() error {
 	views := slices.Collect(maps.Keys(s.views))
 	s.mu.Unlock()
 	s.feed.Close(store.ErrClosed)
-	close(s.wake)
+	close(s.quit)
 	s.flusher.Wait()
 	var err error
 	if failed == nil {
-		err = survive(s.sync)
+		err = s.sync()
 	}
 	for _, w := range waits {
 		w.f(store.ErrClosed)
@@ -459,8 +518,9 @@ func (s *Store) close() error {
 	for _, v := range views {
 		v.Close()
 	}
-	if closed := survive(s.db.Close); failed == nil {
-		err = errors.Join(err, closed)
+	closed := survive(s.db.Close)
+	if failed != nil {
+		return nil
 	}
-	return err
+	return cmp.Or(err, s.guard.failure(), closed)
 }

@@ -107,7 +107,7 @@ func TestErrorAtEveryWrite(t *testing.T) {
 	for at := range int64(40) {
 		base := vfs.NewCrashableMem()
 		on := &toggle{inner: errorfs.OnIndex(int32(at))}
-		s := open(t, "store", pebble.Options{FS: errorfs.Wrap(base, on)})
+		s := open(t, "store", pebble.Options{FS: faulty(base, on)})
 		on.set(true)
 		durable, failed := 0, false
 		for i := range 20 {

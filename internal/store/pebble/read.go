@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -69,13 +70,13 @@ func scan(r pebble.Reader, prefix, after []byte, visit func(store.Item) bool) er
 	return nil
 }
 
-// Snapshot implements store.Store. Snapshots of a closed store find nothing but
-// store.ErrClosed.
+// Snapshot implements store.Store. Snapshots of a store that is closed or has
+// failed find nothing but store.ErrClosed or store.ErrFailed.
 func (s *Store) Snapshot() store.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &snapshot{s: s, version: s.version}
-	if !errors.Is(s.err, store.ErrClosed) {
+	if s.alive() == nil {
 		p.view = s.db.NewSnapshot()
 		s.views[p] = struct{}{}
 	}
@@ -101,7 +102,13 @@ func (p *snapshot) use(f func(r pebble.Reader) error) error {
 	if view == nil {
 		return store.ErrClosed
 	}
-	return f(view)
+	err := f(view)
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return cmp.Or(p.s.alive(), err)
 }
 
 func (p *snapshot) Get(key []byte) (item store.Item, err error) {
