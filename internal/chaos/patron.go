@@ -163,7 +163,11 @@ func (p *patron) ask(ctx context.Context) bool {
 		}
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		run, err = p.c.Start(ctx, client.StartRequest{App: chaosApp, Workflow: p.workflow, Input: p.input, Key: p.key, Wait: time.Duration(50+p.rng.IntN(400)) * time.Millisecond})
+		wait := time.Duration(50+p.rng.IntN(400)) * time.Millisecond
+		if p.run.ID == "" && (p.pauses || p.cancels || p.rng.IntN(2) == 0) {
+			wait = 0
+		}
+		run, err = p.c.Start(ctx, client.StartRequest{App: chaosApp, Workflow: p.workflow, Input: p.input, Key: p.key, Wait: wait})
 		switch {
 		case p.run.ID != "" || !gone(err):
 		case p.workflow == upload:
@@ -228,13 +232,13 @@ func (p *patron) retry(ctx context.Context) error {
 // it waits for.
 func (p *patron) meddle(ctx context.Context) error {
 	id := p.run.ID
-	if p.pauses && p.rng.IntN(2) == 0 {
+	if p.pauses {
 		p.pauses = false
 		if err := p.standStill(ctx); err != nil {
 			return err
 		}
 	}
-	if p.cancels && p.rng.IntN(2) == 0 {
+	if p.cancels {
 		p.cancels, p.mayCancel = false, true
 		err := insist(ctx, func() error { return p.c.Cancel(ctx, id, "enough") })
 		if err == nil {
