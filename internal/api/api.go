@@ -98,6 +98,7 @@ func (o *Options) EnsureDefaults() {
 type Handler struct {
 	o       Options
 	mux     *http.ServeMux
+	lost    http.Handler // of requests that no route is for
 	started time.Time
 	zip     func(http.Handler) http.HandlerFunc
 
@@ -117,7 +118,8 @@ func New(o Options) (*Handler, error) {
 	for _, r := range h.routes() {
 		h.mux.Handle(r.pattern(), h.serve(r))
 	}
-	h.mux.Handle("/", h.serve(&route{name: "unknown", role: public, handle: h.unknown}))
+	h.lost = h.serve(&route{name: "unknown", role: public, handle: h.unknown})
+	h.mux.Handle("/", h.lost)
 	return h, nil
 }
 
@@ -126,7 +128,27 @@ func New(o Options) (*Handler, error) {
 func (h *Handler) Drain() { h.endDrain() }
 
 // ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !plain(r.URL.EscapedPath()) { // ServeMux would send its client elsewhere
+		h.lost.ServeHTTP(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// plain reports whether a path means what it says: it has no empty segments but
+// the last one, and none that is . or ..
+func plain(path string) bool {
+	rest, ok := strings.CutPrefix(path, "/")
+	for ok {
+		var segment string
+		segment, rest, ok = strings.Cut(rest, "/")
+		if segment == "" && ok || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return strings.HasPrefix(path, "/")
+}
 
 // call is a request on its way through its handler.
 type call struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-run/weft/internal/data"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/registry"
 	"github.com/weft-run/weft/internal/secret"
 	"github.com/weft-run/weft/internal/store"
@@ -101,6 +102,7 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 	var input *badInput
 	var large *http.MaxBytesError
 	var wrong *wrongType
+	var useless *node.TriggerError
 	switch {
 	case errors.As(err, &refusal):
 		p.Type, p.Status, p.Title, p.Detail = "urn:weft:refused", refusal.Status, refusal.Title, refusal.Detail
@@ -117,6 +119,8 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 		p.Type, p.Status, p.Title = "urn:weft:bad-request", http.StatusBadRequest, "Bad request"
 	case errors.As(err, &input):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:input", http.StatusUnprocessableEntity, "The workflow does not take this input", "see input of the workflow in the app file"
+	case errors.As(err, &useless):
+		p.Type, p.Status, p.Title, p.Hint = "urn:weft:trigger", http.StatusUnprocessableEntity, "The trigger cannot use this", "see filter and with of the trigger, and input of its workflow, in the app file"
 	case errors.As(err, &method):
 		p.Type, p.Status, p.Title = "urn:weft:method", http.StatusMethodNotAllowed, "Method not allowed"
 	case errors.As(err, &failed):
@@ -241,6 +245,9 @@ func (e *notAllowed) Error() string {
 func (h *Handler) unknown(c *call) error {
 	var allowed []string
 	for _, m := range methods {
+		if !plain(c.r.URL.EscapedPath()) {
+			break
+		}
 		if _, pattern := h.mux.Handler(&http.Request{Method: m, URL: c.r.URL, Host: c.r.Host}); pattern != "/" {
 			allowed = append(allowed, m)
 		}

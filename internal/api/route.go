@@ -111,6 +111,7 @@ func (h *Handler) routes() []*route {
 		{method: "POST", path: "/v1/apps/{app}/workflows/{workflow}/runs", name: "run.start", summary: "Starts a run; the body is its input.", role: auth.Invoke,
 			query: []param{versionParam, waitParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, limit: inputLimit, handle: h.start},
 		{method: "POST", path: "/v1/apps/{app}/events", name: "event.send", summary: "Takes CloudEvents and starts the runs that wait for them.", role: auth.Invoke, in: media("application/cloudevents+json"), out: wire.Accepted{}, status: http.StatusAccepted, handle: h.events},
+		{path: "/t/{app}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
 		{path: "/t/{app}/{path...}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
 
 		{method: "GET", path: "/v1/runs", name: "run.list", summary: "Lists runs, the newest first.", role: auth.Read, query: []param{

@@ -198,7 +198,9 @@ func TestListRuns(t *testing.T) {
 func TestControl(t *testing.T) {
 	s := newSite(t)
 	s.deploy(t, shop)
-	control := func(id, what string, body any) *answer { return s.ask(t, auth.Invoke, "POST", "/v1/runs/"+id+"/"+what, body) }
+	control := func(id, what string, body any) *answer {
+		return s.ask(t, auth.Invoke, "POST", "/v1/runs/"+id+"/"+what, body)
+	}
 
 	run := s.start(t, "shop", "ask", nil)
 	s.waitingFor(t, run.ID, "go")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -25,12 +26,18 @@ func (h *Handler) events(c *call) error {
 		return err
 	}
 	answer := wire.Accepted{Runs: []string{}}
+	var useless error
 	for _, e := range list {
 		runs, err := h.o.Server.Event(c.r.Context(), c.r.PathValue("app"), e, traceparent(c.r))
-		if err != nil {
+		answer.Runs = append(answer.Runs, runs...)
+		if one := (*node.TriggerError)(nil); errors.As(err, &one) {
+			useless = errors.Join(useless, fmt.Errorf("event %.100q: %w", e.ID, err)) // the others are taken nevertheless
+		} else if err != nil {
 			return err
 		}
-		answer.Runs = append(answer.Runs, runs...)
+	}
+	if useless != nil {
+		return useless
 	}
 	return c.reply(http.StatusAccepted, answer)
 }
@@ -96,7 +103,7 @@ func (h *Handler) requestInput(c *call, t node.Routed) (any, error) {
 	}
 	input, err := h.o.Server.Render(c.r.Context(), t.With, map[string]any{"body": body, "headers": headers, "query": query, "path": params, "method": c.r.Method})
 	if err != nil {
-		return nil, bad("see with of the trigger in the app file", "the run's input cannot be made of this request: %v", err)
+		return nil, &node.TriggerError{Trigger: t.Name, Err: fmt.Errorf("with: %w", err)}
 	}
 	return input, nil
 }

@@ -300,10 +300,10 @@ func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err erro
 // claimed before or is not there.
 func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 	id, err := file(upload)
-	var to string
-	if err == nil {
-		to, err = f.path(owner, name)
+	if err != nil { // no upload is called so
+		return 0, fmt.Errorf("claim upload %q: %w", upload, ErrNotFound)
 	}
+	to, err := f.path(owner, name)
 	var size int64
 	if err == nil {
 		from := filepath.Join(f.dir, uploadDir, id)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,8 +47,20 @@ func routes(a *app.App) (*trigger.Routes, error) {
 	return trigger.NewRoutes(list)
 }
 
+// TriggerError says that a trigger cannot make anything of a request or an event:
+// an expression of its fails, or its workflow does not take the input.
+type TriggerError struct {
+	Trigger string // its name
+	Err     error
+}
+
+func (e *TriggerError) Error() string { return fmt.Sprintf("trigger %s: %v", e.Trigger, e.Err) }
+func (e *TriggerError) Unwrap() error { return e.Err }
+
 // Event starts the runs that an app's active version wants for an event, and
-// returns their names. Repeating it starts none again.
+// returns their names. Repeating it starts none again. If a trigger cannot make
+// anything of the event, the others start their runs nevertheless; the error is
+// a *TriggerError then.
 func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, traceparent string) ([]string, error) {
 	d, err := s.deployed(ctx, appName, "")
 	if err != nil {
@@ -55,24 +68,17 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 	}
 	scope := map[string]any{"event": ev.Scope()}
 	runs := []string{}
+	var useless error
 	for _, t := range d.program.App.Triggers {
 		if t.Kind != app.TriggerEvent || !trigger.MatchType(t.Event, ev.Type) {
 			continue
 		}
-		if !t.Filter.IsZero() {
-			wanted, err := s.Render(ctx, t.Filter, scope)
-			if err != nil {
-				return runs, fmt.Errorf("filter of trigger %s: %w", t.Name, err)
-			}
-			if wanted == nil || wanted == false {
-				continue
-			}
+		input, wanted, err := s.eventInput(ctx, d.program.App, t, scope)
+		if err != nil {
+			useless = errors.Join(useless, &TriggerError{t.Name, err})
 		}
-		input := scope["event"]
-		if !t.With.IsZero() {
-			if input, err = s.Render(ctx, t.With, scope); err != nil {
-				return runs, fmt.Errorf("input of trigger %s: %w", t.Name, err)
-			}
+		if err != nil || !wanted {
+			continue
 		}
 		r, _, err := s.Runs.Start(ctx, engine.StartRequest{
 			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: input, Key: t.Name + "/" + ev.Key(), Trigger: "event " + ev.Type, Traceparent: traceparent,
@@ -82,7 +88,31 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 		}
 		runs = append(runs, r.ID)
 	}
-	return runs, nil
+	return runs, useless
+}
+
+// eventInput is the input of the run that a trigger wants for an event, if it
+// wants one.
+func (s *Server) eventInput(ctx context.Context, a *app.App, t app.Trigger, scope map[string]any) (input any, wanted bool, err error) {
+	if !t.Filter.IsZero() {
+		answer, err := s.Render(ctx, t.Filter, scope)
+		if err != nil {
+			return nil, false, fmt.Errorf("filter: %w", err)
+		}
+		if answer == nil || answer == false {
+			return nil, false, nil
+		}
+	}
+	input = scope["event"]
+	if !t.With.IsZero() {
+		if input, err = s.Render(ctx, t.With, scope); err != nil {
+			return nil, false, fmt.Errorf("with: %w", err)
+		}
+	}
+	if o := a.Outlines[t.Workflow]; o != nil {
+		err = o.CheckInput(input)
+	}
+	return input, err == nil, err
 }
 
 // Render gives a template's value over a scope.
