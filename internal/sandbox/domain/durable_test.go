@@ -151,6 +151,30 @@ func TestRestoreFails(t *testing.T) {
 	}
 }
 
+// A run that is cancelled frees what was restored once, whoever hears of it last.
+func TestRestoredAndCancelled(t *testing.T) {
+	p := newPool(t)
+	data := bytes.Repeat([]byte{66}, 300_000)
+	for range 10 {
+		begun := make(chan struct{}, 2)
+		s := newStage(t, p, func(o *Options) { o.Log = func(uint64, []byte) { begun <- struct{}{} } })
+		if err := s.d.Restore([]Saved{{Slot: Slot{Name: "a/x", By: "a", Size: 300_000}, Open: func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(data)), nil
+		}}}); err != nil {
+			t.Fatal(err)
+		}
+		s.commit(t, "b", "len x", "len x: 300000 of type 0")
+		for i := range uint64(2) {
+			s.d.Start(Call{ID: 100 + i, Function: s.f, Path: "c", Step: "c", Index: -1, Attempt: 1, Input: []byte(`{"do": "borrow x; log here; spin"}`)})
+		}
+		<-begun
+		<-begun
+		if err := s.d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A large slot is read when somebody wants it, once.
 func TestRestoreLater(t *testing.T) {
 	p := newPool(t)

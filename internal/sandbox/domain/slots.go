@@ -123,7 +123,7 @@ func (d *Domain) released() {
 				}
 			}
 		case *stored:
-			if h.segment != nil {
+			if h.segment != nil && d.segments[h.segment.ID()] != nil {
 				d.discard(h.segment.ID())
 			}
 		case *buffer.File:
