@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/itchyny/gojq"
 
@@ -43,8 +44,9 @@ type version struct {
 
 // apps makes versions of apps.
 type apps struct {
-	node   *Node
-	module string // of every function
+	node      *Node
+	module    string        // of every function
+	retention time.Duration // of runs
 
 	mu    sync.Mutex
 	known map[string]*version // by app and ID; guarded by mu
@@ -63,7 +65,7 @@ func newApps(ctx context.Context, n *Node) (*apps, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &apps{node: n, module: m.Path, known: map[string]*version{}}, nil
+	return &apps{node: n, module: m.Path, retention: 7 * 24 * time.Hour, known: map[string]*version{}}, nil
 }
 
 // random makes a version of an app from a seed.
@@ -77,18 +79,18 @@ func (s *apps) random(name string, seed uint64) (*version, error) {
 	}
 	functions[drip]["output"] = "text"
 	rng := rand.New(rand.NewPCG(seed, 0xc4a05))
-	return s.make(name, workload.File(rng, workload.Options{App: name, Functions: functions, Retention: "7d", Extra: extra()}))
+	return s.make(name, workload.File(rng, workload.Options{App: name, Functions: functions, Retention: s.retention.String(), Extra: extra(s.retention.String())}))
 }
 
 // extra are the workflows that are always the same.
-func extra() map[string]any {
+func extra(retention string) map[string]any {
 	return map[string]any{
-		again: map[string]any{"steps": map[string]any{
+		again: map[string]any{"retention": retention, "steps": map[string]any{
 			"a": map[string]any{"call": workload.Send, "with": map[string]any{"n": "${ .input.n }"}},
 			"b": map[string]any{"call": gate, "needs": []string{"a"}, "with": map[string]any{"gate": "${ .input.gate }", "n": "${ .input.n }"}, "retry": map[string]any{"max": 1, "backoff": "5ms"}},
 			"c": map[string]any{"call": workload.Emit, "needs": []string{"b"}},
 		}},
-		upload: map[string]any{"steps": map[string]any{
+		upload: map[string]any{"retention": retention, "steps": map[string]any{
 			"a": map[string]any{"call": workload.Look, "stdin": "${ .input.file }"},
 			"b": map[string]any{"call": workload.Mix, "needs": []string{"a"}},
 		}},

@@ -63,3 +63,19 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A server under a steady load takes no more and no more of the machine.
+func TestSoak(t *testing.T) {
+	o := chaos.SoakOptions{Binary: binary(t), Seed: drawn(t), For: *span, Dir: *dir}
+	if testing.Verbose() {
+		o.Log = t.Logf
+	}
+	r, err := chaos.Soak(t.Context(), o)
+	t.Logf("%d invocations, %d failures, %d runs, %d streams, %d deployments, %d followed, %d samples", r.Invocations, r.Failures, r.Runs, r.Streams, r.Deployments, r.Followed, len(r.Samples))
+	for _, line := range r.Lines {
+		t.Log(line)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

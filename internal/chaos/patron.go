@@ -45,8 +45,17 @@ type patron struct {
 	over   bool           // nothing will happen to the run any more
 }
 
-// patron makes the i-th client.
+// patron makes the i-th client of the life.
 func (l *life) patron(i int, rng *rand.Rand) *patron {
+	p := l.newPatron(i, rng)
+	l.mu.Lock()
+	l.patrons = append(l.patrons, p)
+	l.mu.Unlock()
+	return p
+}
+
+// newPatron makes a client whose name is a number.
+func (l *life) newPatron(i int, rng *rand.Rand) *patron {
 	p := &patron{
 		life: l, rng: rand.New(rand.NewPCG(l.o.Seed, patronPart+uint64(i))), key: fmt.Sprintf("key-%d", i), told: map[string]int{},
 		workflow: fmt.Sprintf("w%d", rng.IntN(workload.Workflows)), input: map[string]any{"flag": rng.IntN(2) == 0, "n": float64(rng.IntN(100_000))},
@@ -58,9 +67,6 @@ func (l *life) patron(i int, rng *rand.Rand) *patron {
 	case 1:
 		p.workflow = upload
 	}
-	l.mu.Lock()
-	l.patrons = append(l.patrons, p)
-	l.mu.Unlock()
 	return p
 }
 
