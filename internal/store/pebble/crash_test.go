@@ -30,7 +30,7 @@ func TestCrashBetweenAnyOperations(t *testing.T) {
 			durable, appended int64
 		}
 		var crashes []crash
-		every := stride(counted(t, writes), 300)
+		every := stride(counted(t, writes), 120)
 		n := 0
 		taps := &tap{each: func(_ int, op errorfs.Op) error {
 			if n++; !writes(op) || n%every != int(seed)%every {
@@ -59,20 +59,26 @@ func TestCrashBetweenAnyOperations(t *testing.T) {
 
 // A crash while what a crash has left is being opened loses nothing either.
 func TestCrashDuringRecovery(t *testing.T) {
+	for seed := range uint64(10) {
+		crashDuringRecovery(t, seed)
+	}
+}
+
+func crashDuringRecovery(t *testing.T, seed uint64) {
 	base := vfs.NewCrashableMem()
 	var l life
 	s := open(t, "store", pebble.Options{FS: base}.Small())
-	if err := l.live(s, 0, lifeSteps/2); err != nil {
+	if err := l.live(s, 0, 12+int(seed)); err != nil {
 		t.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(3, 3))
+	rng := rand.New(rand.NewPCG(seed, 3))
 	crashed := base.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var left []*vfs.MemFS
-	again, err := pebble.Open("store", pebble.Options{FS: faulty(crashed, &tap{each: func(n int, op errorfs.Op) error {
-		left = append(left, crashed.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n * 13 % 101, RNG: rng}))
+	again, err := pebble.Open("store", pebble.Options{FS: faulty(crashed, &tap{each: func(n int, _ errorfs.Op) error {
+		left = append(left, crashed.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 90}[n%3], RNG: rng}))
 		return nil
 	}})}.Small())
 	if err != nil {
@@ -82,7 +88,7 @@ func TestCrashDuringRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, disk := range left {
-		l.reopened(t, fmt.Sprintf("crash before operation %d of opening", i), disk)
+		l.reopened(t, fmt.Sprintf("seed %d, crash before operation %d of opening", seed, i), disk)
 	}
 }
 

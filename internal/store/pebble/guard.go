@@ -107,8 +107,24 @@ func (g *guard) file(what, name string, open func() (vfs.File, error)) (vfs.File
 	return &guardFile{f, g, name}, nil
 }
 
+// Create makes a file. Pebble's markers name another file, whose own entry has to
+// be on disk before the marker's is: Pebble syncs both at once, after which either
+// may be there alone if the machine dies.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(g.PathBase(name), "marker.") && g.guards(name) {
+		if err := g.change("sync", name, func() error { return g.syncDir(g.PathDir(name)) }); err != nil {
+			return nil, err
+		}
+	}
 	return g.file("create", name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+}
+
+func (g *guard) syncDir(name string) error {
+	dir, err := g.FS.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (g *guard) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {

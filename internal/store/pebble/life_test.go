@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/weft-run/weft/internal/store"
 	"github.com/weft-run/weft/internal/store/pebble"
@@ -140,15 +140,13 @@ func (l *life) reopened(t *testing.T, what string, disk vfs.FS) {
 	}
 }
 
-// kinds counts operations by what they do to what.
-type kinds map[string]int
-
-func (k kinds) note(op errorfs.Op) {
-	k[fmt.Sprintf("%d %s", op.Kind, fileKind(op.Path))]++
-}
+var every = flag.Bool("every", false, "fail and crash at every operation, not at a sample of them")
 
 // stride visits about n of all points, every one if there are fewer.
 func stride(all, n int) int {
+	if *every {
+		return 1
+	}
 	if testing.Short() {
 		n /= 4
 	}

@@ -21,9 +21,11 @@
 //
 //	m/format        version of this layout, one byte
 //	m/version       the latest version of the log, 8 bytes
+//	m/migration     what a change of the layout has come to, while there is one
 //	d/KEY           version of the key, 8 bytes, and its value
 //
-// A folder with a newer format is refused.
+// A folder with a newer format is refused, one with an older format is brought to
+// the current one (migrate.go).
 package pebble
 
 import (
@@ -47,9 +49,6 @@ import (
 	"github.com/weft-run/weft/internal/store/driver"
 )
 
-// format is the version of the layout that this package writes.
-const format = 1
-
 var (
 	formatKey  = []byte("m/format")
 	versionKey = []byte("m/version")
@@ -62,6 +61,8 @@ type Options struct {
 	FS     vfs.FS           // default: the machine's
 	Logger *slog.Logger     // told what goes wrong in the background; default: nobody
 	Now    func() time.Time // of leases; default time.Now
+
+	migrations []migration // default: all
 
 	table uint64 // bytes that are kept in memory before they are sorted into a file; default 8 MiB
 }
@@ -116,6 +117,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
 	o.table = cmp.Or(o.table, 8<<20)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -167,30 +171,17 @@ func (s *Store) background(err error) {
 	s.guard.fail(err)
 }
 
-// begin checks the format and finds the latest version.
+// begin brings the store to the current format and finds the latest version.
 func (s *Store) begin() error {
-	found, err := s.meta(formatKey)
-	switch {
-	case err != nil:
+	if err := s.migrate(s.o.migrations); err != nil {
 		return err
-	case found == nil:
-		if err := s.db.Set(formatKey, []byte{format}, pebble.Sync); err != nil {
-			return err
-		}
-	case len(found) != 1:
-		return fmt.Errorf("format %x is not one of weft", found)
-	case found[0] > format:
-		return fmt.Errorf("it has format %d, written by a newer version of weft; this one reads formats up to %d: install the newer version", found[0], format)
 	}
-	found, err = s.meta(versionKey)
+	found, err := s.meta(versionKey)
 	if err != nil {
 		return err
 	}
-	if found != nil {
-		if len(found) != 8 {
-			return fmt.Errorf("its version has %d bytes, not 8", len(found))
-		}
-		s.version = store.Version(binary.BigEndian.Uint64(found))
+	if s.version, err = decodeVersion(found); err != nil {
+		return err
 	}
 	// What was read from the log of an earlier life may not have been flushed by it.
 	if err := s.sync(); err != nil {

@@ -25,6 +25,17 @@ func value(key, stored []byte) (store.Item, error) {
 	return store.Item{Key: key, Value: stored[8:], Version: store.Version(binary.BigEndian.Uint64(stored))}, nil
 }
 
+// decodeVersion reads the latest version; a new store has none.
+func decodeVersion(stored []byte) (store.Version, error) {
+	switch {
+	case stored == nil:
+		return 0, nil
+	case len(stored) == 8:
+		return store.Version(binary.BigEndian.Uint64(stored)), nil
+	}
+	return 0, fmt.Errorf("its version has %d bytes, not 8", len(stored))
+}
+
 // get finds a key in a database or a snapshot of one.
 func get(r pebble.Reader, key []byte) (store.Item, error) {
 	stored, closer, err := r.Get(dataKey(key))
