@@ -176,49 +176,14 @@ func (r *run) show(s Status) {
 
 // Restart is Retry without waiting.
 func (e *Engine) Restart(id string, done func(error)) {
-	if e.o.Store == nil {
-		done(fmt.Errorf("run %q: %w", id, ErrNotFound))
-		return
-	}
-	if e.live(id) != nil {
-		done(fmt.Errorf("run %s: %w", id, ErrNotEnded))
-		return
-	}
-	s := e.o.Store.Snapshot()
-	rec, err := loadRecord(s, id)
-	s.Close()
-	switch {
-	case err != nil:
-		done(err)
-		return
-	case rec.Status == Succeeded:
-		done(fmt.Errorf("run %s has succeeded, there is nothing to retry: %w", id, ErrEnded))
-		return
-	case !rec.Status.Ended():
-		done(fmt.Errorf("run %s: %w", id, ErrNotEnded))
-		return
-	}
-	if err := e.enter(rec.App); err != nil {
+	r, expires, err := e.exhume(id)
+	if err != nil {
 		done(err)
 		return
 	}
-	before := rec.Expires
-	rec.Status, rec.Ended, rec.Expires, rec.Failure = Running, time.Time{}, time.Time{}, nil
-	rec.Retries++
-	r := e.newRun(*rec, true)
-	e.mu.Lock()
-	if e.runs[id] != nil {
-		e.mu.Unlock()
-		e.leave(rec.App)
-		done(fmt.Errorf("run %s: %w", id, ErrNotEnded))
-		return
-	}
-	e.starting--
-	e.runs[id] = r
-	e.mu.Unlock()
 	e.work(func() {
 		e.revive(r, func() {
-			r.reopen(before)
+			r.reopen(expires)
 			r.apply(flow.Retried{})
 			r.journal.durable(func() { done(nil) })
 		}, func(err error) { // it stays as it is
@@ -228,6 +193,50 @@ func (e *Engine) Restart(id string, done func(error)) {
 			done(err)
 		})
 	})
+}
+
+// exhume makes a run that has ended one of those under way again, of which its
+// record knows nothing yet, and tells when it would have been forgotten.
+func (e *Engine) exhume(id string) (r *run, expires time.Time, err error) {
+	if e.o.Store == nil {
+		return nil, expires, fmt.Errorf("run %q: %w", id, ErrNotFound)
+	}
+	if e.live(id) != nil {
+		return nil, expires, fmt.Errorf("run %s: %w", id, ErrNotEnded)
+	}
+	e.expiring.Lock()
+	defer e.expiring.Unlock()
+	s := e.o.Store.Snapshot()
+	rec, err := loadRecord(s, id)
+	s.Close()
+	switch {
+	case err != nil:
+		return nil, expires, err
+	case rec.Status == Succeeded:
+		return nil, expires, fmt.Errorf("run %s has succeeded, there is nothing to retry: %w", id, ErrEnded)
+	case !rec.Status.Ended():
+		return nil, expires, fmt.Errorf("run %s: %w", id, ErrNotEnded)
+	}
+	of := edition{rec.App, rec.Version}
+	if err := e.enter(of); err != nil {
+		return nil, expires, err
+	}
+	expires = rec.Expires
+	rec.Status, rec.Ended, rec.Expires, rec.Failure = Running, time.Time{}, time.Time{}, nil
+	rec.Retries++
+	r = e.newRun(*rec, true)
+	e.mu.Lock()
+	taken := e.runs[id] != nil
+	if !taken {
+		e.entered(of)
+		e.runs[id] = r
+	}
+	e.mu.Unlock()
+	if taken {
+		e.leave(of)
+		return nil, expires, fmt.Errorf("run %s: %w", id, ErrNotEnded)
+	}
+	return r, expires, nil
 }
 
 // reopen adds to what is to be appended that the run has not ended after all.

@@ -92,11 +92,14 @@ type Engine struct {
 	traces traces
 	lag    lag
 
+	expiring sync.Mutex // held while runs are forgotten, or one is found to be retried; before mu
+
 	mu       sync.Mutex
 	runs     map[string]*run // that have not ended; guarded by mu, as all below
 	perApp   map[string]int
-	starting int    // accepted, not yet in runs
-	recent   []*run // that had no journal and have ended, the newest last
+	entering map[edition]int // that have a place, and are not yet in runs
+	starting int             // the sum of them
+	recent   []*run          // that had no journal and have ended, the newest last
 	draining bool
 	closed   bool
 	broken   error
@@ -107,7 +110,7 @@ type Engine struct {
 // it.
 func New(o Options) *Engine {
 	o.EnsureDefaults()
-	e := &Engine{o: o, runs: map[string]*run{}, perApp: map[string]int{}, idle: make(chan struct{})}
+	e := &Engine{o: o, runs: map[string]*run{}, perApp: map[string]int{}, entering: map[edition]int{}, idle: make(chan struct{})}
 	e.tasks.quiet = make(chan struct{})
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
@@ -209,7 +212,14 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 		accepted(Run{}, false, fmt.Errorf("app %s, version %s, has no workflow %q: %w", p.App.Name, p.Version, req.Workflow, ErrNotFound))
 		return
 	}
-	if err := e.enter(p.App.Name); err != nil {
+	if err := e.enter(p.edition()); err != nil {
+		accepted(Run{}, false, err)
+		return
+	}
+	// Whoever deletes a version first takes it away and then counts its runs; here
+	// it is counted first.
+	if _, err := e.o.Catalog.Program(ctx, p.App.Name, p.Version); err != nil {
+		e.leave(p.edition())
 		accepted(Run{}, false, err)
 		return
 	}
@@ -226,13 +236,13 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 	}
 	r := e.newRun(rec, rec.Durability == app.DurabilityJournal && e.o.Store != nil)
 	if err := r.claim(); err != nil {
-		e.leave(p.App.Name)
+		e.leave(p.edition())
 		accepted(Run{}, false, err)
 		return
 	}
 	r.box.post(func() {
 		if err := r.begin(p, req, hash, accepted); err != nil {
-			e.leave(p.App.Name)
+			e.leave(p.edition())
 			r.dead = true
 			r.cancel()
 			accepted(Run{}, false, err)
@@ -251,9 +261,12 @@ func (r *run) begin(p *Program, req StartRequest, hash string, accepted func(Run
 	if r.durable {
 		err := r.write(req, hash)
 		if errors.Is(err, store.ErrPrecondition) && r.e.existing(p, req, hash, accepted) {
-			r.e.leave(p.App.Name)
+			r.e.leave(p.edition())
 			r.dead = true
 			r.cancel()
+			if len(r.rec.Uploads) > 0 {
+				r.e.work(func() { r.e.o.Blobs.Drop(r.id) }) // what stays is swept at the next start
+			}
 			return nil
 		}
 		if err != nil {
@@ -343,7 +356,7 @@ func (e *Engine) existing(p *Program, req StartRequest, hash string, accepted fu
 	if err == nil {
 		err = decode(item.Value, &k)
 	}
-	if err == nil && k.Input != hash {
+	if err == nil && k.Input != hash && !req.Repeat {
 		err = fmt.Errorf("key %q, run %s: %w", req.Key, k.Run, ErrConflict)
 	}
 	var rec *record
@@ -367,8 +380,11 @@ func (e *Engine) existing(p *Program, req StartRequest, hash string, accepted fu
 	return true
 }
 
+// edition is a version of an app.
+type edition struct{ app, version string }
+
 // enter reserves a place among the runs.
-func (e *Engine) enter(app string) error {
+func (e *Engine) enter(of edition) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -378,28 +394,51 @@ func (e *Engine) enter(app string) error {
 		return ErrDraining
 	case len(e.runs)+e.starting >= e.o.Runs:
 		return &FullError{What: "runs of this node", Limit: e.o.Runs, RetryAfter: time.Second}
-	case e.perApp[app] >= e.o.RunsPerApp:
-		return &FullError{What: "runs of app " + app, Limit: e.o.RunsPerApp, RetryAfter: time.Second}
+	case e.perApp[of.app] >= e.o.RunsPerApp:
+		return &FullError{What: "runs of app " + of.app, Limit: e.o.RunsPerApp, RetryAfter: time.Second}
 	}
 	e.starting++
-	e.perApp[app]++
+	e.entering[of]++
+	e.perApp[of.app]++
 	return nil
 }
 
 // leave gives back a place that no run has taken.
-func (e *Engine) leave(app string) {
+func (e *Engine) leave(of edition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.starting--
-	e.perApp[app]--
+	e.entered(of)
+	if e.perApp[of.app]--; e.perApp[of.app] == 0 {
+		delete(e.perApp, of.app)
+	}
+	e.quiet()
 }
 
 // add makes a run one of those under way; its place was reserved.
 func (e *Engine) add(r *run) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.starting--
+	e.entered(edition{r.rec.App, r.rec.Version})
 	e.runs[r.id] = r
+}
+
+// entered notes that a place is not reserved any longer; mu is held.
+func (e *Engine) entered(of edition) {
+	e.starting--
+	if e.entering[of]--; e.entering[of] == 0 {
+		delete(e.entering, of)
+	}
+}
+
+// quiet tells who drains when no run is left; mu is held.
+func (e *Engine) quiet() {
+	if e.draining && len(e.runs)+e.starting == 0 {
+		select {
+		case <-e.idle:
+		default:
+			close(e.idle)
+		}
+	}
 }
 
 // recentMax is how many ended runs without a journal are remembered, with the
@@ -444,13 +483,7 @@ func (e *Engine) lose(r *run) {
 	if e.perApp[r.rec.App]--; e.perApp[r.rec.App] == 0 {
 		delete(e.perApp, r.rec.App)
 	}
-	if e.draining && len(e.runs) == 0 {
-		select {
-		case <-e.idle:
-		default:
-			close(e.idle)
-		}
-	}
+	e.quiet()
 }
 
 // view is what is known of the run now.

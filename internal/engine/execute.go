@@ -62,7 +62,7 @@ func (e *Engine) Execute(ctx context.Context, x Execution) (*Result, error) {
 	if err := unanswered(x.Program.App, x.Workflow, map[string]bool{}); err != nil {
 		return nil, err
 	}
-	if err := e.enter(x.Program.App.Name); err != nil {
+	if err := e.enter(x.Program.edition()); err != nil {
 		return nil, err
 	}
 	now := e.o.World.Now()
@@ -76,7 +76,7 @@ func (e *Engine) Execute(ctx context.Context, x Execution) (*Result, error) {
 		failed <- r.begin(x.Program, StartRequest{}, "", func(Run, bool, error) {})
 	})
 	if err := <-failed; err != nil {
-		e.leave(x.Program.App.Name)
+		e.leave(x.Program.edition())
 		r.cancel()
 		return nil, err
 	}

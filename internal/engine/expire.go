@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/weft-run/weft/internal/store"
@@ -18,19 +19,22 @@ func (e *Engine) Expire() { e.work(e.expire) }
 
 // expire forgets some runs, and has the next ones looked for.
 func (e *Engine) expire() {
+	e.expiring.Lock()
 	gone, b := e.expired()
 	if b.Len() == 0 {
+		e.expiring.Unlock()
 		e.o.World.After(expireEvery, e.Expire)
 		return
 	}
 	v, err := e.o.Store.Append(e.ctx, b)
+	e.expiring.Unlock()
 	if err != nil {
-		e.breakDown(err)
+		e.breakDown(fmt.Errorf("forget old runs: %w", err))
 		return
 	}
 	e.o.Store.Notify(v, func(err error) {
 		if err != nil {
-			e.breakDown(err)
+			e.breakDown(fmt.Errorf("forget old runs: %w", err))
 			return
 		}
 		e.work(func() {
@@ -58,6 +62,9 @@ func (e *Engine) expired() (gone []string, b *store.Batch) {
 		at, id, err := expireTime(item.Key)
 		if err != nil || at.After(now) || len(gone) == expireBatch {
 			return false
+		}
+		if e.live(id) != nil { // it is being retried, which takes this key away
+			return true
 		}
 		b.Delete(append([]byte(nil), item.Key...))
 		if rec, err := loadRecord(s, id); err == nil && rec.Status.Ended() {

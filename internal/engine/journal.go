@@ -51,6 +51,7 @@ type journal struct {
 	appended uint64 // of the last line that is in the store
 	synced   uint64 // of the last line that is known to be on disk
 	asked    uint64 // the store will tell when this one is; 0: it has not been asked
+	lagging  uint64 // of the last line that is flushed soon, whoever waits
 }
 
 type wait struct {
@@ -157,7 +158,10 @@ func (j *journal) flush() {
 		j.pending = j.pending[:rest]
 	}
 	j.ask()
-	if n > 0 && j.asked == 0 {
+	// What is asked about may be less than what is appended: the rest's turn comes
+	// with the answer.
+	if j.asked == 0 && j.appended > max(j.synced, j.lagging) {
+		j.lagging = j.appended
 		j.run.e.lag.behind(j.run.e, j.version)
 	}
 }

@@ -22,6 +22,9 @@ type Program struct {
 	followers map[string]map[string][]*domain.Function // by workflow and step; made by NewProgram
 }
 
+// edition is the version that the program is of.
+func (p *Program) edition() edition { return edition{p.App.Name, p.Version} }
+
 // NewProgram makes the program of an app whose functions are ready.
 func NewProgram(p Program) *Program {
 	p.followers = map[string]map[string][]*domain.Function{}

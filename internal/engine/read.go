@@ -209,11 +209,12 @@ func (f *Filter) selects(r Run) bool {
 		(f.Since.IsZero() || !r.Created.Before(f.Since)) && (f.Until.IsZero() || r.Created.Before(f.Until))
 }
 
-// Using counts the runs of a version of an app that have not ended.
+// Using counts the runs of a version of an app that have not ended, those that
+// are being accepted too.
 func (e *Engine) Using(app, version string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := 0
+	n := e.entering[edition{app, version}]
 	for _, r := range e.runs {
 		if r.rec.App == app && r.rec.Version == version { // neither changes
 			n++

@@ -172,6 +172,7 @@ func (e *Engine) Recover() error {
 		}
 	})
 	e.sweep()
+	e.work(e.sweepLogs)
 	return nil
 }
 
@@ -254,5 +255,28 @@ func (e *Engine) sweep() {
 		if _, err := loadRecord(s, id); errors.Is(err, ErrNotFound) && e.live(id) == nil {
 			e.o.Blobs.Drop(id)
 		}
+	}
+}
+
+// sweepLogs drops the logs of runs that are not there: the node died after it
+// had forgotten them.
+func (e *Engine) sweepLogs() {
+	if e.o.Logs == nil {
+		return
+	}
+	ids, err := e.o.Logs.Runs()
+	if err != nil {
+		return // they cost room, and the next start tries again
+	}
+	for len(ids) > 0 && e.ctx.Err() == nil {
+		n := min(len(ids), expireBatch)
+		s := e.o.Store.Snapshot()
+		for _, id := range ids[:n] {
+			if _, err := loadRecord(s, id); errors.Is(err, ErrNotFound) && e.live(id) == nil {
+				e.o.Logs.Drop(id)
+			}
+		}
+		s.Close()
+		ids = ids[n:]
 	}
 }

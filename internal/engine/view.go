@@ -58,7 +58,11 @@ type StartRequest struct {
 	// Key makes the request idempotent: a second request with the same key for
 	// the same workflow gives the run that the first one started, and is refused
 	// with ErrConflict if its input differs. At most 256 bytes.
-	Key         string
+	Key string
+	// Repeat says that the key alone tells which requests are the same one, and
+	// that another input is no conflict: it is made of what the key names, maybe by
+	// another version of the app.
+	Repeat      bool
 	Trigger     string
 	Seed        uint64 // of the jitter of retries; 0: drawn
 	Traceparent string // W3C trace context that the run belongs to

@@ -80,6 +80,7 @@ type Gate interface {
 type Logs interface {
 	Append(run string, line LogLine)
 	Drop(run string)
+	Runs() ([]string, error) // that have a log
 }
 
 // Observer is told what goes on in a run, as it happens. It is called in the

@@ -24,6 +24,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,11 +35,15 @@ import (
 type Options struct {
 	// Size bounds the log of one run, in bytes. Default 16 MiB.
 	Size int64
-	// Queue is how many lines may wait for the disk. Default 8192.
+	// Queue is how many lines may wait for the disk, of waitingMax bytes at most.
+	// Default 8192.
 	Queue int
 	// Line bounds one line, in bytes; the rest of a longer one is cut off.
 	// Default 16 KiB.
 	Line int
+	// Failed is told the first error of writing after writes that went well: lines
+	// are missing from then on. Default: Close alone tells the last one.
+	Failed func(error)
 }
 
 // EnsureDefaults fills in what is not set.
@@ -62,11 +67,22 @@ type Folder struct {
 	done chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex
-	queue   []entry
-	lost    map[string]int           // lines by run that found no room
-	reading map[string]chan struct{} // by run: closed when something was written
+	queue   []entry             // guarded by mu, as all below
+	waiting int                 // bytes of the lines in queue
+	lost    map[string]int      // lines by run that found no room
+	readers map[string]*readers // by run
 	closed  bool
-	failed  error // of the last write, for Close
+	failed  error // of the last write that has failed, for Close
+
+	failing bool // the last write has failed; the writer's alone
+}
+
+var _ engine.Logs = (*Folder)(nil)
+
+// readers are those who follow the log of a run.
+type readers struct {
+	n    int
+	news chan struct{} // closed when something was written, and made anew
 }
 
 type entry struct {
@@ -83,7 +99,7 @@ func Open(dir string, o Options) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open logs: %w", err)
 	}
-	f := &Folder{o: o, dir: dir, wake: make(chan struct{}, 1), done: make(chan struct{}), lost: map[string]int{}, reading: map[string]chan struct{}{}}
+	f := &Folder{o: o, dir: dir, wake: make(chan struct{}, 1), done: make(chan struct{}), lost: map[string]int{}, readers: map[string]*readers{}}
 	go f.write()
 	return f, nil
 }
@@ -99,16 +115,20 @@ func (f *Folder) Append(run string, line engine.LogLine) {
 // Drop implements engine.Logs.
 func (f *Folder) Drop(run string) { f.push(entry{run: run, drop: true}) }
 
+// waitingMax bounds the lines that wait for the disk, in bytes.
+const waitingMax = 8 << 20
+
 func (f *Folder) push(e entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.closed:
 		return
-	case len(f.queue) >= f.o.Queue && !e.drop && e.written == nil:
+	case (len(f.queue) >= f.o.Queue || f.waiting >= waitingMax) && !e.drop && e.written == nil:
 		f.lost[e.run]++
 	default:
 		f.queue = append(f.queue, e)
+		f.waiting += len(e.line.Text)
 	}
 	select {
 	case f.wake <- struct{}{}:
@@ -129,7 +149,7 @@ func (f *Folder) write() {
 func (f *Folder) flush() {
 	f.mu.Lock()
 	queue, lost := f.queue, f.lost
-	f.queue, f.lost = nil, map[string]int{}
+	f.queue, f.waiting, f.lost = nil, 0, map[string]int{}
 	f.mu.Unlock()
 	pending := map[string][]engine.LogLine{}
 	var order []string
@@ -140,7 +160,9 @@ func (f *Folder) flush() {
 		}
 		if e.drop {
 			delete(pending, e.run)
-			f.failing(os.Remove(f.path(e.run)))
+			if err := os.Remove(f.path(e.run)); !errors.Is(err, fs.ErrNotExist) {
+				f.wrote(err)
+			}
 			continue
 		}
 		if pending[e.run] == nil {
@@ -156,63 +178,101 @@ func (f *Folder) flush() {
 	}
 	for _, run := range order {
 		if lines := pending[run]; lines != nil {
-			f.failing(f.add(run, lines))
+			delete(pending, run) // a run that was dropped in between is there twice
+			f.wrote(f.add(run, lines))
 			f.told(run)
 		}
 	}
 }
 
-// failing remembers an error of the disk: logs are no reason to stop a node.
-func (f *Folder) failing(err error) {
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return
+// wrote notes how a write has ended: logs are no reason to stop a node.
+func (f *Folder) wrote(err error) {
+	first := err != nil && !f.failing
+	f.failing = err != nil
+	if err != nil {
+		f.mu.Lock()
+		f.failed = err
+		f.mu.Unlock()
 	}
-	f.mu.Lock()
-	f.failed = err
-	f.mu.Unlock()
+	if first && f.o.Failed != nil {
+		f.o.Failed(err)
+	}
 }
 
 // told wakes who reads the log of a run.
 func (f *Folder) told(run string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c := f.reading[run]; c != nil {
-		close(c)
-		delete(f.reading, run)
+	if r := f.readers[run]; r != nil {
+		close(r.news)
+		r.news = make(chan struct{})
 	}
 }
 
-func (f *Folder) path(run string) string { return filepath.Join(f.dir, run+".log") }
+// suffix ends the names of logs.
+const suffix = ".log"
+
+func (f *Folder) path(run string) string { return filepath.Join(f.dir, run+suffix) }
 
 // add appends lines to the file of a run.
 func (f *Folder) add(run string, lines []engine.LogLine) error {
-	file, err := os.OpenFile(f.path(run), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(f.path(run), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("write log: %w", err)
 	}
 	defer file.Close()
 	st, err := file.Stat()
-	if err != nil || st.Size() > f.o.Size {
-		return err
+	if err != nil {
+		return fmt.Errorf("write log: %w", err)
 	}
 	room := f.o.Size - st.Size()
+	if room <= 0 { // it says so itself
+		return nil
+	}
 	var b bytes.Buffer
+	if last := []byte{'\n'}; st.Size() > 0 {
+		if _, err := file.ReadAt(last, st.Size()-1); err == nil && last[0] != '\n' {
+			b.WriteByte('\n') // a crash has torn the last line; what follows is whole
+		}
+	}
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			return fmt.Errorf("write log: %w", err)
+		}
 		if int64(b.Len()) >= room {
-			l = engine.LogLine{At: l.At, Index: -1, Text: fmt.Sprintf("weft: the log ends here: it has %d MiB, which is the limit", f.o.Size>>20)}
-			if err := enc.Encode(l); err != nil {
-				return err
+			full := engine.LogLine{At: l.At, Index: -1, Text: fmt.Sprintf("weft: the log ends here: it has %d KiB, which is the limit", f.o.Size>>10)}
+			if err := enc.Encode(full); err != nil {
+				return fmt.Errorf("write log: %w", err)
 			}
 			break
 		}
-		if err := enc.Encode(l); err != nil {
-			return err
+	}
+	if _, err := file.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	return nil
+}
+
+// Runs implements engine.Logs.
+func (f *Folder) Runs() ([]string, error) {
+	d, err := os.Open(f.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	var runs []string
+	for _, name := range names {
+		if run, ok := strings.CutSuffix(name, suffix); ok {
+			runs = append(runs, run)
 		}
 	}
-	_, err = file.Write(b.Bytes())
-	return err
+	return runs, nil
 }
 
 // Read gives the lines of a run's log. If ended is not nil it waits for further
@@ -224,6 +284,7 @@ func (f *Folder) Read(ctx context.Context, run string, ended <-chan struct{}) it
 			return
 		}
 		f.sync()
+		defer f.follow(run)()
 		from, last := int64(0), ended == nil
 		for {
 			more := f.next(run)
@@ -250,16 +311,31 @@ func (f *Folder) Read(ctx context.Context, run string, ended <-chan struct{}) it
 	}
 }
 
-// next is closed when something is added to a run's log.
+// follow has next tell about a run's log, until unfollow is called.
+func (f *Folder) follow(run string) (unfollow func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.readers[run]
+	if r == nil {
+		r = &readers{news: make(chan struct{})}
+		f.readers[run] = r
+	}
+	r.n++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if r.n--; r.n == 0 {
+			delete(f.readers, run)
+		}
+	}
+}
+
+// next is closed when something is added to a run's log, which the caller
+// follows.
 func (f *Folder) next(run string) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := f.reading[run]
-	if c == nil {
-		c = make(chan struct{})
-		f.reading[run] = c
-	}
-	return c
+	return f.readers[run].news
 }
 
 // sync waits until what was appended is written.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weft-run/weft/internal/engine"
@@ -135,7 +136,115 @@ func TestTornLine(t *testing.T) {
 	}
 	f.Append("r", engine.LogLine{Text: "c"})
 	f.Append("r", engine.LogLine{Text: "d"})
-	if got := read(t, f, "r"); !slices.Contains(got, "d") {
+	if got := read(t, f, "r"); !slices.Equal(got, []string{"a", "c", "d"}) {
 		t.Errorf("after the torn line: %q", got)
 	}
+}
+
+// However the lines fall, a log that has ended says so, once.
+func TestTheEndOfALogIsTold(t *testing.T) {
+	for size := int64(300); size < 420; size += 7 {
+		f := open(t, t.TempDir(), runlog.Options{Size: size})
+		for i := range 20 {
+			f.Append("r", engine.LogLine{Text: fmt.Sprint("line ", i)})
+			if i%3 == 0 {
+				read(t, f, "r") // what waits is written
+			}
+		}
+		got := read(t, f, "r")
+		told := 0
+		for _, text := range got {
+			if strings.Contains(text, "the log ends here") {
+				told++
+			}
+		}
+		if told != 1 || !strings.Contains(got[len(got)-1], "the log ends here") {
+			t.Errorf("size %d: told %d times, the last line is %q", size, told, got[len(got)-1])
+		}
+	}
+}
+
+// Lines that come after a run was dropped are there once.
+func TestLinesAfterADrop(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, runlog.Options{})
+	for range 100 { // some of them are in one batch with the drop
+		f.Append("r", engine.LogLine{Text: "before"})
+		f.Drop("r")
+		f.Append("r", engine.LogLine{Text: "after"})
+		if got := read(t, f, "r"); !slices.Equal(got, []string{"after"}) {
+			t.Fatalf("%q", got)
+		}
+	}
+}
+
+func TestRunsWithALog(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir, runlog.Options{})
+	f.Append("b", engine.LogLine{Text: "x"})
+	f.Append("a", engine.LogLine{Text: "x"})
+	read(t, f, "a")
+	if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.Runs()
+	slices.Sort(got)
+	if err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A disk that fails loses lines, is told once, and stops nobody.
+func TestWritesThatFailAreTold(t *testing.T) {
+	dir := t.TempDir()
+	failed := make(chan error, 10)
+	f := open(t, dir, runlog.Options{Failed: func(err error) { failed <- err }})
+	if err := os.Mkdir(filepath.Join(dir, "r.log"), 0o700); err != nil { // which nothing can be appended to
+		t.Fatal(err)
+	}
+	for range 3 {
+		f.Append("r", engine.LogLine{Text: "x"})
+		for range f.Read(t.Context(), "other", ended()) { // what waits is written
+		}
+	}
+	f.Append("other", engine.LogLine{Text: "y"})
+	if got := read(t, f, "other"); !slices.Equal(got, []string{"y"}) {
+		t.Errorf("a log that can be written: %q", got)
+	}
+	if err := f.Close(); err == nil || len(failed) != 1 {
+		t.Errorf("Close: %v; told %d times", err, len(failed))
+	}
+}
+
+// Many follow, write and drop at once; nobody who follows is forgotten.
+func TestManyAtOnce(t *testing.T) {
+	f := open(t, t.TempDir(), runlog.Options{})
+	end := make(chan struct{})
+	var work sync.WaitGroup
+	for i := range 8 {
+		run := fmt.Sprint("run-", i%3)
+		work.Go(func() {
+			n := 0
+			for line, err := range f.Read(t.Context(), run, end) {
+				if err != nil {
+					t.Error(err)
+				}
+				if line.Text == "last" {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%s: %d last lines", run, n)
+			}
+		})
+	}
+	for i := range 300 {
+		f.Append(fmt.Sprint("run-", i%3), engine.LogLine{Text: "line"})
+		f.Drop(fmt.Sprint("gone-", i))
+	}
+	for i := range 3 {
+		f.Append(fmt.Sprint("run-", i), engine.LogLine{Text: "last"})
+	}
+	close(end)
+	work.Wait()
 }
