@@ -167,11 +167,20 @@ func TestUnpackRefuses(t *testing.T) {
 		"many":            {reg("files/a", 1), reg("files/b", 1), reg("files/c", 1), reg("files/d", 1), reg("files/e", 1)},
 		"twice":           {reg("files/a", 1), reg("files/a", 1)},
 		"file and folder": {reg("files/a", 1), reg("files/a/b", 1)},
+		"folder and file": {reg("files/a/b", 1), reg("files/a", 1)},
+		"deep":            {reg("files/a/b/c/d", 1)},
+		"long name":       {reg("files/"+strings.Repeat("x", 300), 1)},
+		"app file":        {reg("weft.yaml", 2<<20)},
+		"manifest":        {reg("bundle.json", 9<<20)},
 	}
 	for name, headers := range tests {
 		t.Run(name, func(t *testing.T) {
-			if err := bundle.Unpack(archive(t, headers...), t.TempDir(), bundle.Limits{Size: 100, Files: 4}); err == nil {
-				t.Error("it was unpacked")
+			l := bundle.Limits{Size: 100, Files: 4}
+			if strings.Contains(name, "file") { // these are refused for themselves
+				l.Size = 1 << 30
+			}
+			if err := bundle.Unpack(archive(t, headers...), t.TempDir(), l); !errors.Is(err, bundle.ErrBundle) {
+				t.Errorf("it was unpacked: %v", err)
 			}
 		})
 	}
