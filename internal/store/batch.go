@@ -92,7 +92,10 @@ var errNoKey = errors.New("a key is empty")
 // After returns the smallest key that does not begin with a prefix and is
 // greater than those that do; nil if there is none.
 func After(prefix []byte) []byte {
-	end := bytes.TrimRight(prefix, "\xff")
+	end := prefix
+	for len(end) > 0 && end[len(end)-1] == 0xff {
+		end = end[:len(end)-1]
+	}
 	if len(end) == 0 {
 		return nil
 	}

@@ -194,6 +194,15 @@ func prefixes(t *testing.T, d Driver) {
 	b.Delete([]byte("not there"))
 	must[store.Version](t)(s.Append(context.Background(), &b))
 	want(t, now(t, s, ""), "p0=1", "q=1")
+
+	// Bytes that are no text, as numbers in keys are.
+	put(t, s, "n\x94\x01", "1", "n\x94\xff", "1", "n\x95", "1", "n\xff", "1", "n\xff\xff", "1", "o", "1")
+	want(t, now(t, s, "n\x94"), "n\x94\x01=1", "n\x94\xff=1")
+	want(t, now(t, s, "n\xff"), "n\xff=1", "n\xff\xff=1")
+	var numbers store.Batch
+	numbers.DeletePrefix([]byte("n\x94"))
+	must[store.Version](t)(s.Append(context.Background(), &numbers))
+	want(t, now(t, s, "n"), "n\x95=1", "n\xff=1", "n\xff\xff=1")
 }
 
 func limits(t *testing.T, d Driver) {
