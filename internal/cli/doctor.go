@@ -3,13 +3,17 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-run/weft/internal/config"
 	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/store/pebble"
 )
 
 // tool is a compiler or interpreter that some functions are built with.
@@ -24,8 +28,56 @@ type tool struct {
 type checkup struct {
 	Version versionInfo    `json:"weft"`
 	Machine sandbox.Report `json:"machine"`
+	Disk    disk           `json:"disk"`
 	Tools   []tool         `json:"tools"`
 	Works   bool           `json:"works"` // weft can run functions here
+}
+
+// disk is how fast the disk of the data folder keeps something for good.
+type disk struct {
+	Folder string           `json:"folder"` // where it was measured: the data folder, or what is there of its path
+	State  sandbox.State    `json:"state"`
+	Flush  pebble.FlushTime `json:"flush"`
+	Error  string           `json:"error,omitempty"` // why it was not measured
+}
+
+// slowFlush is the median from which on the disk is what durable runs wait for most.
+const slowFlush = 10 * time.Millisecond
+
+// measureDisk measures where a folder is or will be.
+func measureDisk(data string) disk {
+	d := disk{Folder: data, State: sandbox.StateOK}
+	if abs, err := filepath.Abs(data); err == nil {
+		d.Folder = abs
+	}
+	for {
+		if st, err := os.Stat(d.Folder); err == nil && st.IsDir() || d.Folder == filepath.Dir(d.Folder) {
+			break
+		}
+		d.Folder = filepath.Dir(d.Folder)
+	}
+	var err error
+	if d.Flush, err = pebble.MeasureFlush(d.Folder); err != nil {
+		d.State, d.Error = sandbox.StateMissing, err.Error()
+	} else if d.Flush.Median > slowFlush {
+		d.State = sandbox.StateDegraded
+	}
+	return d
+}
+
+// text says what the time means.
+func (d disk) text() string {
+	const use = "a durable run waits for a flush at each of its steps; runs at the same time share flushes"
+	if d.Error != "" {
+		return d.Error + ": " + use + "; to measure: --data with a folder that you may write to"
+	}
+	ms := func(t time.Duration) float64 { return float64(t) / float64(time.Millisecond) }
+	text := fmt.Sprintf("%.2f ms, 1 of 100 %.2f ms, in %s: %s", ms(d.Flush.Median), ms(d.Flush.P99), d.Folder, use)
+	if d.State == sandbox.StateDegraded {
+		text += "; so slow, ten steps that do nothing take " + (10 * d.Flush.Median).Round(10*time.Millisecond).String() +
+			" and more: put the data folder on an SSD or a disk with a battery, or give runs that may be lost durability: none"
+	}
+	return text
 }
 
 // tools looks for the compilers.
@@ -67,8 +119,9 @@ does instead where it is missing. Exit status 3 says that weft cannot run functi
 		Args: atMost(0, ""),
 	}
 	form := outputFlag(cmd, "text", "json", "yaml")
+	data := cmd.Flags().String("data", config.Default().Data, "data folder of the server whose disk is measured")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c := checkup{Version: readVersion(), Machine: sandbox.Probe(cmd.Context()), Tools: tools(cmd.Context()), Works: true}
+		c := checkup{Version: readVersion(), Machine: sandbox.Probe(cmd.Context()), Disk: measureDisk(*data), Tools: tools(cmd.Context()), Works: true}
 		blocked := blockers(c.Machine)
 		c.Works = len(blocked) == 0
 		if form.value != "text" {
@@ -123,6 +176,7 @@ func (sh *shell) printCheckup(c checkup) error {
 		}
 		features.rows = append(features.rows, []cell{{text: f.Name}, {string(f.State), inks[f.State]}, {text: text}})
 	}
+	features.rows = append(features.rows, []cell{{text: "disk flushes"}, {string(c.Disk.State), inks[c.Disk.State]}, {text: c.Disk.text()}})
 	if err := features.write(sh.stdout, sh.outStyle, sh.tableWidth()); err != nil {
 		return err
 	}
