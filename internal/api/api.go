@@ -61,9 +61,8 @@ type Options struct {
 	Body   int64         // bytes of other bodies: events, invocations; default 64 MiB
 	Input  int64         // bytes of the body that is the input of a run, or a signal; default 1 MiB
 	Wait   time.Duration // the longest time that a start may wait for the run's end; default 1 hour
-	// Patience is how long a client may take to send the first 4 KiB of a body, or
-	// to take the next bytes of an answer; every further 4 KiB may take a second.
-	// Default 1 minute.
+	// Patience is how long a client may take to send a body, with a second more for
+	// every 4 KiB of it, and to take each 64 KiB of an answer. Default 1 minute.
 	Patience time.Duration
 	// OpenMetrics lets everybody read /metrics.
 	OpenMetrics bool
@@ -175,8 +174,9 @@ func (h *Handler) answer(rt *route, w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	control := http.NewResponseController(w)
 	c := &call{rt: rt, w: &response{ResponseWriter: w, control: control, patience: h.o.Patience}, r: r, id: requestID(r)}
+	var b *body
 	if r.ContentLength != 0 {
-		b := &body{ReadCloser: r.Body, control: control, patience: h.o.Patience}
+		b = &body{ReadCloser: r.Body, control: control, patience: h.o.Patience}
 		r.Body = b
 		defer b.leave()
 	}
@@ -191,6 +191,8 @@ func (h *Handler) answer(rt *route, w http.ResponseWriter, r *http.Request) {
 	}
 	broken := false
 	switch {
+	case b != nil && b.stalled && c.w.status == 0:
+		h.fail(c, errStalled)
 	case r.Context().Err() != nil: // nobody reads it; who reads after all must not take it for a success
 		c.w.status, broken = statusGone, true
 	case err != nil && c.w.status != 0: // too late to say so, but for a broken connection
@@ -230,6 +232,9 @@ func (h *Handler) attempt(rt *route, c *call) (err error) {
 		if err := c.who.Require(rt.role); err != nil {
 			return err
 		}
+	}
+	if rt.endless && c.r.Method == http.MethodHead {
+		return &notAllowed{c.r.Method, []string{http.MethodGet}}
 	}
 	limit := h.o.Body
 	if rt.limit != nil {

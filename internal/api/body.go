@@ -2,16 +2,20 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"time"
 )
 
-// A client that sends or reads slowly must not hold what others need: it gets as
-// long as Options.Patience, and beyond that a second for every rateMin bytes
-// that have come or gone.
-const rateMin = 4 << 10
+// A client that sends or reads slowly must not hold what others need: a body
+// may take Options.Patience, and beyond that a second for every rateMin bytes that
+// have come; each pieceMax bytes of an answer may take Options.Patience.
+const (
+	rateMin  = 4 << 10
+	pieceMax = 64 << 10
+)
 
 // errStalled says that a client takes too long to send a body.
 var errStalled = errors.New("the body does not come: the client is too slow, or has stopped")
@@ -26,9 +30,10 @@ type body struct {
 	control  *http.ResponseController
 	patience time.Duration
 
-	bytes int64
-	spent time.Duration // in waiting for bytes
-	over  bool          // its end has been read
+	bytes   int64
+	spent   time.Duration // in waiting for bytes
+	over    bool          // its end has been read
+	stalled bool          // it took too long; the request's context has ended then
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -49,10 +54,10 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		b.over = true
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = errBrokenOff
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = errStalled
+		b.stalled, err = true, errStalled
+	case err != nil:
+		err = fmt.Errorf("%w: %v", errBrokenOff, err)
 	}
 	return n, err
 }
@@ -63,8 +68,12 @@ const lingering = 2 * time.Second
 
 // leave lets the server read what is left of a body, for a moment.
 func (b *body) leave() {
+	wait := lingering
+	if b.stalled {
+		wait = 0
+	}
 	if !b.over {
-		_ = b.control.SetReadDeadline(time.Now().Add(lingering)) // the next request sets its own
+		_ = b.control.SetReadDeadline(time.Now().Add(wait)) // the next request sets its own
 	}
 }
 
@@ -98,23 +107,26 @@ func (w *response) Write(p []byte) (n int, err error) {
 	}
 	if w.bytes+int64(len(p)) <= roomy {
 		n, err = w.ResponseWriter.Write(p)
-	} else {
-		err = w.timed(len(p), func() error {
-			n, err = w.ResponseWriter.Write(p)
+		w.bytes += int64(n)
+		return n, err
+	}
+	for err == nil && n < len(p) {
+		err = w.timed(func() error {
+			k, err := w.ResponseWriter.Write(p[n:min(len(p), n+pieceMax)])
+			n += k
+			w.bytes += int64(k)
 			return err
 		})
 	}
-	w.bytes += int64(n)
 	return n, err
 }
 
 // flush sends what is buffered.
-func (w *response) flush() error { return w.timed(0, w.control.Flush) }
+func (w *response) flush() error { return w.timed(w.control.Flush) }
 
-// timed lets f send about so many bytes within a deadline.
-func (w *response) timed(bytes int, f func() error) error {
-	allowed := w.patience + time.Duration(bytes/rateMin)*time.Second
-	if err := w.control.SetWriteDeadline(time.Now().Add(allowed)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+// timed lets f send a piece within a deadline.
+func (w *response) timed(f func() error) error {
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.patience)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	err := f()

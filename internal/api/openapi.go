@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -60,11 +61,18 @@ func (s *schemas) operation(r *route) map[string]any {
 	for _, p := range r.query {
 		parameters = append(parameters, map[string]any{"name": p.name, "in": "query", "description": p.text, "schema": map[string]any{"type": "string"}})
 	}
+	for _, p := range r.headers {
+		parameters = append(parameters, map[string]any{"name": p.name, "in": "header", "description": p.text, "schema": map[string]any{"type": "string"}})
+	}
 	if len(parameters) > 0 {
 		op["parameters"] = parameters
 	}
 	if r.in != nil {
-		op["requestBody"] = map[string]any{"content": s.content(r.in)}
+		bodies := s.content(r.in)
+		if r.also != nil {
+			maps.Copy(bodies, s.content(r.also))
+		}
+		op["requestBody"] = map[string]any{"content": bodies}
 	}
 	return op
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-run/weft/internal/admission"
 	"github.com/weft-run/weft/internal/api/wire"
+	"github.com/weft-run/weft/internal/audit"
 	"github.com/weft-run/weft/internal/auth"
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/data"
@@ -86,6 +87,9 @@ var kinds = []kind{
 	{data.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Too large", "", metrics.RefusedTooLarge},
 	{admission.ErrTooLarge, http.StatusUnprocessableEntity, "too-large", "The function declares more memory than there is", "lower memory in the app file, or raise the server's limit", metrics.RefusedMemory},
 	{store.ErrFailed, http.StatusServiceUnavailable, "failed", "The server cannot write to its disk", "see the server's log", ""},
+	{audit.ErrFailed, http.StatusServiceUnavailable, "failed", "The server cannot write to its disk", "see the server's log", ""},
+	{audit.ErrClosed, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining},
+	{store.ErrClosed, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "It took too long", "", ""},
 }
 

@@ -22,12 +22,15 @@ type route struct {
 	summary      string    // one sentence
 	role         auth.Role // that is needed
 	query        []param
+	headers      []param
 	in           any                 // what the body holds: a value of its type, or a media; nil: nothing
+	also         any                 // what else it may hold; nil: nothing
 	out          any                 // the same of the answer
 	status       int                 // of success; 0: 200, or 204 without an answer
 	others       []int               // further statuses that are no problems
 	audit        bool                // goes to the audit log
 	zip          bool                // its answers are worth compressing
+	endless      bool                // its answer may go on for long, so HEAD is not possible
 	hidden       bool                // not an operation of its own in the document
 	limit        func(Options) int64 // bytes of the body; nil: Options.Body
 	handle       func(*call) error
@@ -79,6 +82,9 @@ var (
 	waitParam    = param{"wait", "how long to wait for the run's end, such as 30s; default: not at all"}
 	afterParam   = param{"after", "next of the page before"}
 	limitParam   = param{"limit", "items of a page; default 50, at most 1000"}
+
+	keyParam  = param{wire.HeaderIdempotencyKey, "names the request: repeated with the same key it is carried out once; at most 256 bytes"}
+	lastParam = param{"Last-Event-ID", "id of the event after which to go on"}
 )
 
 // inputLimit is the limit of bodies that runs keep.
@@ -95,7 +101,7 @@ func (h *Handler) routes() []*route {
 		{method: "GET", path: "/v1/stats", name: "stats", summary: "Gives figures of the moment.", role: auth.Read, out: wire.Stats{}, zip: true, handle: h.stats},
 
 		{method: "POST", path: "/v1/apps", name: "app.deploy", summary: "Deploys a bundle, or content that is there already.", role: auth.Deploy, query: []param{{"activate", "false: new runs do not get this version yet"}},
-			in: media(wire.TypeBundle), out: wire.Deployed{}, status: http.StatusCreated, others: []int{http.StatusOK}, audit: true, limit: func(o Options) int64 { return o.Bundle }, handle: h.deploy},
+			in: media(wire.TypeBundle), also: wire.Digest{}, out: wire.Deployed{}, status: http.StatusCreated, others: []int{http.StatusOK}, audit: true, limit: func(o Options) int64 { return o.Bundle }, handle: h.deploy},
 		{method: "GET", path: "/v1/apps", name: "app.list", summary: "Lists the apps.", role: auth.Read, out: wire.Page[registry.App]{}, zip: true, handle: h.listApps},
 		{method: "GET", path: "/v1/apps/{app}", name: "app.get", summary: "Describes an app.", role: auth.Read, out: registry.App{}, handle: h.getApp},
 		{method: "DELETE", path: "/v1/apps/{app}", name: "app.delete", summary: "Deletes an app with its versions and secrets.", role: auth.Deploy, audit: true, handle: h.deleteApp},
@@ -109,7 +115,7 @@ func (h *Handler) routes() []*route {
 		{method: "POST", path: "/v1/apps/{app}/functions/{function}", name: "function.invoke", summary: "Calls a function: the body is its standard input, the answer its standard output.", role: auth.Invoke,
 			query: []param{versionParam, {"stream", "true: the output is sent as it is written"}}, in: media("*/*"), out: media("*/*"), handle: h.invoke},
 		{method: "POST", path: "/v1/apps/{app}/workflows/{workflow}/runs", name: "run.start", summary: "Starts a run; the body is its input.", role: auth.Invoke,
-			query: []param{versionParam, waitParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, limit: inputLimit, handle: h.start},
+			query: []param{versionParam, waitParam}, headers: []param{keyParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, limit: inputLimit, handle: h.start},
 		{method: "POST", path: "/v1/apps/{app}/events", name: "event.send", summary: "Takes CloudEvents and starts the runs that wait for them.", role: auth.Invoke, in: media("application/cloudevents+json"), out: wire.Accepted{}, status: http.StatusAccepted, handle: h.events},
 		{path: "/t/{app}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
 		{path: "/t/{app}/{path...}", name: "trigger", summary: "Takes a request for a trigger of an app.", role: auth.Invoke, in: media("*/*"), out: media("*/*"), hidden: true, handle: h.trigger},
@@ -118,9 +124,9 @@ func (h *Handler) routes() []*route {
 			{"app", "of this app"}, {"workflow", "of this workflow"}, {"status", "running, paused, succeeded, failed or cancelled"}, {"trigger", "started by what begins so: api, cron, http, event"},
 			{"since", "created at this time (RFC 3339) or later"}, {"until", "created before this time (RFC 3339)"}, afterParam, limitParam}, out: wire.Page[engine.Run]{}, zip: true, handle: h.listRuns},
 		{method: "GET", path: "/v1/runs/{run}", name: "run.get", summary: "Tells where a run is.", role: auth.Read, out: engine.Detail{}, zip: true, handle: h.getRun},
-		{method: "GET", path: "/v1/runs/{run}/events", name: "run.events", summary: "Tells what happens in a run until it has ended. Last-Event-ID resumes.", role: auth.Read, out: media(wire.TypeEvents), handle: h.watchRun},
+		{method: "GET", path: "/v1/runs/{run}/events", name: "run.events", summary: "Tells what happens in a run until it has ended. Last-Event-ID resumes.", role: auth.Read, headers: []param{lastParam}, out: media(wire.TypeEvents), endless: true, handle: h.watchRun},
 		{method: "GET", path: "/v1/runs/{run}/logs", name: "run.logs", summary: "Gives what the functions of a run have written to standard error, a JSON object a line.", role: auth.Read,
-			query: []param{{"follow", "true: goes on until the run has ended"}}, out: media("application/x-ndjson"), handle: h.logs},
+			query: []param{{"follow", "true: goes on until the run has ended"}}, out: media("application/x-ndjson"), endless: true, handle: h.logs},
 		{method: "GET", path: "/v1/runs/{run}/trace", name: "run.trace", summary: "Gives the spans of a run.", role: auth.Read, out: telemetry.Trace{}, zip: true, handle: h.trace},
 		{method: "POST", path: "/v1/runs/{run}/cancel", name: "run.cancel", summary: "Ends a run without a result.", role: auth.Invoke, in: wire.Cancel{}, audit: true, handle: h.cancel},
 		{method: "POST", path: "/v1/runs/{run}/retry", name: "run.retry", summary: "Lets a run go on that has failed or was cancelled; what had finished counts.", role: auth.Invoke, audit: true, handle: h.retry},
@@ -138,6 +144,6 @@ func (h *Handler) routes() []*route {
 		{method: "DELETE", path: "/v1/tokens/{token}", name: "token.revoke", summary: "Revokes a token.", role: auth.Admin, audit: true, handle: h.revokeToken},
 		{method: "GET", path: "/v1/audit", name: "audit", summary: "Tells who has changed what, the latest first.", role: auth.Admin, query: []param{limitParam}, out: wire.Page[audit.Entry]{}, zip: true, handle: h.audit},
 		{method: "GET", path: "/v1/config", name: "config", summary: "Gives the configuration in force, as YAML.", role: auth.Admin, out: media("application/yaml"), handle: h.config},
-		{method: "GET", path: "/v1/backup", name: "backup", summary: "Gives an archive of all that the server keeps, the key of the secrets included.", role: auth.Admin, out: media("application/x-tar"), audit: true, handle: h.backup},
+		{method: "GET", path: "/v1/backup", name: "backup", summary: "Gives an archive of all that the server keeps, the key of the secrets included.", role: auth.Admin, out: media("application/x-tar"), audit: true, endless: true, handle: h.backup},
 	}
 }
