@@ -4,154 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/weft-run/weft/internal/app"
-	"github.com/weft-run/weft/internal/bundle"
 	"github.com/weft-run/weft/internal/store"
 )
-
-// Deployment says what is to become of a bundle.
-type Deployment struct {
-	Activate bool   // new runs get this version
-	By       string // who deploys it
-}
-
-// Deploy unpacks a bundle and keeps it as a version of its app; existed says
-// that the same content was there before. What is wrong with the bundle, and
-// what the operator does not allow, is a *RejectedError.
-func (r *Registry) Deploy(ctx context.Context, archive io.Reader, d Deployment) (v Version, existed bool, err error) {
-	tmp, err := os.MkdirTemp(r.dir, tmpPrefix)
-	if err != nil {
-		return Version{}, false, fmt.Errorf("deploy: %w", err)
-	}
-	defer os.RemoveAll(tmp) // it has become the version's folder, unless something went wrong
-	if err := bundle.Unpack(archive, tmp, r.o.Limits); err != nil {
-		return Version{}, false, &RejectedError{err}
-	}
-	id, err := bundle.Digest(tmp)
-	if err != nil {
-		return Version{}, false, fmt.Errorf("deploy: %w", err)
-	}
-	a, err := bundle.Load(tmp)
-	if err != nil {
-		return Version{}, false, rejected(err)
-	}
-	r.change.Lock()
-	defer r.change.Unlock()
-	if _, known, err := r.Get(a.Name, id); err == nil {
-		return known, true, r.activate(ctx, known.App, known.ID, d.Activate)
-	}
-	v = Version{App: a.Name, ID: id, Created: r.o.Now().UTC(), By: d.By, Functions: names(a.Functions), Workflows: names(a.Workflows)}
-	if v.Size, err = size(tmp); err != nil {
-		return Version{}, false, fmt.Errorf("deploy: %w", err)
-	}
-	dir := r.folder(v.App, v.ID)
-	if err := r.place(tmp, dir); err != nil {
-		return Version{}, false, fmt.Errorf("deploy %s: %w", v.App, err)
-	}
-	added := &deployed{Version: v}
-	if err := r.admit(ctx, added, dir); err != nil {
-		err = errors.Join(err, os.RemoveAll(dir))
-		os.Remove(filepath.Dir(dir)) // it is empty if this would have been the app's first version
-		return Version{}, false, err
-	}
-	if err := r.record(ctx, added); err != nil {
-		return Version{}, false, err // the next Open finds out whether it is there
-	}
-	return v, false, r.activate(ctx, v.App, v.ID, d.Activate)
-}
-
-// place makes an unpacked bundle the folder of a version.
-func (r *Registry) place(tmp, dir string) error {
-	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return err
-	}
-	if exists(dir) { // it was refused earlier, and could not be removed then
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		return err
-	}
-	if err := syncFolder(parent); err != nil {
-		return err
-	}
-	return syncFolder(r.dir)
-}
-
-// admit finds out whether a version can run here and may.
-func (r *Registry) admit(ctx context.Context, d *deployed, dir string) error {
-	d.once.Do(func() { d.app, d.err = bundle.Load(dir) })
-	if d.err != nil {
-		return rejected(d.err)
-	}
-	if r.o.Check != nil {
-		if err := r.o.Check(d.app); err != nil {
-			return rejected(err)
-		}
-	}
-	if r.o.Prepare == nil {
-		return nil
-	}
-	if err := r.o.Prepare(ctx, d.app, d.Version); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		return rejected(err)
-	}
-	return nil
-}
-
-// rejected says why a bundle is refused. Places in the app file are told by the
-// name that it has in the bundle: where it is here means nothing to who sent it.
-func rejected(err error) error {
-	var errs app.Errors
-	if errors.As(err, &errs) {
-		here := make(app.Errors, len(errs))
-		for i, e := range errs {
-			there := *e
-			there.File = app.FileName
-			here[i] = &there
-		}
-		err = here
-	}
-	return &RejectedError{err}
-}
-
-// record writes the record of a new version, and that of its app.
-func (r *Registry) record(ctx context.Context, d *deployed) error {
-	r.mu.Lock()
-	a := r.apps[d.App]
-	r.mu.Unlock()
-	var b store.Batch
-	value, err := encode(d.Version)
-	if err != nil {
-		return err
-	}
-	b.Put(versionKey(d.App, d.ID), value)
-	if a == nil {
-		a = &App{Name: d.App, Updated: d.Created}
-		if value, err = encode(a); err != nil {
-			return err
-		}
-		b.Put(appKey(d.App), value)
-	}
-	if err := r.commit(ctx, &b); err != nil {
-		return fmt.Errorf("deploy %s: %w", d.App, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.apps[d.App] = a
-	r.remember(d)
-	return nil
-}
 
 // commit appends a batch and waits until it is durable. Who asked for it may go
 // meanwhile: what is on disk and what is recorded stay the same.
@@ -221,6 +81,9 @@ func (r *Registry) update(ctx context.Context, a App) error {
 	}
 	r.mu.Lock()
 	r.apps[a.Name] = &a
+	for id, d := range r.versions[a.Name] {
+		d.keep(id == a.Active)
+	}
 	r.mu.Unlock()
 	r.changed(a.Name)
 	return nil
@@ -232,8 +95,8 @@ func (r *Registry) changed(name string) {
 	}
 }
 
-// DeleteVersion forgets a version that is not active and has no runs that have
-// not ended: otherwise ErrInUse.
+// DeleteVersion forgets a version that is not active, is not being deployed, and
+// has no runs that have not ended: otherwise ErrInUse.
 func (r *Registry) DeleteVersion(ctx context.Context, name, version string) error {
 	r.change.Lock()
 	defer r.change.Unlock()
@@ -241,64 +104,51 @@ func (r *Registry) DeleteVersion(ctx context.Context, name, version string) erro
 	if err != nil {
 		return err
 	}
-	_, v, err := r.Get(name, version)
-	if err != nil {
-		return err
+	r.mu.Lock()
+	d := r.versions[name][version]
+	r.mu.Unlock()
+	switch {
+	case d == nil:
+		return fmt.Errorf("version %q of app %q: %w", version, name, ErrNotFound)
+	case a.Active == d.ID:
+		return fmt.Errorf("version %s of app %s is active: %w", d.ID, name, ErrInUse)
 	}
-	if a.Active == v.ID {
-		return fmt.Errorf("version %s of app %s is active: %w", v.ID, name, ErrInUse)
-	}
-	if err := r.unused(name, v.ID); err != nil {
-		return err
-	}
-	a.History = slices.DeleteFunc(a.History, func(id string) bool { return id == v.ID })
+	a.History = slices.DeleteFunc(a.History, func(id string) bool { return id == d.ID })
 	value, err := encode(a)
 	if err != nil {
 		return err
 	}
 	var b store.Batch
 	b.Put(appKey(name), value)
-	b.Delete(versionKey(name, v.ID))
-	if err := r.commit(ctx, &b); err != nil {
-		return fmt.Errorf("delete version %s of app %s: %w", v.ID, name, err)
+	b.Delete(versionKey(name, d.ID))
+	if err := r.forget(ctx, name, []*deployed{d}, &b); err != nil {
+		return fmt.Errorf("delete version %s of app %s: %w", d.ID, name, err)
 	}
 	r.mu.Lock()
 	r.apps[name] = &a
-	delete(r.versions[name], v.ID)
 	r.mu.Unlock()
 	r.changed(name)
-	return os.RemoveAll(r.folder(name, v.ID))
+	return r.remove(d.dir)
 }
 
-// unused fails while runs of a version have not ended.
-func (r *Registry) unused(name, version string) error {
-	if r.o.InUse == nil {
-		return nil
-	}
-	if n := r.o.InUse(name, version); n > 0 {
-		return fmt.Errorf("version %s of app %s has %d runs that have not ended: %w", version, name, n, ErrInUse)
-	}
-	return nil
-}
-
-// Delete forgets an app with all its versions, unless runs of it have not ended:
-// then ErrInUse.
+// Delete forgets an app with all its versions, unless one is being deployed or
+// runs of it have not ended: then ErrInUse.
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	r.change.Lock()
 	defer r.change.Unlock()
-	versions, err := r.Versions(name)
-	if err != nil {
-		return err
+	r.mu.Lock()
+	known := r.apps[name] != nil
+	all := slices.Collect(maps.Values(r.versions[name]))
+	r.mu.Unlock()
+	if !known {
+		return fmt.Errorf("app %q: %w", name, ErrNotFound)
 	}
 	var b store.Batch
 	b.Delete(appKey(name))
-	for _, v := range versions {
-		if err := r.unused(name, v.ID); err != nil {
-			return err
-		}
-		b.Delete(versionKey(name, v.ID))
+	for _, d := range all {
+		b.Delete(versionKey(name, d.ID))
 	}
-	if err := r.commit(ctx, &b); err != nil {
+	if err := r.forget(ctx, name, all, &b); err != nil {
 		return fmt.Errorf("delete app %s: %w", name, err)
 	}
 	r.mu.Lock()
@@ -306,10 +156,98 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	delete(r.versions, name)
 	r.mu.Unlock()
 	r.changed(name)
-	return os.RemoveAll(filepath.Join(r.dir, name))
+	return r.remove(filepath.Join(r.dir, name))
 }
 
-// names lists the keys of a map in order, as an empty list if there are none.
-func names[V any](m map[string]V) []string {
-	return slices.AppendSeq(make([]string, 0, len(m)), slices.Values(slices.Sorted(maps.Keys(m))))
+// forget takes versions away and writes that down, unless something uses them.
+// Who counts runs that begin counts one before it looks for its version: so the
+// versions go first, and come back if there are runs.
+func (r *Registry) forget(ctx context.Context, name string, gone []*deployed, b *store.Batch) error {
+	for of := range r.deploying {
+		if of.app == name {
+			return fmt.Errorf("version %s is being deployed: %w", of.version, ErrInUse)
+		}
+	}
+	if err := r.unused(gone); err != nil { // mostly this is all: nobody notices that it was asked
+		return err
+	}
+	r.mu.Lock()
+	for _, d := range gone {
+		delete(r.versions[name], d.ID)
+	}
+	r.mu.Unlock()
+	err := r.unused(gone)
+	if err == nil {
+		err = r.commit(ctx, b)
+	}
+	if err != nil {
+		r.mu.Lock()
+		for _, d := range gone {
+			r.remember(d)
+		}
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// unused fails while runs of versions have not ended.
+func (r *Registry) unused(versions []*deployed) error {
+	if r.o.InUse == nil {
+		return nil
+	}
+	for _, d := range versions {
+		if n := r.o.InUse(d.App, d.ID); n > 0 {
+			return fmt.Errorf("version %s has %d runs that have not ended: %w", d.ID, n, ErrInUse)
+		}
+	}
+	return nil
+}
+
+// remove removes a folder that nothing names any longer.
+func (r *Registry) remove(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("its files stay until the next start: %w", err)
+	}
+	return nil
+}
+
+// Checkpoint has the folders of all versions in dir too, which is not there yet
+// and has to be on the same file system: the files are links. Nothing changes
+// while it does so and calls also.
+func (r *Registry) Checkpoint(ctx context.Context, dir string, also func() error) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if err := also(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("copy apps: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, versions := range r.versions {
+		for id, d := range versions {
+			if err := link(ctx, d.dir, filepath.Join(dir, name, id)); err != nil {
+				return fmt.Errorf("copy version %s of app %s: %w", id, name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// link makes a folder whose files are those of another one.
+func link(ctx context.Context, from, to string) error {
+	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		return os.Link(p, filepath.Join(to, rel))
+	})
 }

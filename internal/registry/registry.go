@@ -30,6 +30,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bundle"
@@ -73,7 +74,9 @@ type Version struct {
 
 // Options configure a Registry.
 type Options struct {
-	Limits bundle.Limits
+	Limits   bundle.Limits
+	Apps     int // that can be deployed; default 1000
+	Versions int // of one app; default 1000
 	// Check says what the operator does not allow an app; nil: everything.
 	Check func(*app.App) error
 	// Prepare makes a version ready to run before it counts as deployed; nil:
@@ -87,25 +90,76 @@ type Options struct {
 	Now     func() time.Time // default time.Now
 }
 
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	o.Limits.EnsureDefaults()
+	if o.Apps <= 0 {
+		o.Apps = 1000
+	}
+	if o.Versions <= 0 {
+		o.Versions = 1000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
 // Registry keeps deployed apps. It is safe for concurrent use.
 type Registry struct {
 	o     Options
 	dir   string
 	store store.Store
 
-	change sync.Mutex // one change at a time, held over disk and store
+	change    sync.Mutex                // one change at a time, held over disk and store
+	deploying map[edition]chan struct{} // versions that are being prepared, until when; guarded by change
 
 	mu       sync.Mutex
-	apps     map[string]*App
-	versions map[string]map[string]*deployed // by app and version; guarded by mu, like apps
+	apps     map[string]*App                 // guarded by mu, like versions
+	versions map[string]map[string]*deployed // by app and version
 }
 
-// deployed is a version and, once somebody wanted it, its app.
+// edition is a version of an app.
+type edition struct{ app, version string }
+
+// deployed is a version with its app, as long as somebody uses that.
 type deployed struct {
 	Version
-	once sync.Once
-	app  *app.App
-	err  error
+	dir string
+
+	mu     sync.Mutex
+	active bool
+	app    *app.App              // set if it is active and has been asked for; guarded by mu, as all here
+	last   weak.Pointer[app.App] // what load gave last
+}
+
+// load reads the app, unless somebody has it.
+func (d *deployed) load() (*app.App, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.app != nil {
+		return d.app, nil
+	}
+	a := d.last.Value()
+	if a == nil {
+		var err error
+		if a, err = bundle.Load(d.dir); err != nil {
+			return nil, err
+		}
+		d.last = weak.Make(a)
+	}
+	if d.active {
+		d.app = a
+	}
+	return a, nil
+}
+
+// keep says whether the version is active, so that its app stays in memory.
+func (d *deployed) keep(active bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.active = active; !active {
+		d.app = nil
+	}
 }
 
 const (
@@ -133,10 +187,8 @@ func decode(value []byte, v any) error {
 
 // Open reads what is deployed and removes what a crash has left.
 func Open(ctx context.Context, dir string, s store.Store, o Options) (*Registry, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	r := &Registry{o: o, dir: dir, store: s, apps: map[string]*App{}, versions: map[string]map[string]*deployed{}}
+	o.EnsureDefaults()
+	r := &Registry{o: o, dir: dir, store: s, deploying: map[edition]chan struct{}{}, apps: map[string]*App{}, versions: map[string]map[string]*deployed{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open apps: %w", err)
 	}
@@ -165,6 +217,10 @@ func Open(ctx context.Context, dir string, s store.Store, o Options) (*Registry,
 			d := &deployed{}
 			if err := decode(i.Value, &d.Version); err != nil {
 				return err
+			}
+			d.dir = r.folder(d.App, d.ID)
+			if a := r.apps[d.App]; a != nil {
+				d.active = a.Active == d.ID
 			}
 			r.remember(d)
 			return nil
@@ -212,8 +268,8 @@ func (r *Registry) sweep() error {
 // folder is where a version is.
 func (r *Registry) folder(name, version string) string { return filepath.Join(r.dir, name, version) }
 
-// Get finds a version of an app; version "" is the active one. The App is shared
-// and always the same one.
+// Get finds a version of an app; version "" is the active one. The App is shared:
+// it is the same one as long as somebody has it.
 func (r *Registry) Get(name, version string) (*app.App, Version, error) {
 	r.mu.Lock()
 	a := r.apps[name]
@@ -230,8 +286,8 @@ func (r *Registry) Get(name, version string) (*app.App, Version, error) {
 	case d == nil:
 		return nil, Version{}, fmt.Errorf("version %q of app %q: %w", version, name, ErrNotFound)
 	}
-	d.once.Do(func() { d.app, d.err = bundle.Load(r.folder(name, version)) })
-	return d.app, d.Version, d.err
+	loaded, err := d.load()
+	return loaded, d.Version, err
 }
 
 // Find looks for a version by its content.
