@@ -48,6 +48,8 @@ type Options struct {
 	// NoSync leaves it to the kernel when values reach the disk. A crash of the
 	// machine may lose them.
 	NoSync bool
+
+	disk disk
 }
 
 // Folder is a folder of values. It is safe for concurrent use; of two writers of
@@ -55,6 +57,7 @@ type Options struct {
 type Folder struct {
 	dir    string
 	o      Options
+	disk   disk
 	owners sync.Map // folders of owners whose own entry is on disk
 
 	mu      sync.Mutex
@@ -65,16 +68,17 @@ type Folder struct {
 // Open opens or makes a folder, and drops what was being written when its last
 // user ended. One process uses it at a time.
 func Open(dir string, o Options) (*Folder, error) {
-	if err := os.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
-		return nil, fmt.Errorf("open data folder: %w", err)
-	}
+	f := &Folder{dir: dir, o: o, disk: o.disk}
+	err := f.disk.removeAll(filepath.Join(dir, tmpDir))
 	for _, d := range []string{tmpDir, uploadDir} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			return nil, fmt.Errorf("open data folder: %w", err)
+		if err == nil {
+			err = f.disk.mkdirAll(filepath.Join(dir, d))
 		}
 	}
-	f := &Folder{dir: dir, o: o}
-	if err := errors.Join(f.sync(dir), f.sync(filepath.Dir(dir))); err != nil {
+	if err == nil {
+		err = errors.Join(f.sync(dir), f.sync(filepath.Dir(dir)))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	return f, nil
@@ -109,7 +113,7 @@ func (f *Folder) Save(owner, name string, r io.Reader) (int64, error) {
 	}
 	if err == nil {
 		err = f.place(tmp, path)
-		os.Remove(tmp) // unless it has its name
+		f.disk.remove(tmp) // unless it has its name
 	}
 	if err != nil {
 		return 0, fmt.Errorf("save %s of %s: %w", name, owner, err)
@@ -119,16 +123,16 @@ func (f *Folder) Save(owner, name string, r io.Reader) (int64, error) {
 
 // write writes a temporary file.
 func (f *Folder) write(r io.Reader) (path string, n int64, err error) {
-	tmp, err := os.CreateTemp(filepath.Join(f.dir, tmpDir), "")
+	tmp, err := f.disk.create(filepath.Join(f.dir, tmpDir))
 	if err != nil {
 		return "", 0, err
 	}
-	n, err = io.Copy(tmp, r)
+	n, err = f.disk.fill(tmp, r)
 	if err == nil && !f.o.NoSync {
-		err = tmp.Sync()
+		err = f.disk.sync(tmp)
 	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		os.Remove(tmp.Name())
+	if err = errors.Join(err, f.disk.close(tmp)); err != nil {
+		f.disk.remove(tmp.Name())
 		return "", 0, err
 	}
 	return tmp.Name(), n, nil
@@ -139,7 +143,7 @@ func (f *Folder) write(r io.Reader) (path string, n int64, err error) {
 func (f *Folder) place(from, to string) error {
 	owner := filepath.Dir(to)
 	if _, known := f.owners.Load(owner); !known {
-		if err := os.Mkdir(owner, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := f.disk.mkdir(owner); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if err := f.sync(f.dir); err != nil {
@@ -147,7 +151,7 @@ func (f *Folder) place(from, to string) error {
 		}
 	}
 	f.wanted(to)
-	if err := os.Rename(from, to); err != nil {
+	if err := f.disk.rename(from, to); err != nil {
 		return err
 	}
 	f.owners.Store(owner, nil)
@@ -159,11 +163,11 @@ func (f *Folder) sync(dir string) error {
 	if f.o.NoSync {
 		return nil
 	}
-	d, err := os.Open(dir)
+	d, err := f.disk.open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.disk.sync(d), f.disk.close(d))
 }
 
 // Open opens a value, or fails with ErrNotFound.
@@ -172,7 +176,7 @@ func (f *Folder) Open(owner, name string) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("open %s of %s: %w", name, owner, err)
 	}
-	v, err := os.Open(path)
+	v, err := f.disk.open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = ErrNotFound
 	}
@@ -200,7 +204,7 @@ func (f *Folder) Hold() (release func()) {
 		}
 		for path := range f.dropped {
 			f.owners.Delete(path)
-			os.RemoveAll(path) // what stays is swept by who owns the records
+			f.disk.removeAll(path) // what stays is swept by who owns the records
 		}
 		f.dropped = nil
 	})
@@ -219,7 +223,7 @@ func (f *Folder) remove(path string) error {
 	}
 	f.mu.Unlock()
 	f.owners.Delete(path)
-	return os.RemoveAll(path)
+	return f.disk.removeAll(path)
 }
 
 // wanted takes back a removal: the value is made anew.
@@ -256,7 +260,7 @@ func (f *Folder) Drop(owner string) error {
 
 // Owners lists who has values.
 func (f *Folder) Owners() ([]string, error) {
-	entries, err := os.ReadDir(f.dir)
+	entries, err := f.disk.list(f.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list owners of values: %w", err)
 	}
@@ -289,7 +293,7 @@ func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err erro
 	if err == nil {
 		err = f.place(tmp, filepath.Join(f.dir, uploadDir, id))
 	}
-	os.Remove(tmp) // unless it has its name
+	f.disk.remove(tmp) // unless it has its name
 	if err != nil {
 		return "", 0, fmt.Errorf("upload: %w", err)
 	}
@@ -308,7 +312,7 @@ func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 	if err == nil {
 		from := filepath.Join(f.dir, uploadDir, id)
 		var st os.FileInfo
-		if st, err = os.Stat(from); err == nil {
+		if st, err = f.disk.stat(from); err == nil {
 			size = st.Size()
 			err = f.place(from, to)
 		}
@@ -326,11 +330,11 @@ func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 // claimed. It says how many.
 func (f *Folder) Sweep(before time.Time) (int, error) {
 	dir := filepath.Join(f.dir, uploadDir)
-	entries, err := os.ReadDir(dir)
+	entries, err := f.disk.list(dir)
 	n := 0
 	for _, e := range entries {
 		st, infoErr := e.Info()
-		if infoErr == nil && st.ModTime().Before(before) && os.Remove(filepath.Join(dir, e.Name())) == nil {
+		if infoErr == nil && st.ModTime().Before(before) && f.disk.remove(filepath.Join(dir, e.Name())) == nil {
 			n++
 		}
 	}
