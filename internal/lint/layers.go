@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"sdk/c":                         {},
 	"internal/lint":                 {},
 	"internal/admission":            {},
+	"internal/cpu/profile":          {},
 	"internal/store":                {},
 	"internal/data":                 {},
 	"internal/trigger":              {"internal/store"},
