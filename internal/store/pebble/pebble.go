@@ -61,6 +61,7 @@ type Options struct {
 	FS     vfs.FS           // default: the machine's
 	Logger *slog.Logger     // told what goes wrong in the background; default: nobody
 	Now    func() time.Time // of leases; default time.Now
+	Failed func(error)      // told once if the store fails; it must not use the store; default: nobody
 
 	migrations []migration // default: all
 
@@ -324,6 +325,9 @@ func (s *Store) fail(err error) error {
 		err = cmp.Or(s.guard.failure(), err) // what followed from that is of no use to anybody
 		s.err = fmt.Errorf("%w: %w", store.ErrFailed, err)
 		s.o.Logger.Error("the store has failed", "error", err)
+		if s.o.Failed != nil {
+			s.o.Failed(s.err)
+		}
 		s.feed.Close(s.err)
 		s.ring()
 	}
