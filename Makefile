@@ -1,4 +1,4 @@
-# weft: build, test, race, lint, fuzz, bench, demo; deps installs the compilers that tests and examples need.
+# weft: build, test, race, lint, sim, chaos, soak, fuzz, bench, demo; deps installs the compilers that tests and examples need.
 
 SHELL       := bash
 .SHELLFLAGS := -o pipefail -ec
@@ -11,8 +11,10 @@ GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery
 SEEDS       ?= 2000
 FUZZTIME    ?= 3m
+FOR         ?= 60s
+SEED        ?= 0
 
-.PHONY: all js deps build host test unit race sim lint fuzz bench peers smoke demo clean
+.PHONY: all js deps build host test unit race sim chaos soak lint fuzz bench peers smoke demo clean
 
 all: build
 
@@ -27,7 +29,7 @@ host: ## the domain host, static, where bin/weft embeds it from
 	@echo 'CGO_ENABLED=1 go build -o $(HOST) ./cmd/weft-host'; said=$$(CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host 2>&1) || { echo "$$said" >&2; exit 1; } # the linker warns of what static programs cannot load
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race sim fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race sim chaos soak fuzz smoke && echo "ok  	make test	$${SECONDS}s"
 
 js: ## the engine of examples/javascript, where there is npm; its test is skipped without
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory -C examples/javascript; else echo 'js: no npm, examples/javascript is not tested'; fi
@@ -45,6 +47,12 @@ lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the t
 
 sim: ## lives and deaths of simulated nodes: SEEDS of them, 2,000 take a minute
 	go test -count=1 -timeout 10m ./internal/sim -run TestSeeds -v -args -seeds $(SEEDS)
+
+chaos: build ## kills bin/weft FOR a while, a minute by default; SEED says how, and repeats what failed
+	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run TestChaos -v -args -for $(FOR) -seed $(SEED)
+
+soak: build ## keeps bin/weft busy FOR a while, a minute by default, and looks at what grows
+	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run TestSoak -v -args -for $(FOR) -seed $(SEED)
 
 fuzz: ## every Fuzz target for its share of FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

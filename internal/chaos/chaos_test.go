@@ -53,8 +53,9 @@ func drawn(t *testing.T) uint64 {
 // A server is killed again and again; nothing that it promised is lost. What
 // fails is looked at with: go test ./internal/chaos -run Chaos -v -args -seed N -for 60s
 func TestChaos(t *testing.T) {
+	again := *seed != 0
 	o := chaos.Options{Binary: binary(t), Seed: drawn(t), For: *span, Runs: *runs, Every: *every, Dir: *dir}
-	if *seed != 0 && testing.Verbose() {
+	if again {
 		o.Log = t.Logf
 	}
 	r, err := chaos.Run(t.Context(), o)
