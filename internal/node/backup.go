@@ -24,7 +24,9 @@ const (
 	logsName    = "logs"
 	keyName     = "secret.key"
 	lockName    = "lock"
-	backupName  = "backup.json" // of an archive only
+	partialName = "restore.partial" // as long as a restore is not done
+	backupName  = "backup.json"     // the first file of an archive, and of nothing else
+	endName     = "backup.end"      // the last one
 )
 
 // backupFormat is the version of the layout of archives. Newer ones are refused.
@@ -38,7 +40,8 @@ type backup struct {
 
 // Backup writes an archive (tar) of all that the server keeps, as it is at one
 // moment, while it goes on working: runs, tokens, secrets and the key that opens
-// them, apps, buffers, and the logs of runs as far as they are written.
+// them, apps, buffers, and the logs of runs as far as they are written. An archive
+// without its last file is cut short, and cannot be restored.
 func (s *Server) Backup(ctx context.Context, w io.Writer) error {
 	tmp, err := scratch.Make(s.cfg.Dir)
 	if err != nil {
@@ -49,22 +52,19 @@ func (s *Server) Backup(ctx context.Context, w io.Writer) error {
 	release := s.Blobs.Hold()
 	defer release()
 	at := time.Now().UTC()
-	checkpoint := filepath.Join(tmp.Path, storeName)
-	if err := s.Store.Checkpoint(ctx, checkpoint); err != nil {
+	checkpoint, apps := filepath.Join(tmp.Path, storeName), filepath.Join(tmp.Path, appsName)
+	if err := s.Apps.Checkpoint(ctx, apps, func() error { return s.Store.Checkpoint(ctx, checkpoint) }); err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	tw := tar.NewWriter(w)
 	text, err := json.Marshal(backup{Format: backupFormat, At: at})
 	if err == nil {
-		err = tw.WriteHeader(&tar.Header{Name: backupName, Mode: 0o600, Size: int64(len(text)), ModTime: at})
-	}
-	if err == nil {
-		_, err = tw.Write(text)
+		err = archiveBytes(tw, backupName, text, at)
 	}
 	for _, part := range []struct{ name, dir string }{
 		{storeName, checkpoint},
 		{keyName, filepath.Join(s.cfg.Dir, keyName)},
-		{appsName, filepath.Join(s.cfg.Dir, appsName)},
+		{appsName, apps},
 		{buffersName, filepath.Join(s.cfg.Dir, buffersName)},
 		{logsName, filepath.Join(s.cfg.Dir, logsName)},
 	} {
@@ -72,10 +72,24 @@ func (s *Server) Backup(ctx context.Context, w io.Writer) error {
 			err = archive(ctx, tw, part.name, part.dir)
 		}
 	}
-	if err := errors.Join(err, tw.Close()); err != nil {
+	if err == nil {
+		err = archiveBytes(tw, endName, nil, at)
+	}
+	if err == nil {
+		err = tw.Close()
+	}
+	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	return nil
+}
+
+func archiveBytes(tw *tar.Writer, name string, text []byte, at time.Time) error {
+	if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: at}); err != nil {
+		return err
+	}
+	_, err := tw.Write(text)
+	return err
 }
 
 // archive writes a file, or a folder with all below it, under a name. What
@@ -121,104 +135,5 @@ func archiveFile(tw *tar.Writer, name, path string) error {
 		return err
 	}
 	_, err = io.CopyN(tw, f, st.Size()) // a log may grow meanwhile
-	return err
-}
-
-// Restore makes a data folder of an archive. The folder must not exist, or be
-// empty. A server can be started on it afterwards.
-func Restore(ctx context.Context, r io.Reader, dir string) error {
-	if list, err := os.ReadDir(dir); err == nil && len(list) > 0 {
-		return fmt.Errorf("restore: folder %s is not empty", dir)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("restore: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	defer root.Close()
-	if err := extract(ctx, tar.NewReader(r), root); err != nil {
-		return errors.Join(fmt.Errorf("restore: %w", err), empty(dir))
-	}
-	return nil
-}
-
-// extract writes the files of an archive.
-func extract(ctx context.Context, tr *tar.Reader, root *os.Root) error {
-	h, err := tr.Next()
-	if err != nil || h.Name != backupName {
-		return errors.New("this is not a backup of weft's")
-	}
-	var b backup
-	if err := json.NewDecoder(io.LimitReader(tr, 1<<20)).Decode(&b); err != nil {
-		return fmt.Errorf("%s: %w", backupName, err)
-	}
-	if b.Format != backupFormat {
-		return fmt.Errorf("the backup's format is %d, and this weft reads %d", b.Format, backupFormat)
-	}
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return syncTree(root)
-		}
-		if err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := place(root, h, tr); err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
-		}
-	}
-}
-
-// place writes one file or folder.
-func place(root *os.Root, h *tar.Header, r io.Reader) error {
-	name := filepath.Clean(h.Name)
-	if !filepath.IsLocal(name) {
-		return errors.New("the name leads out of the folder")
-	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		return root.MkdirAll(name, 0o700)
-	case tar.TypeReg:
-	default:
-		return errors.New("neither a file nor a folder")
-	}
-	if err := root.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, os.FileMode(h.Mode).Perm()&0o700)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, r)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncTree has the entries of all folders on disk.
-func syncTree(root *os.Root) error {
-	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
-		}
-		f, err := root.Open(p)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
-	})
-}
-
-// empty removes what is in a folder.
-func empty(dir string) error {
-	list, err := os.ReadDir(dir)
-	for _, e := range list {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
@@ -42,28 +43,37 @@ func dirs(files []domain.File) []domain.File {
 	return all
 }
 
-func closeImages(functions map[string]*domain.Function) {
-	for _, f := range functions {
-		f.Image.Close()
-	}
-}
-
 // Build makes every function of an app ready: source to module to image, each
 // from the cache where it has not changed. All that is wrong is reported at
 // once. Run builds what was not built before.
 func (n *Node) Build(ctx context.Context, a *app.App, o engine.Observer) error {
-	_, err := n.program(ctx, a, "", o)
+	_, err := n.program(ctx, a, o)
 	return err
 }
 
-// program is a version of an app with its functions ready to run.
-func (n *Node) program(ctx context.Context, a *app.App, version string, o engine.Observer) (*engine.Program, error) {
+// program is an app with its functions ready to run, built once.
+func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*engine.Program, error) {
 	n.mu.Lock()
 	done := n.programs[a]
 	n.mu.Unlock()
 	if done != nil {
 		return done, nil
 	}
+	p, err := n.build(ctx, a, "", o)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if other := n.programs[a]; other != nil { // built meanwhile
+		return other, nil
+	}
+	n.programs[a] = p
+	return p, nil
+}
+
+// build makes a version of an app ready to run.
+func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.Observer) (*engine.Program, error) {
 	names := slices.Sorted(maps.Keys(a.Functions))
 	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
@@ -72,33 +82,21 @@ func (n *Node) program(ctx context.Context, a *app.App, version string, o engine
 		wg.Go(func() { made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], o) })
 	}
 	wg.Wait()
-	functions := map[string]*domain.Function{}
-	sum := sha256.New()
-	fmt.Fprintln(sum, a.Name) // hosts are never shared between apps
-	for i, f := range made {
-		if f != nil {
-			functions[names[i]] = f
-			fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, f.Image.Key, f.Files, f.Dial, f.Listen)
-		}
-	}
 	if err := errors.Join(errs...); err != nil {
-		closeImages(functions)
 		return nil, err
 	}
 	redact, err := n.redactor(a)
 	if err != nil {
-		closeImages(functions)
 		return nil, err
 	}
-	p := engine.NewProgram(engine.Program{Redact: redact, App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if other := n.programs[a]; other != nil { // built meanwhile
-		closeImages(functions)
-		return other, nil
+	functions := map[string]*domain.Function{}
+	sum := sha256.New()
+	fmt.Fprintln(sum, a.Name) // hosts are never shared between apps
+	for i, f := range made {
+		functions[names[i]] = f
+		fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, f.Image.Key, f.Files, f.Dial, f.Listen)
 	}
-	n.programs[a] = p
-	return p, nil
+	return engine.NewProgram(engine.Program{Redact: redact, App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)}), nil
 }
 
 // redactor hides the secrets of an app; nil if it has none.
@@ -129,13 +127,6 @@ func (n *Node) secret(a *app.App, ref app.SecretRef) ([]byte, error) {
 		return nil, fmt.Errorf("secret %s: %w; set it with: weft secrets set %s %s", ref.Name, err, a.Name, ref.Name)
 	}
 	return value, nil
-}
-
-// forget drops the program of an app; whoever has it goes on with it.
-func (n *Node) forget(a *app.App) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.programs, a)
 }
 
 func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o engine.Observer) (*domain.Function, error) {
@@ -194,7 +185,40 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 			fn.Secrets = append(fn.Secrets, domain.SecretFile{Guest: ref.File, Data: value})
 		}
 	}
-	return fn, m.Cached && image.Cached, nil
+	return n.same(a, fn), m.Cached && image.Cached, nil
+}
+
+// same finds the function that is in use already and differs in nothing, so that
+// hosts which know it serve the next version of its app at once. There are no
+// two images of it then.
+func (n *Node) same(a *app.App, f *domain.Function) *domain.Function {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q %q %q %q %q %d %d %d %d %v %q %v\n", a.Name, f.Name, f.Image.Key, f.Args, f.Env, f.Memory, f.CPU, f.Output, f.MaxOutput, f.Files, f.Dial, f.Listen)
+	for _, secret := range f.Secrets {
+		fmt.Fprintf(sum, "%q %q\n", secret.Guest, secret.Data)
+	}
+	key := [sha256.Size]byte(sum.Sum(nil))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if known := n.functions[key].Value(); known != nil {
+		f.Image.Close()
+		return known
+	}
+	maps.DeleteFunc(n.functions, func(_ [sha256.Size]byte, f weak.Pointer[domain.Function]) bool { return f.Value() == nil })
+	n.functions[key] = weak.Make(f)
+	return f
+}
+
+// closeImages closes those of all functions that somebody still has.
+func (n *Node) closeImages() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, w := range n.functions {
+		if f := w.Value(); f != nil {
+			f.Image.Close()
+		}
+	}
+	clear(n.functions)
 }
 
 var outputs = map[string]wire.Output{app.OutputJSON: wire.OutputJSON, app.OutputText: wire.OutputText, app.OutputBytes: wire.OutputBytes}

@@ -43,10 +43,11 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 			stdout.Close()
 		}
 	}()
-	d, err := s.deployed(ctx, req.App, req.Version)
+	d, err := s.borrow(ctx, req.App, req.Version)
 	if err != nil {
 		return nil, err
 	}
+	defer s.giveBack(d)
 	f, fn := d.program.App.Functions[req.Function], d.program.Functions[req.Function]
 	if f == nil {
 		return nil, fmt.Errorf("app %s has no function %q: %w", req.App, req.Function, engine.ErrNotFound)
@@ -104,7 +105,11 @@ func (w *lastWords) said(redact func([]byte) []byte) string {
 	defer w.mu.Unlock()
 	text := w.text
 	if w.cut { // the line that is cut may hold half a secret, which would not be found
-		text = text[bytes.IndexByte(text, '\n')+1:]
+		if _, rest, whole := bytes.Cut(text, []byte{'\n'}); whole {
+			text = rest
+		} else {
+			text = nil
+		}
 	}
 	if redact != nil {
 		text = redact(text)

@@ -15,12 +15,14 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
@@ -56,8 +58,9 @@ type Node struct {
 
 	runs *engine.Engine // those of Run, of which nothing is durable
 
-	mu       sync.Mutex
-	programs map[*app.App]*engine.Program // guarded by mu
+	mu        sync.Mutex
+	programs  map[*app.App]*engine.Program                        // of Run; guarded by mu, like functions
+	functions map[[sha256.Size]byte]weak.Pointer[domain.Function] // by all that they are
 }
 
 // New starts a node: it probes the machine and gets domain hosts ready. Close
@@ -67,12 +70,15 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.CacheDir, err = cacheFolder(cfg.CacheDir); err != nil {
 		return nil, err
 	}
+	if cfg.Idle <= 0 {
+		cfg.Idle = 5 * time.Minute
+	}
 	exe, err := hostbin.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer exe.Close()
-	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}}
+	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}, functions: map[[sha256.Size]byte]weak.Pointer[domain.Function]{}}
 	if n.builder, err = NewBuilder(cfg.CacheDir); err != nil {
 		return nil, err
 	}
@@ -117,12 +123,7 @@ func (n *Node) Degraded() []string { return n.pool.Degraded() }
 // cache.
 func (n *Node) Close() error {
 	err := errors.Join(n.runs.Close(), n.pool.Close())
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, p := range n.programs {
-		closeImages(p.Functions)
-	}
-	clear(n.programs)
+	n.closeImages()
 	return errors.Join(err, n.scratch.Remove())
 }
 

@@ -27,7 +27,7 @@ func (n *Node) Run(ctx context.Context, req RunRequest) (*engine.Result, error) 
 	if req.App.Workflows[req.Workflow] == nil {
 		return nil, fmt.Errorf("app %s has no workflow %s", req.App.Name, req.Workflow)
 	}
-	p, err := n.program(ctx, req.App, "", req.Observer)
+	p, err := n.program(ctx, req.App, req.Observer)
 	if err != nil {
 		return nil, err
 	}

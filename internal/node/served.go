@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
@@ -12,11 +13,39 @@ import (
 	"github.com/weft-run/weft/internal/trigger"
 )
 
-// deployed is a version of an app that has been asked for.
+// How long versions are served:
+//
+//	the active one of an app  always
+//	another one               from its first use until nobody has asked for it for spareTime; sparesMax of them wait for that
+//	one that is deleted       until the calls that it has have ended
+//
+// What a version has in memory goes when the last one who has it lets go:
+// invocations are counted, runs have the program. Images are closed by the
+// garbage collector.
+const (
+	spareTime = 5 * time.Minute
+	sparesMax = 2
+)
+
+// edition is a version of an app.
+type edition struct{ app, version string }
+
+// deployed is a version of an app that is served.
 type deployed struct {
 	program *engine.Program
 	routes  *trigger.Routes
 	lane    *domain.Lane
+
+	users   int       // invocations that have it; guarded by Server.serving, as all below
+	asked   time.Time // when somebody wanted it last
+	retired bool      // nobody gets it any more; the last user closes the lane
+}
+
+// making is a version that is being made ready for calls.
+type making struct {
+	done  chan struct{} // closed when it is, or err says why not
+	err   error
+	stale bool // it is made of what has changed meanwhile; guarded by Server.serving
 }
 
 // Program implements engine.Catalog.
@@ -28,84 +57,191 @@ func (s *Server) Program(ctx context.Context, name, version string) (*engine.Pro
 	return d.program, nil
 }
 
-// deployed is a version of an app, ready for calls.
+// deployed is a version of an app, ready for calls; version "" is the active one.
 func (s *Server) deployed(ctx context.Context, name, version string) (*deployed, error) {
-	a, v, err := s.Apps.Get(name, version)
-	if err != nil {
-		return nil, err
+	return s.find(ctx, name, version, 0)
+}
+
+// borrow is deployed for somebody who uses its lane, and calls giveBack then.
+func (s *Server) borrow(ctx context.Context, name, version string) (*deployed, error) {
+	return s.find(ctx, name, version, 1)
+}
+
+// find looks for a version and makes it ready if need be, for some users.
+func (s *Server) find(ctx context.Context, name, version string, users int) (*deployed, error) {
+	for {
+		a, v, err := s.Apps.Get(name, version)
+		if err != nil {
+			return nil, err
+		}
+		of := edition{name, v.ID}
+		s.serving.Lock()
+		if d := s.ready[of]; d != nil {
+			d.asked = time.Now()
+			d.users += users
+			s.serving.Unlock()
+			return d, nil
+		}
+		m := s.make(of, a)
+		s.serving.Unlock()
+		if err := m.wait(ctx); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// wait returns when it is known whether the version can be served.
+func (m *making) wait(ctx context.Context) error {
+	select {
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// giveBack ends the use of a version.
+func (s *Server) giveBack(d *deployed) {
 	s.serving.Lock()
-	d := s.ready[a]
+	d.users--
+	last := d.retired && d.users == 0
 	s.serving.Unlock()
-	if d != nil {
-		return d, nil
+	if last {
+		d.lane.Close()
 	}
-	p, err := s.program(ctx, a, v.ID, nil)
-	if err != nil {
-		return nil, err
+}
+
+// make begins to make a version ready, once for all who want it, and goes on if
+// they leave. The caller holds serving.
+func (s *Server) make(of edition, a *app.App) *making {
+	if m := s.making[of]; m != nil {
+		return m
 	}
-	d = &deployed{program: p}
+	m := &making{done: make(chan struct{})}
+	if s.ctx.Err() != nil { // Close is waiting for what has begun
+		m.err = engine.ErrDraining
+		close(m.done)
+		return m
+	}
+	s.making[of] = m
+	s.background.Go(func() {
+		d, err := s.load(of, a)
+		s.serving.Lock()
+		defer s.serving.Unlock()
+		if !m.stale {
+			delete(s.making, of)
+		}
+		switch {
+		case err != nil:
+			m.err = err
+		case m.stale: // who waits begins anew
+			d.lane.Close()
+		default:
+			s.ready[of] = d
+			s.settle(of.app)
+		}
+		close(m.done)
+	})
+	return m
+}
+
+// load makes a version ready.
+func (s *Server) load(of edition, a *app.App) (*deployed, error) {
+	d := &deployed{asked: time.Now()}
+	var err error
 	if d.routes, err = routes(a); err != nil {
 		return nil, err
 	}
-	s.serving.Lock()
-	defer s.serving.Unlock()
-	if other := s.ready[a]; other != nil {
-		return other, nil
+	if d.program, err = s.build(s.ctx, a, of.version, nil); err != nil {
+		return nil, err
 	}
-	d.lane = s.pool.Lane(domain.LaneOptions{Version: p.Hosts, Folders: p.Folders, Quota: s.cfg.Quota})
-	s.ready[a] = d
-	s.keep(d)
+	d.lane = s.pool.Lane(domain.LaneOptions{Version: d.program.Hosts, Folders: d.program.Folders, Quota: s.cfg.Quota})
 	return d, nil
 }
 
-// keep has as many hosts ready for a version as its functions ask for.
-func (s *Server) keep(d *deployed) {
-	ready, idle := 0, time.Duration(0)
-	var functions []*domain.Function
-	for name, f := range d.program.App.Functions {
-		ready, idle = max(ready, f.Instances.Ready), max(idle, f.Instances.Idle)
-		if f.Instances.Ready > 0 {
-			functions = append(functions, d.program.Functions[name])
-		}
-	}
-	if ready > 0 {
-		s.pool.Keep(d.program.Hosts, functions, ready)
-	}
-	if idle > 0 {
-		s.pool.KeepFor(d.program.Hosts, idle)
-	}
-}
-
-// prepare implements registry.Options.Prepare: it builds what would otherwise
-// be built while somebody waits.
+// prepare implements registry.Options.Prepare: it makes what would otherwise be
+// made while somebody waits.
 func (s *Server) prepare(ctx context.Context, a *app.App, v registry.Version) error {
-	if _, err := routes(a); err != nil {
-		return err
-	}
-	_, err := s.program(ctx, a, v.ID, nil)
+	of := edition{a.Name, v.ID}
+	s.serving.Lock()
+	s.preparing[of] = true // it is not deployed yet, and is not taken for one that is deleted
+	m := s.make(of, a)
+	s.serving.Unlock()
+	err := m.wait(ctx)
+	s.serving.Lock()
+	delete(s.preparing, of)
+	s.serving.Unlock()
 	return err
 }
 
-// changed implements registry.Options.Changed: the active version of an app is
-// kept ready, others are not, and those that are gone leave nothing.
+// changed implements registry.Options.Changed.
 func (s *Server) changed(name string) {
-	active, _, err := s.Apps.Get(name, "")
 	s.serving.Lock()
-	for a, d := range s.ready {
-		if a.Name != name || a == active {
-			continue
-		}
-		s.pool.Keep(d.program.Hosts, nil, 0)
-		if _, _, err := s.Apps.Get(name, d.program.Version); errors.Is(err, registry.ErrNotFound) {
-			s.release(a, d)
-		}
-	}
+	s.settle(name)
 	s.serving.Unlock()
 	s.schedule(name)
-	if err == nil {
-		s.warm(name)
+	s.warm(name)
+}
+
+// settle has of an app what it is to have: hosts for its active version, none
+// for others, and no more of the others than there may be. The caller holds
+// serving.
+func (s *Server) settle(name string) {
+	active := ""
+	if a, err := s.Apps.App(name); err == nil {
+		active = a.Active
 	}
+	type spare struct {
+		edition
+		*deployed
+	}
+	var spares []spare
+	now := time.Now()
+	for of, d := range s.ready {
+		if of.app != name || of.version == active {
+			continue
+		}
+		switch _, _, err := s.Apps.Get(name, of.version); {
+		case errors.Is(err, registry.ErrNotFound) && !s.preparing[of]:
+			s.release(of, d)
+		case d.users == 0 && s.Runs.Using(name, of.version) == 0:
+			spares = append(spares, spare{of, d})
+		}
+	}
+	slices.SortFunc(spares, func(a, b spare) int { return b.asked.Compare(a.asked) })
+	for i, d := range spares {
+		if i >= sparesMax || now.Sub(d.asked) > spareTime {
+			s.release(d.edition, d.deployed)
+		}
+	}
+	current := s.ready[edition{name, active}]
+	for of, d := range s.ready {
+		if of.app == name && d != current && (current == nil || d.program.Hosts != current.program.Hosts) {
+			s.pool.Keep(d.program.Hosts, nil, 0)
+		}
+	}
+	if current != nil {
+		s.keep(current.program)
+	}
+}
+
+// keep has as many hosts ready for the active version of an app as its functions
+// ask for, for as long as one of them wants: hosts serve all of them.
+func (s *Server) keep(p *engine.Program) {
+	ready, idle, said := 0, time.Duration(0), len(p.App.Functions) > 0
+	var functions []*domain.Function
+	for name, f := range p.App.Functions {
+		ready, idle = max(ready, f.Instances.Ready), max(idle, f.Instances.Idle)
+		said = said && f.Instances.Idle > 0
+		if f.Instances.Ready > 0 {
+			functions = append(functions, p.Functions[name])
+		}
+	}
+	if !said { // a function that does not say wants what the node says
+		idle = max(idle, s.Node.cfg.Idle)
+	}
+	s.pool.Keep(p.Hosts, functions, ready)
+	s.pool.KeepFor(p.Hosts, idle)
 }
 
 // schedule has the cron triggers of an app's active version fire, and no others
@@ -125,13 +261,19 @@ func (s *Server) schedule(name string) {
 	}
 }
 
-// release lets go of a version. Calls that are under way end as they would.
-// The caller holds serving.
-func (s *Server) release(a *app.App, d *deployed) {
-	delete(s.ready, a)
-	s.retired = append(s.retired, d)
-	s.Node.forget(a)
-	s.pool.Keep(d.program.Hosts, nil, 0)
+// release lets go of a version. Calls that are under way end as they would. The
+// caller holds serving.
+func (s *Server) release(of edition, d *deployed) {
+	delete(s.ready, of)
+	d.retired = true
+	if d.users == 0 {
+		d.lane.Close()
+	}
+	for _, other := range s.ready {
+		if other.program.Hosts == d.program.Hosts { // the code is the same, and so are the hosts
+			return
+		}
+	}
 	s.pool.Drop(d.program.Hosts)
 }
 
@@ -139,20 +281,54 @@ func (s *Server) release(a *app.App, d *deployed) {
 // has changed.
 func (s *Server) Refresh(name string) {
 	s.serving.Lock()
-	for a, d := range s.ready {
-		if a.Name == name {
-			s.release(a, d)
+	for of, m := range s.making {
+		if of.app == name {
+			m.stale = true
+			delete(s.making, of)
+		}
+	}
+	for of, d := range s.ready {
+		if of.app == name {
+			s.release(of, d)
 		}
 	}
 	s.serving.Unlock()
 	s.warm(name)
 }
 
-// warm has the active version of an app ready, if it asks for that.
+// warm has the active version of an app made ready, if there is one.
 func (s *Server) warm(name string) {
+	a, v, err := s.Apps.Get(name, "")
+	if errors.Is(err, registry.ErrNotFound) {
+		return
+	}
+	if err != nil {
+		s.cfg.Logger.Error("app cannot run", "app", name, "error", err)
+		return
+	}
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	of := edition{name, v.ID}
+	if s.ready[of] != nil || s.ctx.Err() != nil {
+		return
+	}
+	m := s.make(of, a)
 	s.background.Go(func() {
-		if _, err := s.deployed(s.ctx, name, ""); err != nil && s.ctx.Err() == nil && !errors.Is(err, registry.ErrNotFound) {
-			s.cfg.Logger.Error("app cannot run", "app", name, "error", err)
+		if err := m.wait(s.ctx); err != nil && s.ctx.Err() == nil {
+			s.cfg.Logger.Error("app cannot run", "app", name, "version", v.ID, "error", err)
 		}
 	})
+}
+
+// review lets go of what nobody has asked for lately.
+func (s *Server) review() {
+	s.serving.Lock()
+	defer s.serving.Unlock()
+	apps := map[string]bool{}
+	for of := range s.ready {
+		apps[of.app] = true
+	}
+	for name := range apps {
+		s.settle(name)
+	}
 }

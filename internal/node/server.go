@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/weft-run/weft/internal/admission"
@@ -80,16 +79,17 @@ type Server struct {
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 
-	serving sync.Mutex
-	ready   map[*app.App]*deployed // guarded by serving, like retired
-	retired []*deployed            // closed with the server: something may still use them
+	serving   sync.Mutex
+	ready     map[edition]*deployed // guarded by serving, as all below
+	making    map[edition]*making
+	preparing map[edition]bool // by the registry, which does not have them yet
 }
 
 // Serve opens the data folder of a server and lets the runs of its earlier life
 // go on.
 func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	cfg.EnsureDefaults()
-	s = &Server{cfg: cfg, failed: make(chan error, 1), ready: map[*app.App]*deployed{}}
+	s = &Server{cfg: cfg, failed: make(chan error, 1), ready: map[edition]*deployed{}, making: map[edition]*making{}, preparing: map[edition]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -100,16 +100,19 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return s, fmt.Errorf("make data folder: %w", err)
 	}
-	if s.lock, err = lockFolder(cfg.Dir); err != nil {
+	if s.lock, err = lockFolder(ctx, cfg.Dir); err != nil {
 		return s, err
 	}
-	if s.Store, err = pebble.Open(filepath.Join(cfg.Dir, storeName), pebble.Options{Logger: cfg.Logger}); err != nil {
+	if err := checkWhole(cfg.Dir); err != nil {
+		return s, err
+	}
+	if s.Store, err = pebble.Open(filepath.Join(cfg.Dir, storeName), pebble.Options{Logger: cfg.Logger, Failed: s.fail}); err != nil {
 		return s, err
 	}
 	if s.Blobs, err = data.Open(filepath.Join(cfg.Dir, buffersName), data.Options{}); err != nil {
 		return s, err
 	}
-	if s.Logs, err = runlog.Open(filepath.Join(cfg.Dir, logsName), runlog.Options{}); err != nil {
+	if s.Logs, err = runlog.Open(filepath.Join(cfg.Dir, logsName), runlog.Options{Failed: func(err error) { cfg.Logger.Error("lines of logs are lost", "error", err) }}); err != nil {
 		return s, err
 	}
 	if s.Secrets, err = secret.Open(ctx, s.Store, filepath.Join(cfg.Dir, keyName)); err != nil {
@@ -165,14 +168,26 @@ func (s *Server) fail(err error) {
 // uploadAge is how long an upload may wait for the run that it is for.
 const uploadAge = 24 * time.Hour
 
-// sweep removes uploads that nobody has claimed.
+// How often what is not wanted any longer is looked for.
+const (
+	sweepEvery  = time.Hour
+	reviewEvery = 30 * time.Second
+)
+
+// sweep removes uploads that nobody has claimed, and versions that nobody asks
+// for.
 func (s *Server) sweep() {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
+	var swept time.Time
 	for {
-		if _, err := s.Blobs.Sweep(time.Now().Add(-uploadAge)); err != nil {
-			s.cfg.Logger.Error("old uploads stay", "error", err)
+		if now := time.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			if _, err := s.Blobs.Sweep(now.Add(-uploadAge)); err != nil {
+				s.cfg.Logger.Error("old uploads stay", "error", err)
+			}
 		}
+		s.review()
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
@@ -187,23 +202,6 @@ func (s *Server) Sandboxes() domain.Stats { return s.pool.Stats() }
 // Failed gives the error after which the server cannot promise anything any
 // more and has to end: the store or the disk has failed.
 func (s *Server) Failed() <-chan error { return s.failed }
-
-// lockFolder makes sure that one server uses a data folder. The lock goes with
-// the process.
-func lockFolder(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock data folder: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = errors.New("another weft server uses it")
-		}
-		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
-	}
-	return f, nil
-}
 
 // blobs lets an engine use a data folder.
 type blobs struct{ *data.Folder }
@@ -225,25 +223,21 @@ func (s *Server) Drain(ctx context.Context) error { return s.Runs.Drain(ctx) }
 // again.
 func (s *Server) Close() error {
 	var errs []error
+	s.serving.Lock() // nothing that is waited for begins from now on
 	s.cancel()
+	s.serving.Unlock()
 	s.background.Wait()
 	if s.Runs != nil {
 		errs = append(errs, s.Runs.Close())
 	}
 	s.serving.Lock()
 	for _, d := range s.ready {
-		s.retired = append(s.retired, d)
-	}
-	clear(s.ready)
-	for _, d := range s.retired {
 		d.lane.Close()
 	}
+	clear(s.ready)
 	s.serving.Unlock()
 	if s.Node != nil {
 		errs = append(errs, s.Node.Close())
-		for _, d := range s.retired {
-			closeImages(d.program.Functions)
-		}
 	}
 	if s.Logs != nil {
 		errs = append(errs, s.Logs.Close())

@@ -81,7 +81,8 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 			continue
 		}
 		r, _, err := s.Runs.Start(ctx, engine.StartRequest{
-			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: input, Key: t.Name + "/" + ev.Key(), Trigger: "event " + ev.Type, Traceparent: traceparent,
+			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: input, Key: t.Name + "/" + ev.Key(), Repeat: true,
+			Trigger: "event " + ev.Type, Traceparent: traceparent,
 		})
 		if err != nil {
 			return runs, err
@@ -149,7 +150,7 @@ func (s *Server) fire(ctx context.Context, j trigger.Job, _ time.Time, key strin
 			continue
 		}
 		input, _ := t.With.Constant() // there is nothing that it could depend on
-		r, _, err := s.Runs.Start(ctx, engine.StartRequest{App: j.App, Version: v.ID, Workflow: t.Workflow, Input: input, Key: key, Trigger: "cron " + t.Cron})
+		r, _, err := s.Runs.Start(ctx, engine.StartRequest{App: j.App, Version: v.ID, Workflow: t.Workflow, Input: input, Key: key, Repeat: true, Trigger: "cron " + t.Cron})
 		return r.ID, err
 	}
 	return "", fmt.Errorf("cron trigger %s of app %s: %w", j.Name, j.App, engine.ErrNotFound)
