@@ -30,6 +30,7 @@ var layers = map[string][]string{
 	"internal/lint":                 {},
 	"internal/admission":            {},
 	"internal/cpu/profile":          {},
+	"internal/cpu/sim":              {},
 	"internal/store":                {},
 	"internal/data":                 {},
 	"internal/trigger":              {"internal/store"},
