@@ -168,7 +168,7 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 	}
 	fn = &domain.Function{
-		Name: f.Name, Image: image, Args: f.Args, Memory: f.Memory, CPU: f.CPU,
+		Name: f.Name, Image: n.share(image), Args: f.Args, Memory: f.Memory, CPU: f.CPU,
 		Output: outputs[f.Output], MaxOutput: f.MaxOutput, Files: files, Dial: f.Dial, Listen: f.Listen,
 	}
 	for _, k := range slices.Sorted(maps.Keys(f.Env)) {
@@ -188,37 +188,52 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 	return n.same(a, fn), m.Cached && image.Cached, nil
 }
 
+// share finds the image that is open already, so that a file is open once
+// however many functions and versions have it.
+func (n *Node) share(i *domain.Image) *domain.Image {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	known := unique(n.images, i.Key, i)
+	if known != i {
+		i.Close()
+	}
+	return known
+}
+
 // same finds the function that is in use already and differs in nothing, so that
-// hosts which know it serve the next version of its app at once. There are no
-// two images of it then.
+// hosts which know it serve the next version of its app at once.
 func (n *Node) same(a *app.App, f *domain.Function) *domain.Function {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q %q %d %d %d %d %v %q %v\n", a.Name, f.Name, f.Image.Key, f.Args, f.Env, f.Memory, f.CPU, f.Output, f.MaxOutput, f.Files, f.Dial, f.Listen)
 	for _, secret := range f.Secrets {
 		fmt.Fprintf(sum, "%q %q\n", secret.Guest, secret.Data)
 	}
-	key := [sha256.Size]byte(sum.Sum(nil))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if known := n.functions[key].Value(); known != nil {
-		f.Image.Close()
-		return known
-	}
-	maps.DeleteFunc(n.functions, func(_ [sha256.Size]byte, f weak.Pointer[domain.Function]) bool { return f.Value() == nil })
-	n.functions[key] = weak.Make(f)
-	return f
+	return unique(n.functions, string(sum.Sum(nil)), f)
 }
 
-// closeImages closes those of all functions that somebody still has.
+// unique is what is known by a key, as long as somebody has it; then it is v.
+func unique[V any](known map[string]weak.Pointer[V], key string, v *V) *V {
+	if old := known[key].Value(); old != nil {
+		return old
+	}
+	maps.DeleteFunc(known, func(_ string, p weak.Pointer[V]) bool { return p.Value() == nil })
+	known[key] = weak.Make(v)
+	return v
+}
+
+// closeImages closes those that somebody still has. Others are closed by the
+// garbage collector.
 func (n *Node) closeImages() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, w := range n.functions {
-		if f := w.Value(); f != nil {
-			f.Image.Close()
+	for _, p := range n.images {
+		if i := p.Value(); i != nil {
+			i.Close()
 		}
 	}
-	clear(n.functions)
+	clear(n.images)
 }
 
 var outputs = map[string]wire.Output{app.OutputJSON: wire.OutputJSON, app.OutputText: wire.OutputText, app.OutputBytes: wire.OutputBytes}

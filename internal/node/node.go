@@ -15,7 +15,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -59,8 +58,9 @@ type Node struct {
 	runs *engine.Engine // those of Run, of which nothing is durable
 
 	mu        sync.Mutex
-	programs  map[*app.App]*engine.Program                        // of Run; guarded by mu, like functions
-	functions map[[sha256.Size]byte]weak.Pointer[domain.Function] // by all that they are
+	programs  map[*app.App]*engine.Program             // of Run; guarded by mu, as all below
+	functions map[string]weak.Pointer[domain.Function] // by all that they are
+	images    map[string]weak.Pointer[domain.Image]    // by key
 }
 
 // New starts a node: it probes the machine and gets domain hosts ready. Close
@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	defer exe.Close()
-	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}, functions: map[[sha256.Size]byte]weak.Pointer[domain.Function]{}}
+	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}, functions: map[string]weak.Pointer[domain.Function]{}, images: map[string]weak.Pointer[domain.Image]{}}
 	if n.builder, err = NewBuilder(cfg.CacheDir); err != nil {
 		return nil, err
 	}
