@@ -106,6 +106,7 @@ func (r *run) launch(a *active) {
 	}
 	a.state, a.begun = running, r.clock()
 	r.inside++
+	r.launched++
 	err := r.open()
 	call := domain.Call{
 		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
@@ -304,7 +305,9 @@ func (r *run) finish(res domain.Result) {
 	id := flow.CallID(res.Call)
 	a := r.calls[id]
 	if a == nil { // stopped meanwhile
-		r.domain.Withdraw(res.Call)
+		if r.domain != nil {
+			r.domain.Withdraw(res.Call)
+		}
 		return
 	}
 	if res.Failure != nil && res.Failure.Kind == flow.KindTimeout {
@@ -336,6 +339,7 @@ func (r *run) finish(res domain.Result) {
 		return
 	}
 	a.outcome = OutcomeOK
+	r.published = r.published || len(effects.Puts) > 0
 	r.left(a)
 	if r.durable {
 		r.keep(a, effects)

@@ -44,6 +44,7 @@
 //	mailbox.go  one thing at a time
 //	run.go      a run: events in, commands out, its end
 //	call.go     a call on its way to a sandbox and back
+//	park.go     runs that wait do without sandboxes
 //	output.go   what a function has written becomes a value
 //	journal.go  lines on their way to the store
 //	keep.go     buffers that have to outlive the node

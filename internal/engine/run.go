@@ -41,21 +41,24 @@ type run struct {
 	early   []func() // what was asked of it before it goes on after a restart
 	dead    bool     // the engine is closing or broken: nothing happens any more
 
-	context string // traceparent for its calls; empty: none
-	names   names  // for logs, which come from other goroutines
-	calls   map[flow.CallID]*active
-	queued  []*active      // for a place under their function's concurrency
-	held    []*active      // until the run goes on
-	busy    map[string]int // calls in the domain, by function
-	inside  int            // calls in the domain
-	timers  map[flow.TimerID]*alarm
-	steps   map[string]time.Duration   // when the first call of a step was asked for
-	items   map[string]*telemetry.Span // of foreach steps, by path, until now
-	shelf   *shelf                     // its buffers, as the journal tells them
-	restore bool                       // the domain does not know what is on the shelf
-	paused  time.Time                  // since when; zero: it is not
-	stood   time.Duration              // how long it has been paused before
-	outcome *flow.FinishRun
+	context   string // traceparent for its calls; empty: none
+	names     names  // for logs, which come from other goroutines
+	calls     map[flow.CallID]*active
+	queued    []*active      // for a place under their function's concurrency
+	held      []*active      // until the run goes on
+	busy      map[string]int // calls in the domain, by function
+	inside    int            // calls in the domain
+	parking   bool           // it is about to be asked whether the run can do without its domain
+	timers    map[flow.TimerID]*alarm
+	steps     map[string]time.Duration   // when the first call of a step was asked for
+	items     map[string]*telemetry.Span // of foreach steps, by path, until now
+	shelf     *shelf                     // its buffers, as the journal tells them
+	restore   bool                       // the domain does not know what is on the shelf
+	launched  int                        // calls that were given to a domain
+	published bool                       // a call has put something into a buffer
+	paused    time.Time                  // since when; zero: it is not
+	stood     time.Duration              // how long it has been paused before
+	outcome   *flow.FinishRun
 }
 
 // local are the wishes of who executes a run in this process.
@@ -126,6 +129,7 @@ func (r *run) settle() {
 		return
 	}
 	r.unblock()
+	r.park()
 	if r.durable {
 		r.journal.flush()
 	}
@@ -193,6 +197,7 @@ func (r *run) carryOut(ev flow.Event, answer []flow.Command) {
 				r.post(func() { r.apply(ev) })
 			})
 		case flow.Discard:
+			r.shelf.discard(slotPath(c.Path))
 			if r.domain != nil {
 				r.domain.Discard(slotPath(c.Path))
 			}
