@@ -78,18 +78,13 @@ func setUpInvoke(ctx context.Context, lab *Lab, requests int, window time.Durati
 	alone := lab.Group("one client", Rounds{WarmUp: 2, Min: 3, Max: 100})
 	many := lab.Group("16 clients", Rounds{WarmUp: 1, Min: 3, Max: 40})
 	for _, v := range variants {
-		one, err := load.Dial(v.network, v.address, 1)
-		if err != nil {
-			return err
-		}
-		lab.Cleanup(one.Close)
-		all, err := load.Dial(v.network, v.address, invokeClients)
-		if err != nil {
-			return err
-		}
-		lab.Cleanup(all.Close)
 		alone.Add(Case{Variant: v.name, Expect: baseline.BareAnswer, Sample: func(ctx context.Context) (Sample, error) {
-			done, err := one.Run(ctx, load.Order{Request: v.request, Count: requests, Check: answered})
+			c, err := load.Dial(v.network, v.address, 1)
+			if err != nil {
+				return Sample{}, err
+			}
+			defer c.Close()
+			done, err := c.Run(ctx, load.Order{Request: v.request, Count: requests, Check: answered})
 			sample := Sample{Digest: baseline.BareAnswer}
 			for _, took := range done.Latencies {
 				sample.Values = append(sample.Values, Millis(invokeAlone, took))
@@ -97,7 +92,12 @@ func setUpInvoke(ctx context.Context, lab *Lab, requests int, window time.Durati
 			return sample, err
 		}})
 		many.Add(Case{Variant: v.name, Expect: baseline.BareAnswer, Sample: func(ctx context.Context) (Sample, error) {
-			return underManyClients(ctx, all, v.pid, load.Order{Request: v.request, For: window, Check: answered})
+			c, err := load.Dial(v.network, v.address, invokeClients)
+			if err != nil {
+				return Sample{}, err
+			}
+			defer c.Close()
+			return underManyClients(ctx, c, v.pid, load.Order{Request: v.request, For: window, Check: answered})
 		}})
 	}
 	return nil
