@@ -184,6 +184,7 @@ func (e *Engine) Restart(id string, done func(error)) {
 	e.work(func() {
 		e.revive(r, func() {
 			r.reopen(expires)
+			r.resume() // it may have ended while it was paused
 			r.apply(flow.Retried{})
 			r.journal.durable(func() { done(nil) })
 		}, func(err error) { // it stays as it is

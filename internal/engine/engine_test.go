@@ -133,6 +133,9 @@ workflows:
   slow:
     steps:
       nap: {wait: 1h}
+  patient:
+    steps:
+      a: {signal: approve, call: double, with: "${ .signal }"}
   mortal:
     durability: none
     steps:
@@ -305,6 +308,28 @@ func TestRetry(t *testing.T) {
 	}
 	if err := b.engine.Retry(ctx, id); !errors.Is(err, engine.ErrEnded) {
 		t.Errorf("retry of a run that has succeeded: %v, want ErrEnded", err)
+	}
+}
+
+// A run that was paused when it ended is not when it is retried.
+func TestRetryOfPaused(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	ctx := context.Background()
+	id := b.begin(engine.StartRequest{Workflow: "patient", Input: 3.0}).ID
+	if err := errors.Join(b.engine.Pause(ctx, id), b.engine.Cancel(ctx, id, "enough")); err != nil {
+		t.Fatal(err)
+	}
+	b.wait(id)
+	if err := b.engine.Retry(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.engine.Signal(ctx, id, "approve", "", 4.0); err != nil {
+		t.Fatal(err)
+	}
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if run, err := b.engine.Wait(wait, id); err != nil || run.Status != engine.Succeeded || run.Output != 8.0 {
+		t.Errorf("the run gave %+v, %v", run, err)
 	}
 }
 
