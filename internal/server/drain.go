@@ -54,14 +54,29 @@ func (s *server) settle(ctx context.Context) {
 	}
 }
 
-// closeTimeout bounds what traces may take on their way out.
+// closeTimeout bounds what traces may take on their way out, and how long is
+// waited for the handlers of requests that were cut off.
 const closeTimeout = 5 * time.Second
+
+// abandon cuts off the requests that are being answered, and waits until nothing
+// of them uses the node.
+func (s *server) abandon() error {
+	err := s.http.Close()
+	for waited := time.Duration(0); s.answers.Load() > 0; waited += settleEvery {
+		if waited > closeTimeout {
+			s.log.Warn("requests do not end", "requests", s.answers.Load())
+			break
+		}
+		time.Sleep(settleEvery)
+	}
+	return err
+}
 
 // close ends what open has made.
 func (s *server) close() error {
 	var errs []error
 	if s.http != nil {
-		errs = append(errs, s.http.Close())
+		errs = append(errs, s.abandon())
 	}
 	if s.tokens != nil && s.node != nil {
 		if err := s.tokens.Flush(context.Background()); err != nil {

@@ -69,6 +69,9 @@ func listenUnix(path string) (*socket, error) {
 		c.Close()
 		return nil, fmt.Errorf("listen at %s: another server answers there", path)
 	}
+	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("listen at %s: there is a file that is no socket; give another path as socket in the configuration", path)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-run/weft/internal/admission"
@@ -59,6 +60,7 @@ type server struct {
 	api     *api.Handler
 	http    *http.Server
 	work    sync.WaitGroup
+	answers atomic.Int64 // requests that are being answered
 }
 
 // Run serves until ctx ends, and then drains. It returns nil after an orderly
@@ -159,16 +161,23 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	s.api, err = api.New(api.Options{
 		Server: s.node, Guard: guard, Tokens: s.tokens, Audit: s.audit, Metrics: s.metrics, Config: cfg.YAML, Logger: s.log, Version: s.o.Version,
-		Buffer: cfg.Limits.Buffer, Body: cfg.Limits.Body, OpenMetrics: cfg.Telemetry.Metrics == config.MetricsOpen,
+		Buffer: cfg.Limits.Buffer, Body: cfg.Limits.Body, Input: cfg.Limits.Input, OpenMetrics: cfg.Telemetry.Metrics == config.MetricsOpen,
 	})
 	if err != nil {
 		return err
 	}
 	s.http = &http.Server{
-		Handler: s.api, ConnContext: auth.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: http.HandlerFunc(s.answer), ConnContext: auth.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return nil
+}
+
+// answer answers a request, and lets close wait for that.
+func (s *server) answer(w http.ResponseWriter, r *http.Request) {
+	s.answers.Add(1)
+	defer s.answers.Add(-1)
+	s.api.ServeHTTP(w, r)
 }
 
 // nodeConfig is the configuration as the node wants it.
