@@ -101,10 +101,13 @@ func (d *domain) hold(m *wire.Hold) {
 	}
 }
 
-// close ends the run. No call runs any more.
+// close ends the run. No call runs any more. The node may be reading what was
+// published, and goes on with that, so the arena gets nothing more to write
+// zeros over.
 func (d *domain) close() {
 	close(d.over)
 	d.watcher.Wait()
+	d.arena.Close()
 	d.mu.Lock()
 	for _, h := range d.held {
 		h.Release()
@@ -113,7 +116,6 @@ func (d *domain) close() {
 	d.table.Drop()
 	d.free()
 	d.mu.Unlock()
-	d.arena.Close()
 }
 
 // free gives back what nothing holds any longer; d.mu is held.
