@@ -1,11 +1,13 @@
 // Command weft-host is the domain host: the confined process in which
-// WebAssembly functions run. It is embedded in weft and started by it alone.
+// WebAssembly functions run. Under another name it is the warden of a function
+// whose calls are processes. It is embedded in weft and started by it alone.
 package main
 
 import (
 	"fmt"
 	"os"
 
+	_ "github.com/weft-run/weft/internal/sandbox/process/warden" // a process started as a warden never comes to main
 	"github.com/weft-run/weft/internal/sandbox/wasm"
 	"github.com/weft-run/weft/internal/sandbox/wasm/confine"
 )

@@ -50,11 +50,16 @@ var layers = map[string][]string{
 	"internal/sandbox/wasm":         {"internal/sandbox/wire", "internal/buffer", "internal/sandbox/wasm/wasi", "internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine"},
 	"internal/sandbox/wasm/wasi":    {"internal/sandbox/wire"},
 	"internal/sandbox/wasm/engine":  {},
-	"internal/sandbox/wasm/confine": {},
+	"internal/sandbox/wasm/confine": {"internal/sandbox/seccomp"},
+	"internal/sandbox/seccomp":      {},
+	"internal/sandbox/process":      {"internal/sandbox", "internal/sandbox/seccomp", "internal/buffer", "internal/flow", "sdk/python"},
+	"sdk/python":                    {},
 
 	"internal/engine":   {"internal/flow", "internal/store", "internal/app", "internal/telemetry", "internal/buffer", "internal/admission", "internal/sandbox/domain", "internal/sandbox/wire"},
 	"internal/workload": {"internal/flow", "internal/app"},
 	"internal/sim":      {"internal/engine", "internal/flow", "internal/app", "internal/store", "internal/sandbox/domain", "internal/workload"},
+
+	"internal/sandbox/process/warden": {},
 
 	// What puts them together.
 	"internal/node": {"internal/admission", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
@@ -71,7 +76,7 @@ var layers = map[string][]string{
 
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
-	"cmd/weft-host": {"internal/sandbox/wasm", "internal/sandbox/wasm/confine", "internal/sandbox/wire"},
+	"cmd/weft-host": {"internal/sandbox/process/warden", "internal/sandbox/wasm", "internal/sandbox/wasm/confine", "internal/sandbox/wire"},
 	"examples":      {"."},
 }
 

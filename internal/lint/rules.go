@@ -51,7 +51,7 @@ func purity(t *tree) []string {
 }
 
 // cgoFolders are the folders that may import "C".
-var cgoFolders = []string{"internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine", "cmd/weft-host"}
+var cgoFolders = []string{"internal/sandbox/wasm/engine", "internal/sandbox/wasm/confine", "internal/sandbox/process/warden", "cmd/weft-host"}
 
 // cgo keeps C out of everything but the domain host.
 func cgo(t *tree) []string {

@@ -50,11 +50,16 @@ func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
 			Degraded: "no mount namespaces here: the folder is guarded by Landlock and by the host's own checks"}, nil
 	}
 	defer dir.Close()
-	clone := s.cloneAsUser
+	var g *Grant
 	if s.root {
-		clone = s.cloneAsRoot
+		attributes := uint64(mountAttributes)
+		if readOnly {
+			attributes |= unix.MOUNT_ATTR_RDONLY
+		}
+		g, err = s.cloneAsRoot(path, dir, attributes)
+	} else {
+		g, err = s.cloneAsUser(path, dir, readOnly)
 	}
-	g, err := clone(path, dir, readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("grant folder %s: %w", path, err)
 	}
@@ -63,16 +68,13 @@ func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
 
 // cloneAsRoot makes the detached mount. Root's workload runs under ids of its
 // own, so the owner of the folder is mapped onto them.
-func (s *Spawner) cloneAsRoot(path string, dir *os.File, readOnly bool) (*Grant, error) {
+func (s *Spawner) cloneAsRoot(path string, dir *os.File, attributes uint64) (*Grant, error) {
 	fd, err := unix.OpenTree(int(dir.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return nil, fmt.Errorf("clone mount: %w", err)
 	}
-	g := &Grant{File: os.NewFile(uintptr(fd), path), ReadOnly: readOnly}
-	attr := unix.MountAttr{Attr_set: mountAttributes}
-	if readOnly {
-		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
-	}
+	g := &Grant{File: os.NewFile(uintptr(fd), path), ReadOnly: attributes&unix.MOUNT_ATTR_RDONLY != 0}
+	attr := unix.MountAttr{Attr_set: attributes}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		g.File.Close()
 		return nil, fmt.Errorf("set mount attributes: %w", err)

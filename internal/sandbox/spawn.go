@@ -197,19 +197,11 @@ func (s *Spawner) Spawn(ctx context.Context, opts SpawnOptions) (*Process, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, ErrClosed
-	}
-	s.last++
-	p := &Process{spawner: s, limits: opts.Limits, done: make(chan struct{})}
-	s.running[p] = struct{}{}
-	name := strconv.Itoa(s.last)
-	s.mu.Unlock()
-
-	err := s.start(p, name, opts)
+	p, name, err := s.enlist(opts.Limits)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.start(p, name, opts); err != nil {
 		if p.pid == 0 { // nothing was started that could end
 			close(p.done)
 		}

@@ -2,12 +2,7 @@ package confine
 
 import "golang.org/x/sys/unix"
 
-const (
-	auditArch    = unix.AUDIT_ARCH_X86_64
-	firstForeign = 0x40000000 // calls of the x32 convention
-	lastKnown    = unix.SYS_FILE_SETATTR
-	newfstatat   = unix.SYS_NEWFSTATAT
-)
+const newfstatat = unix.SYS_NEWFSTATAT
 
 // alwaysHere are older forms, which this architecture kept, of calls in always.
 var alwaysHere = []uint32{

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox/seccomp"
 )
 
 // run interprets a program for one system call, as the kernel would.
@@ -60,7 +62,7 @@ func TestFilterDecides(t *testing.T) {
 		{name: "read", call: unix.SYS_READ, want: allow},
 		{name: "another architecture", arch: unix.AUDIT_ARCH_I386, call: unix.SYS_READ, want: kill},
 		{name: "x32", call: 0x40000000 | unix.SYS_READ, want: kill},
-		{name: "a call of the future", call: lastKnown + 1, want: enosys},
+		{name: "a call of the future", call: seccomp.LastKnown + 1, want: enosys},
 		{name: "clone3", call: unix.SYS_CLONE3, want: enosys},
 		{name: "openat2", call: unix.SYS_OPENAT2, want: enosys},
 		{name: "unlisted", call: unix.SYS_MOUNT, want: eperm},
@@ -104,7 +106,7 @@ func TestFilterDecides(t *testing.T) {
 			c.role = "run"
 		}
 		if c.arch == 0 {
-			c.arch = auditArch
+			c.arch = seccomp.AuditArch
 		}
 		program, err := assemble(policy(c.role, pid))
 		if err != nil {

@@ -1,0 +1,126 @@
+/* The warden: the C side of process sandboxes. The layouts here are also
+ * written in Go, in internal/sandbox/process/wire.go; a test compares them. */
+#ifndef WEFT_WARDEN_H
+#define WEFT_WARDEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define WARDEN_MAGIC 0x64726177u /* "ward" */
+#define WARDEN_EXIT 97           /* exit status of a warden that could not set itself up */
+#define WARDEN_CALLS 256         /* calls of one warden at a time */
+#define WARDEN_TEXT (64 << 10)   /* longest text of a message, in bytes */
+#define WARDEN_FILES 16          /* descriptors beside a message */
+
+enum { /* warden_config.flags */
+	WARDEN_SETID = 1 << 0, /* started by root: change to uid and gid */
+	WARDEN_PYTHON = 1 << 1, /* calls are forked by a server, the program of the ARG records, and not executed */
+	WARDEN_NET = 1 << 2,   /* each call has a network namespace of its own, not only each warden */
+};
+
+struct warden_config { /* descriptor 0 is a memory file that begins with this */
+	uint32_t magic;
+	uint32_t size;  /* of the whole file */
+	uint32_t flags;
+	uint32_t uid, gid;
+	uint32_t records; /* behind this */
+	uint64_t cpu;     /* seconds of one process; 0 in any of these: no limit */
+	uint64_t files;   /* open descriptors */
+	uint64_t file_size; /* bytes */
+	uint64_t space;   /* bytes of address space */
+	uint64_t nproc;   /* threads of all calls together */
+	uint64_t tmp;     /* bytes of /tmp */
+};
+
+/* A record is followed by n1 and n2 bytes of strings that end with NUL, and
+ * bytes up to a multiple of 8. */
+struct record {
+	uint32_t kind, a, n1, n2;
+};
+
+enum {
+	REC_DIR = 1,    /* folder s1 with mode a */
+	REC_LINK = 2,   /* symbolic link s1 to s2 */
+	REC_FILE = 3,   /* file s1 with mode a and content s2 */
+	REC_BIND = 4,   /* host path s1 at s2; a: BIND_ flags */
+	REC_MOUNT = 5,  /* detached mount of descriptor a, counted behind the entrances, at s1 */
+	REC_ARG = 6,    /* argument s1 of the program; the first is also its path */
+	REC_ENV = 7,    /* variable s1 of its environment */
+	REC_FILTER = 8, /* system call filter s1: of the server (a is 0), of calls (1) */
+};
+
+enum { BIND_DEVICE = 1, BIND_OPTIONAL = 2, BIND_FILE = 4 };
+
+/* A message; text follows. Descriptors go beside it. */
+struct message {
+	uint32_t kind;
+	uint32_t a;
+	uint64_t id;
+	int64_t v[4];
+};
+
+enum {
+	/* from the node */
+	MSG_PREPARE = 1, /* make the process of call id; a: entrances beside it; A_INTO: one directory instead */
+	MSG_START = 2,   /* run it: stdin, stdout, stderr and perhaps a control socket beside it; text: for the program */
+	MSG_SIGNAL = 3,  /* a: signal; SIGKILL ends everything that belongs to the call */
+	/* to the node */
+	MSG_READY = 10,  /* calls can come; a: READY_ flags */
+	MSG_FAILED = 11, /* they cannot: text */
+	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
+	/* to and from the server */
+	MSG_FORK = 20,   /* shell, its signal of readiness, the process's end of its socket, entrances */
+	MSG_SERVING = 21,
+	MSG_BROKEN = 22, /* it cannot serve: text */
+	MSG_FORKED = 23, /* the process's descriptor beside it */
+	MSG_EXITED = 24, /* as MSG_ENDED */
+};
+
+enum { A_INTO = 1u << 31 };
+enum { READY_NO_PROC = 1, READY_NO_LANDLOCK = 2 };
+
+/* What records say, for the rest of the warden. */
+struct plan {
+	const struct warden_config *c;
+	char *arg[64], *env[256];
+	int args, envs;
+	const char *filter[2];
+	uint32_t filter_size[2];
+	int proc;     /* whether proc(5) can be had */
+	int landlock; /* whether Landlock can be had */
+	int entrances;
+};
+
+/* die ends the process: descriptor 2 gets a line that names step and error. */
+void die(const char *step, const char *what) __attribute__((noreturn));
+
+/* root.c: the file tree and the identity of the version. */
+void read_plan(struct plan *p, int entrances);
+void build_root(struct plan *p);
+void change_ids(const struct plan *p, int proc);
+
+/* walls.c: what a process gives up. */
+enum { SERVER_CAPS = 1 };
+void drop_caps(int which);
+void set_limits(const struct warden_config *c, int call);
+int enter_scope(void); /* Landlock; 0 without */
+int enter_filter(const struct plan *p, int which);
+void keep_fds(int first); /* closes first and all above */
+
+/* shell.c: the namespaces of one call. */
+pid_t make_shell(const struct plan *p, int ready, int *pidfd);
+
+/* program.c: the process of a native call; the server of others. */
+void run_program(const struct plan *p, int shell, int ready, int sock, const int *entrances, int n) __attribute__((noreturn));
+void run_server(const struct plan *p, int sock) __attribute__((noreturn));
+
+/* message.c */
+int send_message(int sock, const struct message *m, const void *text, size_t n, const int *fds, int nfds, int flags);
+ssize_t receive_message(int sock, struct message *m, char *text, int *fds, int *nfds, int flags);
+
+/* serve.c */
+void serve(struct plan *p) __attribute__((noreturn));
+pid_t clone_process(uint64_t flags, int *pidfd, int cgroup);
+
+#endif
