@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -52,6 +53,9 @@ func (e *aloneEngine) Close() error { return errors.Join(e.engine.Close(), e.sto
 func (e *aloneEngine) Program(context.Context, string, string) (*engine.Program, error) {
 	return e.program, nil
 }
+
+// process implements stepRunner.
+func (e *aloneEngine) process() int { return os.Getpid() }
 
 // run implements stepRunner.
 func (e *aloneEngine) run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {

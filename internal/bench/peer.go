@@ -85,6 +85,9 @@ func (w writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// process implements stepRunner.
+func (p *peer) process() int { return p.command.Process.Pid }
+
 // run implements stepRunner. The peer checks its outputs itself.
 func (p *peer) run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
 	text, err := json.Marshal(peerOrder{Count: count, Seconds: window.Seconds(), At: at})

@@ -18,6 +18,7 @@ const (
 	stepsAlone       = "a run of 10 steps, alone"
 	stepsRate        = "steps, 64 runs at a time"
 	stepsTransitions = "transitions, 64 runs at a time"
+	stepsProcessor   = "processor time, a step"
 )
 
 const (
@@ -48,8 +49,9 @@ func steps() Experiment {
 }
 
 // stepRunner starts runs of ten steps and waits for their ends: so many, or as many as a time allows, a number of them at once. It gives the times of
-// all runs.
+// all runs. process is the one that does the work, or that what does stems from.
 type stepRunner interface {
+	process() int
 	run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error)
 }
 
@@ -71,11 +73,12 @@ func setUpSteps(ctx context.Context, lab *Lab, count int, window time.Duration) 
 		return err
 	}
 	lab.Cleanup(alone.Close)
-	variants := []struct {
+	type variant struct {
 		name        string
 		runner      stepRunner
 		transitions float64 // that are journaled, a step
-	}{{"weft", &serverRunner{s}, 2}, {"engine", alone, 2}}
+	}
+	variants := []variant{{"weft", &serverRunner{s}, 2}, {"engine", alone, 2}}
 	peer, err := startPeer(ctx, filepath.Join(lab.Peers, "dbos"))
 	switch {
 	case errors.Is(err, errNoPeer):
@@ -84,11 +87,7 @@ func setUpSteps(ctx context.Context, lab *Lab, count int, window time.Duration) 
 		return err
 	default:
 		lab.Cleanup(peer.Close)
-		variants = append(variants, struct {
-			name        string
-			runner      stepRunner
-			transitions float64
-		}{"dbos", peer, 1})
+		variants = append(variants, variant{"dbos", peer, 1})
 	}
 	one := lab.Group("alone", Rounds{WarmUp: 2, Min: 3, Max: 50})
 	many := lab.Group("many", Rounds{WarmUp: 1, Min: 3, Max: 20})
@@ -102,7 +101,15 @@ func setUpSteps(ctx context.Context, lab *Lab, count int, window time.Duration) 
 			return sample, err
 		}})
 		many.Add(Case{Variant: v.name, Expect: "1", Sample: func(ctx context.Context) (Sample, error) {
+			before, err := processorTimeOf(v.runner.process())
+			if err != nil {
+				return Sample{}, err
+			}
 			done, err := v.runner.run(ctx, 0, window, stepsRuns)
+			if err != nil {
+				return Sample{}, err
+			}
+			after, err := processorTimeOf(v.runner.process())
 			if err != nil {
 				return Sample{}, err
 			}
@@ -110,6 +117,7 @@ func setUpSteps(ctx context.Context, lab *Lab, count int, window time.Duration) 
 			return Sample{Digest: "1", Values: []Value{
 				{Measure: stepsRate, Unit: "1/s", Number: steps},
 				{Measure: stepsTransitions, Unit: "1/s", Number: steps * v.transitions},
+				Micros(stepsProcessor, (after-before)/time.Duration(len(done.Latencies)*stepsInRun)),
 			}}, nil
 		}})
 	}
@@ -118,6 +126,9 @@ func setUpSteps(ctx context.Context, lab *Lab, count int, window time.Duration) 
 
 // serverRunner asks a server for runs.
 type serverRunner struct{ server *served }
+
+// process implements stepRunner.
+func (r *serverRunner) process() int { return r.server.command.Process.Pid }
 
 // run implements stepRunner. Of the last run, the server is asked whether its steps have been carried out.
 func (r *serverRunner) run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
