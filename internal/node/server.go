@@ -75,6 +75,8 @@ type Server struct {
 	lock   *os.File
 	failed chan error
 
+	closing    sync.Once
+	closed     error           // what Close has met
 	ctx        context.Context // ends with the server
 	cancel     context.CancelFunc
 	background sync.WaitGroup
@@ -222,6 +224,11 @@ func (s *Server) Drain(ctx context.Context) error { return s.Runs.Drain(ctx) }
 // Close stops at once. Runs with a journal go on when the server is started
 // again.
 func (s *Server) Close() error {
+	s.closing.Do(func() { s.closed = s.close() })
+	return s.closed
+}
+
+func (s *Server) close() error {
 	var errs []error
 	s.serving.Lock() // nothing that is waited for begins from now on
 	s.cancel()

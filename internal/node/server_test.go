@@ -36,11 +36,18 @@ func serverConfig(t *testing.T, dir string) node.ServerConfig {
 // it is left but the folder.
 func serve(t *testing.T, dir string, change ...func(*node.ServerConfig)) *node.Server {
 	t.Helper()
+	before := take(t)
+	t.Cleanup(func() { checkNothingLeft(t, before) })
+	return serveBeside(t, dir, change...)
+}
+
+// serveBeside is serve beside another server of this process.
+func serveBeside(t *testing.T, dir string, change ...func(*node.ServerConfig)) *node.Server {
+	t.Helper()
 	cfg := serverConfig(t, dir)
 	for _, f := range change {
 		f(&cfg)
 	}
-	before := take(t)
 	s, err := node.Serve(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -49,15 +56,14 @@ func serve(t *testing.T, dir string, change ...func(*node.ServerConfig)) *node.S
 		if err := s.Close(); err != nil {
 			t.Errorf("close the server: %v", err)
 		}
-		checkNothingLeft(t, before)
 	})
 	return s
 }
 
 // packed is the bundle of an app whose functions' modules are their sources.
-func packed(t *testing.T, yaml string) io.Reader {
+func packed(t *testing.T, yaml string, files ...string) io.Reader {
 	t.Helper()
-	a := load(t, yaml)
+	a := load(t, yaml, files...)
 	modules := map[string]string{}
 	for name, f := range a.Functions {
 		modules[name] = f.Source
@@ -76,7 +82,7 @@ func packed(t *testing.T, yaml string) io.Reader {
 // deploy makes an app the active version of the app "test".
 func deploy(t *testing.T, s *node.Server, yaml string) registry.Version {
 	t.Helper()
-	v, _, err := s.Apps.Deploy(t.Context(), packed(t, yaml), registry.Deployment{Activate: true})
+	v, _, err := s.Apps.Deploy(t.Context(), packed(t, yaml), deployment)
 	if err != nil {
 		t.Fatal(err)
 	}
