@@ -226,22 +226,33 @@ func (s *Server) settle(name string) {
 }
 
 // keep has as many hosts ready for the active version of an app as its functions
-// ask for, for as long as one of them wants: hosts serve all of them.
+// ask for.
 func (s *Server) keep(p *engine.Program) {
-	ready, idle, said := 0, time.Duration(0), len(p.App.Functions) > 0
+	ready, idle := wanted(p.App, s.Node.cfg.Idle)
 	var functions []*domain.Function
 	for name, f := range p.App.Functions {
-		ready, idle = max(ready, f.Instances.Ready), max(idle, f.Instances.Idle)
-		said = said && f.Instances.Idle > 0
 		if f.Instances.Ready > 0 {
 			functions = append(functions, p.Functions[name])
 		}
 	}
-	if !said { // a function that does not say wants what the node says
-		idle = max(idle, s.Node.cfg.Idle)
-	}
 	s.pool.Keep(p.Hosts, functions, ready)
 	s.pool.KeepFor(p.Hosts, idle)
+}
+
+// wanted is how many hosts the functions of an app want to be ready, and how long
+// an unused one is to stay. Every host serves all functions of the app, so it is
+// the one that wants most who decides; one that does not say for how long wants
+// what the node says.
+func wanted(a *app.App, standard time.Duration) (ready int, idle time.Duration) {
+	for _, f := range a.Functions {
+		ready = max(ready, f.Instances.Ready)
+		if f.Instances.Idle > 0 {
+			idle = max(idle, f.Instances.Idle)
+		} else {
+			idle = max(idle, standard)
+		}
+	}
+	return ready, idle
 }
 
 // schedule has the cron triggers of an app's active version fire, and no others
