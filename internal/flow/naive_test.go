@@ -26,6 +26,8 @@ type plainStep struct {
 	when, foreach, wait   any
 	concurrency, retries  int
 	backoff, timeout      time.Duration
+	signal                string // "go": each item has one of its own; "free": all are alike
+	signalTimeout         time.Duration
 	catches               bool
 	catchValue, catchWith any
 	catchCall             string
@@ -36,13 +38,28 @@ type plainStep struct {
 // it might have run before the failure.
 type naive struct {
 	flows map[string]*plainFlow
-	fate  func(id string, attempt int, s *plainStep) fate
+	fates fates
 	done  map[string]stepResult // by ID, see stepID
 }
 
 type stepResult struct {
 	status flow.Status
 	output any
+}
+
+// fates are what happens in a run.
+type fates interface {
+	attempt(id string, attempt int, timeout time.Duration) fate
+	// late says that a signal "go" does not come before its timeout, if it has one.
+	late(id string) bool
+}
+
+// signalValue is what comes with the signal for an item.
+func signalValue(name, path string) any {
+	if name == "free" {
+		return "free"
+	}
+	return map[string]any{"path": path}
 }
 
 // fate is what happens to one attempt.
@@ -122,6 +139,9 @@ func (n *naive) run(f *plainFlow, prefix, epoch, caller string, input any) (outp
 func (n *naive) step(s *plainStep, prefix, epoch string, input any, scope map[string]any) (flow.Status, any, []string) {
 	path := prefix + s.name
 	whole := func() (flow.Status, any, []string) { // fails, or is caught, before there are items
+		if s.signal != "" {
+			scope["signal"] = nil
+		}
 		out, failures := n.catch(s, path, epoch, nil, 0, 0, scope, []string{path})
 		if failures != nil {
 			return flow.Failed, nil, failures
@@ -203,14 +223,20 @@ func expand(v any) ([]any, bool) {
 
 func (n *naive) item(s *plainStep, path, epoch string, item, standard any, scope map[string]any) (out any, caught bool, failures []string) {
 	input, stdin, err := standard, any(nil), error(nil)
-	if len(s.needs) > 0 && s.foreach == nil {
+	if s.signal != "" {
+		input = signalValue(s.signal, path)
+		if s.signal == "go" && s.signalTimeout > 0 && n.fates.late(stepID(epoch, path)) {
+			input, err = nil, fmt.Errorf("no signal")
+		}
+		scope["signal"] = input
+	} else if len(s.needs) > 0 && s.foreach == nil {
 		needed := map[string]any{}
 		for _, need := range s.needs {
 			needed[need] = scope[need]
 		}
 		input = needed
 	}
-	if s.with != nil {
+	if s.with != nil && err == nil {
 		input, err = fill(s.with, scope)
 	}
 	if s.stdin != nil && err == nil {
@@ -275,7 +301,7 @@ func (n *naive) attempts(s *plainStep, call, path, epoch string, input, stdin an
 			}
 			discards++
 			result, failed = fails, failures
-		} else if result = n.fate(stepID(epoch, path), attempt, s); result == succeeds {
+		} else if result = n.fates.attempt(stepID(epoch, path), attempt, s.timeout); result == succeeds {
 			return output(path, input, stdin), nil, attempt, discards
 		}
 		switch {

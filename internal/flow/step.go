@@ -36,6 +36,12 @@ func (m *Machine) open(s *step) {
 		m.finishStep(s, Skipped, nil)
 		return
 	}
+	if m.retried {
+		if _, ok := m.finished[(&item{step: s, index: -1}).id()]; ok {
+			m.again(s.whole()) // as a whole: its expressions are not asked again
+			return
+		}
+	}
 	def := s.def()
 	here := scope{frame: s.frame, step: s.id}
 	m.evaluate(here, []Template{def.When}, func(values []any, failure *Failure) {
@@ -103,9 +109,15 @@ func (m *Machine) pump(s *step) {
 // failStep fails a step as a whole, before it has items. Its catch gives the
 // output of the whole step then.
 func (m *Machine) failStep(s *step, failure *Failure) {
+	m.giveUp(s.whole(), *failure)
+}
+
+// whole makes the one item of a step that goes over nothing, or fails before it
+// has items.
+func (s *step) whole() *item {
 	it := &item{step: s, index: -1}
 	s.source, s.items, s.next, s.running, s.left, s.width = items{width: 1}, []*item{it}, 1, 1, 1, 1
-	m.giveUp(it, *failure)
+	return it
 }
 
 // finishItem takes the output of an item.
