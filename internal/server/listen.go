@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -62,9 +61,16 @@ func (s *server) listen() (all []*socket, err error) {
 	return all, nil
 }
 
+// socketPathMax is how many bytes the path of a unix socket can have: sun_path in
+// unix(7), with the zero at its end.
+const socketPathMax = 107
+
 // listenUnix makes a socket that the user alone can connect to. One that a dead
 // server has left is replaced.
 func listenUnix(path string) (*socket, error) {
+	if len(path) > socketPathMax {
+		return nil, fmt.Errorf("listen at %s: the path is too long for a unix socket, which can have %d bytes: give a shorter one as socket in the configuration", path, socketPathMax)
+	}
 	if c, err := net.Dial("unix", path); err == nil {
 		c.Close()
 		return nil, fmt.Errorf("listen at %s: another server answers there", path)
@@ -75,13 +81,17 @@ func listenUnix(path string) (*socket, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	// It gets its name when its mode is right.
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	os.Remove(tmp) // of a dead process with this number
-	l, err := net.Listen("unix", tmp)
-	if errors.Is(err, syscall.EINVAL) {
-		return nil, fmt.Errorf("listen at %s: the path is too long for a unix socket: give a shorter one as socket in the configuration", path)
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
+	defer folder.Close()
+	// It gets its name when its mode is right. Until then its path may be too long,
+	// unless it begins with the descriptor of its folder.
+	name := fmt.Sprintf(".weft-%d.sock", os.Getpid())
+	tmp := filepath.Join(filepath.Dir(path), name)
+	os.Remove(tmp) // of a dead process with this number
+	l, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name))
 	if err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
