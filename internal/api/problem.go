@@ -90,6 +90,7 @@ var kinds = []kind{
 	{audit.ErrFailed, http.StatusServiceUnavailable, "failed", "The server cannot write to its disk", "see the server's log", ""},
 	{audit.ErrClosed, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining},
 	{store.ErrClosed, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining},
+	{context.Canceled, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining}, // the client is there, so it was the server that gave up
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "It took too long", "", ""},
 }
 

@@ -105,7 +105,9 @@ func (r *Registry) add(ctx context.Context, v Version, tmp string) (*deployed, e
 	delete(r.deploying, of)
 	close(done)
 	if err != nil {
-		return nil, errors.Join(err, r.remove(dir))
+		err = errors.Join(err, r.remove(dir))
+		os.Remove(filepath.Dir(dir)) // it is empty if this would have been the app's first version
+		return nil, err
 	}
 	return added, nil
 }
