@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -54,26 +55,45 @@ func (l *life) deployer(ctx context.Context, versions []*version) {
 	defer c.CloseIdle()
 	for l.pause(ctx, 700*time.Millisecond) {
 		v := versions[rng.IntN(len(versions))]
-		err := insist(ctx, func() error {
-			d, err := c.Deploy(ctx, v.bundle, true)
-			if err == nil && (d.ID != v.id || !d.Active) {
-				l.fault("deployed version %s of content %s, active: %v", d.ID, v.id, d.Active)
-			}
-			return err
-		})
-		if err == nil {
-			l.count.deployments.Add(1)
-			if rng.IntN(3) == 0 {
-				err = insist(ctx, func() error { _, err := c.Rollback(ctx, chaosApp); return err })
-				if problem(err) == "urn:weft:no-other" { // a rollback whose answer was lost has taken place
-					err = nil
-				}
-			}
+		if err := l.deploy(c, v); err != nil {
+			l.fault("%v", err)
+			return
 		}
-		if err != nil && ctx.Err() == nil {
-			l.fault("deploy app %s: %v", chaosApp, err)
+		l.count.deployments.Add(1)
+		if rng.IntN(3) > 0 {
+			continue
+		}
+		err := l.whole(func(ctx context.Context) error { _, err := c.Rollback(ctx, chaosApp); return err })
+		if err != nil && problem(err) != "urn:weft:no-other" { // a rollback whose answer was lost has taken place
+			l.fault("roll app %s back: %v", chaosApp, err)
+			return
 		}
 	}
+}
+
+// deploy deploys a version, whatever happens to the server meanwhile.
+func (l *life) deploy(c *client.Client, v *version) error {
+	err := l.whole(func(ctx context.Context) error {
+		d, err := c.Deploy(ctx, v.bundle, true)
+		if err == nil && (d.ID != v.id || !d.Active) {
+			l.fault("deployed app %s, version %s, and the answer is %s, active: %v", v.app.Name, v.id, d.ID, d.Active)
+		}
+		return err
+	})
+	return wrap(fmt.Sprintf("deploy app %s, version %s", v.app.Name, v.id), err)
+}
+
+// whole repeats a request until it has an answer, also when the time for
+// meddling is over, so that nothing is left half done.
+func (l *life) whole(f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*readyTime)
+	defer cancel()
+	return insist(ctx, func() error {
+		if l.failed() {
+			return nil
+		}
+		return f(ctx)
+	})
 }
 
 // spare deploys an app, again and again, and removes it.
@@ -87,22 +107,22 @@ func (l *life) spare(ctx context.Context) {
 	for seed := l.o.Seed; l.pause(ctx, 500*time.Millisecond); seed++ {
 		v, err := l.apps.random(spareApp, seed)
 		if err == nil {
-			err = insist(ctx, func() error { _, err := c.Deploy(ctx, v.bundle, true); return err })
+			err = l.deploy(c, v)
 		}
-		if err == nil && l.pause(ctx, 300*time.Millisecond) {
-			err = insist(ctx, func() error { return c.DeleteApp(ctx, spareApp) })
-			if gone(err) { // by a request whose answer was lost
-				err = nil
-			}
+		if err == nil {
+			l.pause(ctx, 300*time.Millisecond)
+			err = l.whole(func(ctx context.Context) error {
+				err := c.DeleteApp(ctx, spareApp)
+				if problem(err) == "urn:weft:in-use" { // a deployment whose answer was lost goes on
+					return errAgain
+				}
+				return err
+			})
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && !gone(err) { // it has gone by a request whose answer was lost
 			l.fault("app %s: %v", spareApp, err)
+			return
 		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
-	defer cancel()
-	if err := insist(ctx, func() error { return c.DeleteApp(ctx, spareApp) }); err != nil && !gone(err) {
-		l.fault("app %s: %v", spareApp, err)
 	}
 }
 
