@@ -73,7 +73,12 @@ func (a *alps) Step(now time.Duration, e Event) []Command {
 			return nil
 		}
 		a.enter(arrival{now, e.Call.Function})
-		c := &alpsCall{a.admit(now, e.Call), a.table[e.Call.Function]}
+		known, ok := a.table[e.Call.Function]
+		if p := a.options.Book.Get(e.Call.Function); !ok && p.Calls() > 0 { // it has a profile, and no place in the order yet
+			a.learn(now)
+			known = a.table[e.Call.Function]
+		}
+		c := &alpsCall{a.admit(now, e.Call), known}
 		a.calls[e.Call.ID] = c
 		a.do(now, &c.slip, Command{Op: Start, Tier: Normal, Rank: c.told.rank, Slice: c.told.slice})
 	case Slept:

@@ -41,6 +41,9 @@ type WeftOptions struct {
 	// AgeFactor times its rank, but not before AgeMin. Default: 20, 10 s.
 	AgeFactor float64
 	AgeMin    time.Duration
+	// AgeShare is the part of the slots' time that calls get for having waited too long; so
+	// when all wait, the order of their ranks still counts. Default 0.25.
+	AgeShare float64
 	// Turn is the CPU time after which a long call gives its slot to one that has waited
 	// for too long. Default 1 s.
 	Turn time.Duration
@@ -113,7 +116,7 @@ func Defaults(cores int) Options {
 	return Options{
 		Cores: cores,
 		Weft: WeftOptions{MinBudget: 5 * ms, MaxBudget: 50 * ms, UnknownBudget: 15 * ms, Margin: 1.25, Quantile: 0.95, Short: 10 * ms, Slots: cores, Lead: 2,
-			AgeFactor: 20, AgeMin: 10 * time.Second, Turn: time.Second, Reserve: 0.1, Quantum: 50 * ms, Slack: 5 * ms},
+			AgeFactor: 20, AgeMin: 10 * time.Second, AgeShare: 0.25, Turn: time.Second, Reserve: 0.1, Quantum: 50 * ms, Slack: 5 * ms},
 		ALPS: ALPSOptions{Alpha: 1, Beta: 1, Theta: 50, Gamma: 1, Learner: Average, Quantile: 0.5, Window: 100, Hold: 8 * ms, Cap: 200 * ms, Epoch: 500 * ms,
 			Scale: 1, Seed: 42},
 		SFS: SFSOptions{Window: 100, Initial: 20 * ms, Floor: 6 * ms, Overload: 3},
@@ -143,6 +146,7 @@ func (o *Options) Validate() error {
 	want(w.Slots >= 1, "slots is %d: want at least 1", w.Slots)
 	want(w.Lead >= 1, "lead is %v: want at least 1", w.Lead)
 	want(w.AgeFactor > 0 && w.AgeMin > 0 && w.Turn > 0, "ageing by %v, from %v, turn %v: want positive ones", w.AgeFactor, w.AgeMin, w.Turn)
+	want(w.AgeShare > 0 && w.AgeShare <= 1, "share of those that have waited is %v: want more than 0 and at most 1", w.AgeShare)
 	want(w.Reserve >= 0 && w.Reserve <= 1 && w.Quantum > 0, "reserve is %v in %v: want a share, and a positive time", w.Reserve, w.Quantum)
 	want(w.Short >= 0 && w.Slack >= 0, "short is %v, slack %v: want none below 0", w.Short, w.Slack)
 	for app, n := range w.Weights {

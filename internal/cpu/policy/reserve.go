@@ -2,11 +2,11 @@ package policy
 
 import "time"
 
-// age lets the calls that have waited for too long go before the others.
+// age finds the calls that have waited for too long. They may go before the others, as far
+// as AgeShare lets them.
 func (w *weft) age(now time.Duration) {
 	for c := w.due.first(); c != nil && c.late <= now; c = w.due.first() {
 		w.due.remove(c)
-		w.waiting.remove(c)
 		w.aged.put(c)
 	}
 }
@@ -100,13 +100,17 @@ func (w *weft) account(now time.Duration) {
 		return
 	}
 	o := &w.options.Weft
+	w.credit = min(w.credit+time.Duration(o.AgeShare*float64(past)*float64(o.Slots)), 0)
 	w.debt += time.Duration(o.Reserve * float64(past) * float64(w.options.Cores))
 	w.debt = min(w.debt, time.Duration(o.Slots)*4*o.Quantum) // what was not given in a long time is not made up for at once
 }
 
-// paid counts what long calls have had. A little more than the share is remembered, since
-// they are told of by and by.
-func (w *weft) paid(cpu time.Duration) {
+// paid counts what a long call has had. A little more than the share is remembered, since
+// it is told of by and by.
+func (w *weft) paid(c *weftCall, cpu time.Duration) {
+	if c.favoured {
+		w.credit -= cpu
+	}
 	w.debt = max(w.debt-cpu, -2*w.options.Weft.Quantum)
 }
 

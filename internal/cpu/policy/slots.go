@@ -121,7 +121,10 @@ func (w *weft) unwait(c *weftCall) {
 }
 
 // longWaits reports whether a long call has no slot.
-func (w *weft) longWaits() bool { return len(w.waiting.calls)+len(w.aged.calls) > 0 }
+func (w *weft) longWaits() bool { return len(w.waiting.calls) > 0 }
+
+// guess is the number of calls below which what is said of a function is a guess.
+const guess = 3
 
 // passes is how many long calls may be passed over because they have more threads than
 // there are slots left.
@@ -130,16 +133,20 @@ const passes = 16
 // fill gives slots to those that come first, and takes them from those that should not
 // have them. One that does not fit lets others pass until it has waited for too long.
 func (w *weft) fill(now time.Duration) {
-	for c := w.aged.first(); c != nil; c = w.aged.first() {
+	for c := w.aged.first(); c != nil && w.credit >= 0; c = w.aged.first() {
 		// Where the slots are held by calls that cannot be stopped, it is let in beside them.
-		if !w.room(now, c) && now < c.late+w.options.Weft.AgeMin {
-			return
+		if !w.room(now, c, true) && now < c.late+w.options.Weft.AgeMin {
+			if c.call.Threads > 1 {
+				return // what becomes free is kept for it
+			}
+			break
 		}
 		w.hold(now, c)
+		c.favoured = true
 	}
 	var passed []*weftCall
 	for c := w.waiting.first(); c != nil && len(passed) < passes; c = w.waiting.first() {
-		if w.room(now, c) {
+		if w.room(now, c, false) {
 			w.hold(now, c)
 			continue
 		}
@@ -156,12 +163,12 @@ func (w *weft) fill(now time.Duration) {
 
 // room reports whether c fits into the slots, after it has taken them from others if that
 // is right and enough. A call with more threads than slots fits when they are free.
-func (w *weft) room(now time.Duration, c *weftCall) bool {
+func (w *weft) room(now time.Duration, c *weftCall, aged bool) bool {
 	fits := func(taken int) bool { return taken <= 0 || taken+c.call.Threads <= w.options.Weft.Slots }
 	if fits(w.taken) {
 		return true
 	}
-	victims := w.victims(now, c)
+	victims := w.victims(now, c, aged)
 	left := w.taken
 	for i, v := range victims {
 		if left -= v.call.Threads; fits(left) {
@@ -177,12 +184,14 @@ func (w *weft) room(now time.Duration, c *weftCall) bool {
 }
 
 // victims are the calls that may lose their slots to c, the one with the greatest rank
-// first: those that may be stopped and whose rank is Lead times that of c; for a call that
-// has waited for too long, any that has had its turn.
-func (w *weft) victims(now time.Duration, c *weftCall) []*weftCall {
+// first: those that may be stopped and whose rank is Lead times that of c, if that is more
+// than a guess; for a call that has waited for too long, any that has had its turn.
+func (w *weft) victims(now time.Duration, c *weftCall, aged bool) []*weftCall {
 	o := &w.options.Weft
-	aged := c.at[w.aged.n] > 0
 	var out []*weftCall
+	if p := w.options.Book.Get(c.call.Function); !aged && p.Calls() < guess {
+		return nil
+	}
 	for v := range w.holders {
 		turned := v.used-v.tookAt >= o.Turn
 		switch {
@@ -197,7 +206,7 @@ func (w *weft) victims(now time.Duration, c *weftCall) []*weftCall {
 
 // hold gives a slot to a call that waits.
 func (w *weft) hold(now time.Duration, c *weftCall) {
-	c.favoured = c.at[w.aged.n] > 0
+	c.favoured = false
 	w.unwait(c)
 	was := c.place
 	c.place = holding

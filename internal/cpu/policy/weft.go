@@ -19,13 +19,14 @@ type weft struct {
 	calls   map[ID]*weftCall
 	serial  uint64
 	waiting line                   // long calls without a slot, by order
-	aged    line                   // of those, the ones that have waited for too long, by the time when that was so
-	due     line                   // of those in waiting, by the time when they have waited for too long
+	due     line                   // of those, the ones that have not waited for too long, by the time when they have
+	aged    line                   // and the others, by the time when they had
 	urgent  line                   // calls with a deadline that may have to be helped, by the time when
 	holders map[*weftCall]struct{} // long calls with a slot
 	taken   int                    // slots
 	helped  int                    // threads of calls that a deadline has brought into Express
 
+	credit time.Duration      // below 0: what calls that had waited too long have had beyond their share
 	debt   time.Duration      // CPU time that long calls should have had and have not
 	owed   time.Duration      // until when debt is counted
 	shares map[string]float64 // what the reserve has given to an app, by its weight
@@ -186,7 +187,7 @@ func (w *weft) used(now time.Duration, c *weftCall, e Used) {
 		}
 		w.do(now, &c.slip, Command{Op: Demote, Tier: Batch, Budget: w.report(c)})
 	case holding:
-		w.paid(c.used - before)
+		w.paid(c, c.used-before)
 		w.rerank(c)
 		switch {
 		case c.boosted && c.used < c.boostEnd:
@@ -199,7 +200,7 @@ func (w *weft) used(now time.Duration, c *weftCall, e Used) {
 		}
 		w.watch(now, c)
 	case loose:
-		w.paid(c.used - before)
+		w.paid(c, c.used-before)
 		w.rerank(c)
 		w.waiting.fix(c)
 		w.do(now, &c.slip, Command{Op: Adjust, Tier: Batch, Budget: w.report(c)})
@@ -243,7 +244,7 @@ func (w *weft) woke(now time.Duration, c *weftCall) {
 func (w *weft) ended(now time.Duration, c *weftCall, e Ended) {
 	switch c.place {
 	case holding:
-		w.paid(max(e.CPU-c.used, 0))
+		w.paid(c, max(e.CPU-c.used, 0))
 		w.release(now, c)
 	case rushing:
 		w.helped -= c.call.Threads
@@ -304,7 +305,11 @@ func (w *weft) Next() time.Duration {
 		soon(c.helpAt)
 	}
 	if c := w.aged.first(); c != nil {
-		soon(c.late + w.options.Weft.AgeMin)
+		o := &w.options.Weft
+		soon(max(c.late+o.AgeMin, w.owed+time.Millisecond))
+		if w.credit < 0 {
+			soon(w.owed + max(time.Duration(float64(-w.credit)/(o.AgeShare*float64(o.Slots))), time.Millisecond))
+		}
 	}
 	if o := &w.options.Weft; o.Reserve > 0 && len(w.holders) > 0 {
 		soon(w.owed + max(time.Duration(float64(o.Quantum-w.debt)/(o.Reserve*float64(w.options.Cores))), o.Quantum))

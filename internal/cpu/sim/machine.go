@@ -372,3 +372,9 @@ func (c *core) turnEnds(left time.Duration) {
 		c.slice = max(c.since+left, c.begun+p.Hold)
 	}
 }
+
+// Busy is what the cores have worked until now, over all of them.
+func (m *Machine) Busy() time.Duration {
+	m.settle()
+	return m.out.Busy
+}
