@@ -247,6 +247,10 @@ func TestIdempotencyKey(t *testing.T) {
 	if _, _, err := b.engine.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 2.0, Key: "k"}); !errors.Is(err, engine.ErrConflict) {
 		t.Errorf("another input under the same key: %v, want ErrConflict", err)
 	}
+	repeated, existed, err := b.engine.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 2.0, Key: "k", Repeat: true})
+	if err != nil || !existed || repeated.ID != first.ID {
+		t.Errorf("a repeat with another input gives %+v, %v, %v", repeated, existed, err)
+	}
 	if other := b.begin(engine.StartRequest{Workflow: "approve", Input: 1.0, Key: "k"}); other.ID == first.ID {
 		t.Error("a key belongs to more than its workflow")
 	}

@@ -50,3 +50,49 @@ func TestLinesThatNobodyWaitsForAreFlushed(t *testing.T) {
 		<-disk.news
 	}
 }
+
+// holding is a store whose first answer comes when it is let go.
+type holding struct {
+	*asking
+	first   atomic.Bool
+	release chan struct{}
+}
+
+func (s *holding) Notify(v store.Version, f func(error)) {
+	if s.first.CompareAndSwap(false, true) {
+		s.asking.Notify(v, func(err error) { // which comes at once
+			go func() {
+				<-s.release
+				f(err)
+			}()
+		})
+		return
+	}
+	s.asking.Notify(v, f)
+}
+
+// What comes while the store is being asked about earlier lines is flushed too.
+func TestLinesBehindAQuestionAreFlushed(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	disk := &holding{asking: &asking{Store: b.store, news: make(chan struct{}, 1)}, release: make(chan struct{})}
+	b.store = disk
+	second := make(chan struct{})
+	b.boxes.fn["other"] = func(any) (any, *flow.Failure) {
+		close(second)
+		return nil, never
+	}
+	b.start(engine.Options{Speculate: true})
+	accepted := make(chan error)
+	go func() {
+		_, _, err := b.engine.Start(context.Background(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0})
+		accepted <- err
+	}()
+	<-second // the record of the run is what the store has been asked about
+	close(disk.release)
+	if err := <-accepted; err != nil {
+		t.Fatal(err)
+	}
+	for disk.asked.Load() < disk.appended.Load() {
+		<-disk.news
+	}
+}

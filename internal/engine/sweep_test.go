@@ -1,0 +1,83 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/weft-run/weft/internal/engine"
+)
+
+// shelf is logs of which the names are all that there is.
+type shelf struct {
+	mu      sync.Mutex
+	names   []string
+	dropped chan string
+}
+
+func (s *shelf) Append(string, engine.LogLine) {}
+func (s *shelf) Drop(run string)               { s.dropped <- run }
+func (s *shelf) Runs() ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.names), nil
+}
+
+// Logs that no run owns go at the start, and no others.
+func TestLogsWithoutARunGo(t *testing.T) {
+	b := newBench(t, engine.Options{Speculate: true})
+	done, waits := b.begin(engine.StartRequest{Workflow: "order", Input: 1.0}), b.begin(engine.StartRequest{Workflow: "approve"})
+	b.wait(done.ID)
+	if err := b.engine.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs := &shelf{names: []string{done.ID, "gone", waits.ID, "gone too"}, dropped: make(chan string, 10)}
+	b.start(engine.Options{Logs: logs})
+	if one, two := <-logs.dropped, <-logs.dropped; one != "gone" || two != "gone too" {
+		t.Errorf("dropped %s and %s", one, two)
+	}
+	if err := b.engine.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(logs.dropped) > 0 {
+		t.Errorf("dropped %s", <-logs.dropped)
+	}
+}
+
+// vanishing is a catalog whose version goes just after it was looked up.
+type vanishing struct {
+	engine.Catalog
+	mu    sync.Mutex
+	asked int
+}
+
+var errVanished = errors.New("vanished")
+
+func (v *vanishing) Program(ctx context.Context, app, version string) (*engine.Program, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.asked++; v.asked > 1 {
+		return nil, errVanished
+	}
+	return v.Catalog.Program(ctx, app, version)
+}
+
+// A run whose version is deleted while it is being accepted is not accepted, and
+// is not counted.
+func TestAVersionThatGoes(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: noBlobs{}, Catalog: &vanishing{Catalog: b}})
+	defer e.Close()
+	if _, _, err := e.Start(t.Context(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0}); !errors.Is(err, errVanished) {
+		t.Errorf("it is accepted: %v", err)
+	}
+	if n := e.Using("shop", "v1"); n != 0 {
+		t.Errorf("%d runs use the version", n)
+	}
+	list, _, err := e.List(t.Context(), engine.Filter{})
+	if err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
