@@ -231,7 +231,8 @@ func (r *randomRun) wait() {
 		if w.Name == "go" && r.given[w.Path] && r.step(w.Path) != nil {
 			r.t.Fatalf("%s waits for a signal that it has had", w.Path)
 		}
-		if timeout, has := r.signals[w.Path]; has && w.Name == "go" && r.fates(r.life).late(id) {
+		timeout, has := r.signals[w.Path]
+		if has && w.Name == "go" && r.fates(r.life).late(id) {
 			r.fires(timeout)
 			continue
 		}
@@ -249,6 +250,9 @@ func (r *randomRun) wait() {
 				r.given[s.Path] = true
 			}
 			r.apply(s)
+			if has && w.Name == "go" {
+				r.ignored(flow.TimerFired{Timer: timeout.Timer})
+			}
 		})
 	}
 }
