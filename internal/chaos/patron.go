@@ -231,7 +231,7 @@ func (p *patron) retry(ctx context.Context) error {
 	if problem(err) == "urn:weft:not-ended" { // an earlier request was carried out
 		return nil
 	}
-	return wrap("retry", err)
+	return hadEnded("retry", err) // the same, and the run has succeeded since
 }
 
 // meddle does to the run what the patron has in mind, and sends the signals that
