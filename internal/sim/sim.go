@@ -320,7 +320,7 @@ func (l *life) accepted(r *request, run engine.Run) {
 	l.say("accepted %s %s", run.ID, run.Workflow)
 	r.run = run.ID
 	l.stats.Runs++
-	want, err := workload.Reference(l.program.App, run.Workflow, run.ID, r.Input, evaluate)
+	want, err := workload.Reference(l.program.App, run.Workflow, run.ID, r.Input, nil, evaluate)
 	if err != nil {
 		l.report("%v", err)
 		return
