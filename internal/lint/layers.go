@@ -72,7 +72,7 @@ var layers = map[string][]string{
 	"internal/cli": {"internal/server", "internal/config", "internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry", "internal/store", "internal/yamlfile"},
 
-	"internal/chaos": {"internal/app", "internal/build", "internal/bundle", "internal/client", "internal/data", "internal/engine", "internal/node", "internal/runlog", "internal/store/pebble", "internal/telemetry", "internal/workload"},
+	"internal/chaos": {"internal/app", "internal/build", "internal/bundle", "internal/client", "internal/data", "internal/engine", "internal/node", "internal/runlog", "internal/store", "internal/telemetry", "internal/workload"},
 
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
