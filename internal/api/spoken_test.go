@@ -143,7 +143,7 @@ func (c *conversation) note(t *testing.T, res *http.Response, body []byte) {
 }
 
 func (c *conversation) problem(t *testing.T, op *operation, body []byte) {
-	if body != nil && len(body) > 0 {
+	if len(body) > 0 {
 		c.validate(t, op, &schema{Ref: "#/components/schemas/Problem"}, body)
 	}
 }

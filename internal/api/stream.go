@@ -89,7 +89,7 @@ func (h *Handler) watchRun(c *call) error {
 	}
 	ctx, cancel := h.until(c)
 	defer cancel()
-	if _, err := h.o.Server.Runs.Get(ctx, id); err != nil {
+	if _, err := h.o.Server.Runs.Get(c.r.Context(), id); err != nil {
 		return err
 	}
 	s, end := c.events()
@@ -122,7 +122,7 @@ func (h *Handler) logs(c *call) error {
 	id := c.r.PathValue("run")
 	ctx, cancel := h.until(c)
 	defer cancel()
-	if _, err := h.o.Server.Runs.Get(ctx, id); err != nil {
+	if _, err := h.o.Server.Runs.Get(c.r.Context(), id); err != nil {
 		return err
 	}
 	var over chan struct{}

@@ -161,6 +161,7 @@ func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*ca
 		l.rise(s)
 		return k, nil
 	case <-late:
+		l.spend(s)
 		s.d.stop(k.ID, graceStop)
 		l.rise(s)
 		return &call{result: Result{Call: k.ID, Wall: i.Timeout, Failure: &flow.Failure{
@@ -204,6 +205,14 @@ func (l *Lane) sit(alone bool) (*seat, error) {
 	s := &seat{d: d, inside: 1, spent: alone}
 	l.seats = append(l.seats, s)
 	return s, nil
+}
+
+// spend keeps further invocations from a seat: its host is ended if the call that
+// is late does not stop, and what streams there could not be repeated.
+func (l *Lane) spend(s *seat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.spent = true
 }
 
 // rise ends an invocation's stay.
