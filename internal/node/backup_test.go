@@ -202,9 +202,8 @@ func TestABackupThatIsCutShort(t *testing.T) {
 	whole := saved(t)
 	dir := t.TempDir()
 	cuts := []int{0, 100}
-	tr := tar.NewReader(bytes.NewReader(whole))
 	r := &counting{r: bytes.NewReader(whole)}
-	tr = tar.NewReader(r)
+	tr := tar.NewReader(r)
 	for {
 		if _, err := tr.Next(); err != nil {
 			break

@@ -30,7 +30,7 @@ func TestFullDiskUnderTheDataFolder(t *testing.T) {
 	if _, _, err := s.Blobs.Upload(io.LimitReader(zeros{}, 1<<30), 1<<30); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("an upload: %v", err)
 	}
-	_, _, err := s.Apps.Deploy(t.Context(), filled(t, actorApp(""), 40<<20), deployment)
+	_, _, err := s.Apps.Deploy(t.Context(), filled(t, actorApp(""), 26<<20), deployment)
 	var rejected *registry.RejectedError
 	if !errors.Is(err, unix.ENOSPC) || errors.As(err, &rejected) {
 		t.Errorf("a deployment: %v", err)
@@ -43,7 +43,7 @@ func TestFullDiskUnderTheDataFolder(t *testing.T) {
 	if r := ended(t, s, start(t, s, map[string]any{"do": "put data 1000000"}).ID); r.Status != engine.Succeeded {
 		t.Fatalf("after that: %+v", r)
 	}
-	promised := start(t, s, map[string]any{"do": "put data 60000000"})
+	promised := start(t, s, map[string]any{"do": "put data 30000000"})
 	select {
 	case err := <-s.Failed():
 		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), promised.ID) {

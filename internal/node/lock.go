@@ -46,10 +46,11 @@ func lockFolder(ctx context.Context, dir string) (*os.File, error) {
 		f.Close()
 		return fail(err)
 	}
-	// For whoever wants to know; what is locked is the file.
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return fail(err)
 	}
+	f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0) // for whoever is refused; a full disk is no reason to refuse anybody
 	return f, nil
 }
 

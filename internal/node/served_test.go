@@ -65,7 +65,7 @@ func TestCallsWhileVersionsChange(t *testing.T) {
 		}
 	})
 	var last registry.Version
-	for i := 1; i <= 15; i++ {
+	for i := 1; i <= 9; i++ {
 		v := deploy(t, s, version(i))
 		switch i % 3 {
 		case 0:
@@ -99,7 +99,7 @@ func deployments() int {
 	if n, err := strconv.Atoi(os.Getenv("WEFT_TEST_DEPLOYMENTS")); err == nil {
 		return n
 	}
-	return 60
+	return 30
 }
 
 // However many versions come and go: descriptors and goroutines are those of the
