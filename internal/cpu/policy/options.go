@@ -32,6 +32,9 @@ type WeftOptions struct {
 	// Short is the rank (1/Gittins index) above which a call of a known function does not
 	// begin in Express but among the long ones. Default 10 ms.
 	Short time.Duration
+	// Crowd bounds the threads of short calls that run in Express, for each core; others begin
+	// in Normal and come into Express when there is room. Default 8.
+	Crowd int
 	// Slots bounds the threads of long calls that may run at a time. Default: the cores.
 	Slots int
 	// Lead is how many times as long the rank of a long call that runs must be before one
@@ -115,7 +118,7 @@ func Defaults(cores int) Options {
 	const ms = time.Millisecond
 	return Options{
 		Cores: cores,
-		Weft: WeftOptions{MinBudget: 5 * ms, MaxBudget: 50 * ms, UnknownBudget: 15 * ms, Margin: 1.25, Quantile: 0.95, Short: 10 * ms, Slots: cores, Lead: 2,
+		Weft: WeftOptions{MinBudget: 5 * ms, MaxBudget: 50 * ms, UnknownBudget: 15 * ms, Margin: 1.25, Quantile: 0.95, Short: 10 * ms, Crowd: 8, Slots: cores, Lead: 2,
 			AgeFactor: 20, AgeMin: 10 * time.Second, AgeShare: 0.25, Turn: time.Second, Reserve: 0.1, Quantum: 50 * ms, Slack: 5 * ms},
 		ALPS: ALPSOptions{Alpha: 1, Beta: 1, Theta: 50, Gamma: 1, Learner: Average, Quantile: 0.5, Window: 100, Hold: 8 * ms, Cap: 200 * ms, Epoch: 500 * ms,
 			Scale: 1, Seed: 42},
@@ -143,6 +146,7 @@ func (o *Options) Validate() error {
 	want(w.MinBudget > 0 && w.MaxBudget >= w.MinBudget && w.UnknownBudget > 0, "budgets from %v to %v, unknown %v: want 0 < least ≤ greatest, and a positive one",
 		w.MinBudget, w.MaxBudget, w.UnknownBudget)
 	want(w.Margin > 0 && w.Quantile > 0 && w.Quantile <= 1, "margin %v of quantile %v: want a positive one of a quantile up to 1", w.Margin, w.Quantile)
+	want(w.Crowd >= 1, "crowd is %d: want at least 1", w.Crowd)
 	want(w.Slots >= 1, "slots is %d: want at least 1", w.Slots)
 	want(w.Lead >= 1, "lead is %v: want at least 1", w.Lead)
 	want(w.AgeFactor > 0 && w.AgeMin > 0 && w.Turn > 0, "ageing by %v, from %v, turn %v: want positive ones", w.AgeFactor, w.AgeMin, w.Turn)

@@ -160,7 +160,7 @@ const (
 	Boost              // move it to Tier, which is a lower one
 	Stop               // let it not run until Continue
 	Continue           // let it run again, in Tier
-	Adjust             // same tier, other Rank or Slice
+	Adjust             // same tier, another Rank, Slice or Budget
 )
 
 var opNames = [...]string{"start", "demote", "boost", "stop", "continue", "adjust"}

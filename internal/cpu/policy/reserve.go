@@ -21,7 +21,7 @@ func (w *weft) watch(now time.Duration, c *weftCall) {
 		w.urgent.put(c)
 		return
 	}
-	if c.call.Deadline == 0 || now >= c.call.Deadline || c.asleep || c.place == express || c.place == resting {
+	if c.call.Deadline == 0 || now >= c.call.Deadline || c.asleep || c.place == express || c.place == crowded || c.place == resting {
 		return
 	}
 	p := w.options.Book.Estimate(c.call.Function)

@@ -10,7 +10,7 @@ import (
 )
 
 // lines is how many lines a call may be in.
-const lines = 4
+const lines = 5
 
 // line is a heap of calls that knows where each one is.
 type line struct {
@@ -102,13 +102,17 @@ func orderOfWaiting(a, b *weftCall) bool {
 	return a.serial < b.serial
 }
 
-// wait puts a call among those that wait for a slot. It begins to age.
+// wait puts a call among those that wait for a slot. It begins to age, or goes on where it
+// was when it has had its slot too short for that to count.
 func (w *weft) wait(now time.Duration, c *weftCall) {
 	o := &w.options.Weft
 	w.rerank(c)
+	rest := time.Duration(min(float64(c.rank)*w.weight(c), float64(math.MaxInt64/1000)))
+	if c.patience == 0 || c.used-c.tookAt >= min(o.Turn, rest/2) {
+		c.patience = max(time.Duration(min(o.AgeFactor*float64(rest), float64(math.MaxInt64/4))), o.AgeMin)
+	}
 	c.since = now
-	patience := max(time.Duration(min(o.AgeFactor*float64(c.rank)*w.weight(c), float64(math.MaxInt64/4))), o.AgeMin)
-	c.late = now + patience
+	c.late = now + c.patience
 	w.waiting.put(c)
 	w.due.put(c)
 }
@@ -207,6 +211,7 @@ func (w *weft) victims(now time.Duration, c *weftCall, aged bool) []*weftCall {
 // hold gives a slot to a call that waits.
 func (w *weft) hold(now time.Duration, c *weftCall) {
 	c.favoured = false
+	c.patience = max(c.late-now, 1)
 	w.unwait(c)
 	was := c.place
 	c.place = holding

@@ -25,6 +25,8 @@ type weft struct {
 	holders map[*weftCall]struct{} // long calls with a slot
 	taken   int                    // slots
 	helped  int                    // threads of calls that a deadline has brought into Express
+	crowd   line                   // calls that have to begin in Normal since Express is full, by arrival
+	hurried int                    // threads of calls with place express that can run
 
 	credit time.Duration      // below 0: what calls that had waited too long have had beyond their share
 	debt   time.Duration      // CPU time that long calls should have had and have not
@@ -37,6 +39,7 @@ type place uint8
 
 const (
 	express place = iota // in Express, within its budget
+	crowded              // like that, but in Normal until there is room
 	queued               // long, not begun
 	halted               // long, stopped
 	loose                // long, running in Batch without a slot, since it cannot be stopped
@@ -51,10 +54,11 @@ type weftCall struct {
 	serial   uint64
 	place    place
 	used     time.Duration // as last told
-	budget   time.Duration // what it may use in Express
+	budget   time.Duration // what it may use before it counts as long
 	rank     time.Duration // 1/Gittins index at its age, by its app's weight
 	since    time.Duration // when it began to wait
 	late     time.Duration // when it has waited for too long
+	patience time.Duration // how long it may wait before that; 0 before it first waits
 	tookAt   time.Duration // CPU time at which it took its slot
 	helpAt   time.Duration // when its deadline needs attention
 	favoured bool          // holding, since it had waited for too long
@@ -78,6 +82,7 @@ func newWeft(o Options) *weft {
 	w.urgent = line{n: 3, less: func(a, b *weftCall) bool {
 		return cmp.Or(cmp.Compare(a.helpAt, b.helpAt), cmp.Compare(a.serial, b.serial)) < 0
 	}}
+	w.crowd = line{n: 4, less: func(a, b *weftCall) bool { return a.serial < b.serial }}
 	return w
 }
 
@@ -120,9 +125,14 @@ func (w *weft) Step(now time.Duration, e Event) []Command {
 			w.ended(now, c, e)
 		}
 	}
-	w.help(now)
 	w.age(now)
-	w.fill(now)
+	for w.help(now); ; w.help(now) { // a slot may show that a deadline is near
+		w.fill(now)
+		if c := w.urgent.first(); c == nil || c.helpAt > now {
+			break
+		}
+	}
+	w.uncrowd(now)
 	w.repay(now)
 	return w.out
 }
@@ -147,7 +157,40 @@ func (w *weft) arrived(now time.Duration, call Call) {
 			return
 		}
 	}
+	if w.full(c) {
+		c.place = crowded
+		w.crowd.put(c)
+		w.do(now, &c.slip, Command{Op: Start, Tier: Normal, Budget: c.budget})
+		return
+	}
+	w.hurried += c.call.Threads
 	w.do(now, &c.slip, Command{Op: Start, Tier: Express, Budget: c.budget})
+}
+
+// full reports whether Express has no room for a call: more short calls run there already
+// than could have their turns soon. Then the tier would mean nothing for long calls that
+// are to have their share in it.
+func (w *weft) full(c *weftCall) bool {
+	return w.hurried > 0 && w.hurried+c.call.Threads > w.options.Weft.Crowd*w.options.Cores
+}
+
+// uncrowd brings calls from Normal into Express as far as there is room.
+func (w *weft) uncrowd(now time.Duration) {
+	for c := w.crowd.first(); c != nil && !w.full(c); c = w.crowd.first() {
+		w.crowd.remove(c)
+		c.place = express
+		w.hurried += c.call.Threads
+		w.do(now, &c.slip, Command{Op: Boost, Tier: Express, Budget: c.budget})
+	}
+}
+
+// leave takes a short call out of the count of those in Express, or of those that wait
+// for that.
+func (w *weft) leave(c *weftCall) {
+	if c.place == express && !c.asleep {
+		w.hurried -= c.call.Threads
+	}
+	w.crowd.remove(c)
 }
 
 // used notes what a call has used, and moves it when that is more than it may.
@@ -161,13 +204,17 @@ func (w *weft) used(now time.Duration, c *weftCall, e Used) {
 		if c.place == rushing {
 			w.helped += e.Threads - c.call.Threads
 		}
+		if c.place == express && !c.asleep {
+			w.hurried += e.Threads - c.call.Threads
+		}
 		c.call.Threads = e.Threads
 	}
 	switch c.place {
-	case express:
+	case express, crowded:
 		if c.used < c.budget {
 			return
 		}
+		w.leave(c)
 		if c.asleep {
 			c.place = resting
 			w.do(now, &c.slip, Command{Op: Demote, Tier: Batch})
@@ -209,6 +256,9 @@ func (w *weft) used(now time.Duration, c *weftCall, e Used) {
 
 // slept gives the slot of a long call to another.
 func (w *weft) slept(now time.Duration, c *weftCall) {
+	if c.place == express || c.place == crowded {
+		w.leave(c)
+	}
 	c.asleep = true
 	switch c.place {
 	case holding:
@@ -226,7 +276,15 @@ func (w *weft) slept(now time.Duration, c *weftCall) {
 // woke lets a long call ask for a slot again.
 func (w *weft) woke(now time.Duration, c *weftCall) {
 	c.asleep = false
-	if c.place != resting {
+	switch c.place {
+	case express:
+		w.hurried += c.call.Threads
+		return
+	case crowded:
+		w.crowd.put(c)
+		return
+	case resting:
+	default:
 		w.watch(now, c)
 		return
 	}
@@ -243,8 +301,11 @@ func (w *weft) woke(now time.Duration, c *weftCall) {
 // ended forgets a call.
 func (w *weft) ended(now time.Duration, c *weftCall, e Ended) {
 	switch c.place {
+	case express, crowded:
+		w.leave(c)
 	case holding:
 		w.paid(c, max(e.CPU-c.used, 0))
+		c.boosted = false
 		w.release(now, c)
 	case rushing:
 		w.helped -= c.call.Threads
