@@ -70,7 +70,8 @@ var layers = map[string][]string{
 		"internal/telemetry", "internal/telemetry/metrics", "internal/telemetry/otlp"},
 	"internal/bench": {"internal/node", "internal/client", "internal/bundle", "internal/store", "internal/sandbox/domain", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "sdk/c"},
 	"internal/cli": {"internal/server", "internal/config", "internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
-		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry", "internal/store", "internal/yamlfile"},
+		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry", "internal/store", "internal/yamlfile",
+		"internal/cpu/policy", "internal/cpu/sim", "internal/cpu/trace", "internal/cpu/whatif"},
 
 	"internal/chaos": {"internal/app", "internal/build", "internal/bundle", "internal/client", "internal/data", "internal/engine", "internal/node", "internal/runlog", "internal/store", "internal/telemetry", "internal/workload"},
 
