@@ -30,7 +30,7 @@ func TestCrashBetweenAnyOperations(t *testing.T) {
 			durable, appended int64
 		}
 		var crashes []crash
-		every := stride(counted(t, writes), 120)
+		every := stride(counted(t, writes), 80)
 		n := 0
 		taps := &tap{each: func(_ int, op errorfs.Op) error {
 			if n++; !writes(op) || n%every != int(seed)%every {

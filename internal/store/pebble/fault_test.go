@@ -127,7 +127,7 @@ func counted(t *testing.T, want func(errorfs.Op) bool) int {
 func TestErrorAtEveryOperation(t *testing.T) {
 	all := counted(t, writes)
 	failed := 0
-	for at := 0; at < all; at += stride(all, 120) {
+	for at := 0; at < all; at += stride(all, 60) {
 		base := vfs.NewCrashableMem()
 		n := -1
 		var l life
@@ -153,7 +153,7 @@ func TestErrorAtEveryOperation(t *testing.T) {
 		l.reopened(t, what+", then a crash", crashed)
 		l.reopened(t, what, base)
 	}
-	if failed < all/stride(all, 120)/2 {
+	if failed < all/stride(all, 60)/2 {
 		t.Errorf("only %d lives have failed", failed)
 	}
 }
@@ -235,7 +235,7 @@ func TestNoSpace(t *testing.T) {
 	if err := l.birth(measured); err != nil {
 		t.Fatal(err)
 	}
-	step := measured.used / 100
+	step := measured.used / 60
 	if *every {
 		step = 1999
 	}
