@@ -34,7 +34,7 @@ func twoKinds(rng *rand.Rand) float64 {
 const (
 	load   = 0.7
 	rate   = load / 0.01
-	served = 120_000
+	served = 60_000
 )
 
 // srptMean is the mean response time of an M/G/1 queue under SRPT (Schrage and Miller, Operations Research 14, 1966):
@@ -76,7 +76,7 @@ func TestAgainstQueueingTheory(t *testing.T) {
 		{"M/G/1 first come first served: Pollaczek-Khinchine", run(sim.FIFO(), 1), twoKinds, rate, 0.01 + rate*e2/(2*(1-load))},
 		{"M/M/1 sharing: E[S]/(1-ρ)", share, exponential, rate, 0.01 / (1 - load)},
 		{"M/G/1 sharing does not mind the distribution", share, twoKinds, rate, 0.01 / (1 - load)},
-		{"M/G/1 round robin with small quanta is sharing", run(sim.RoundRobin(200*time.Microsecond), 1), twoKinds, rate, 0.01 / (1 - load)},
+		{"M/G/1 round robin with small quanta is sharing", run(sim.RoundRobin(500*time.Microsecond), 1), twoKinds, rate, 0.01 / (1 - load)},
 		{"M/M/1 SRPT: Schrage and Miller", run(sim.SRPT(), 1), exponential, rate, srptMean(rate, f, F, 0.25)},
 		// Erlang C with two servers: the probability to wait is 2ρ²/(1+ρ).
 		{"M/M/2 first come first served: Erlang C", run(sim.FIFO(), 2), exponential, 2 * rate, 0.01 + 2*load*load/(1+load)*0.01/(2*(1-load))},

@@ -40,6 +40,19 @@ func (w *Window) ensureDefaults() {
 	w.Arrivals = cmp.Or(w.Arrivals, Poisson)
 }
 
+// Validate refuses windows that make no sense, or more work than a month of a core.
+func (w *Window) Validate() error {
+	switch {
+	case w.Cores < 1 || w.Cores > 1024:
+		return fmt.Errorf("generate trace: cores is %d: want 1 to 1024", w.Cores)
+	case !(w.Load > 0 && w.Load <= 100):
+		return fmt.Errorf("generate trace: load is %v: want more than 0 and at most 100", w.Load)
+	case w.Length <= 0 || float64(w.Length)*w.Load*float64(w.Cores) > float64(30*24*time.Hour):
+		return fmt.Errorf("generate trace: length is %v: want more than 0, and at most 30 days of work in all", w.Length)
+	}
+	return nil
+}
+
 // Kind is a sort of calls in a mix.
 type Kind struct {
 	Function string

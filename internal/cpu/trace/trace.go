@@ -103,8 +103,12 @@ func Read(r io.Reader, o Options) ([]sim.Job, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("read trace: %w", err)
 	}
-	first, _, _ := bytes.Cut(bytes.TrimLeft(head, "\ufeff\r\n \t"), []byte("\n"))
-	if len(first) == 0 {
+	var first []byte // that is no comment
+	for rest, more := head, true; more && (len(first) == 0 || first[0] == '#'); {
+		first, rest, more = bytes.Cut(rest, []byte("\n"))
+		first = bytes.Trim(first, "\ufeff\r \t")
+	}
+	if len(first) == 0 || first[0] == '#' {
 		return nil, wrong(1, "it is empty")
 	}
 	var jobs []sim.Job
