@@ -52,16 +52,25 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 	if f == nil {
 		return nil, fmt.Errorf("app %s has no function %q: %w", req.App, req.Function, engine.ErrNotFound)
 	}
+	var body *domain.Body
+	early := req.Size >= 0 && req.Size <= earlyBody
+	if early {
+		if body, err = s.pool.Body(req.Body, req.Size, s.cfg.Body); err != nil {
+			return nil, err
+		}
+		defer body.Close()
+	}
 	leave, err := s.Gate.Enter(ctx, admission.Demand{App: req.App, Function: f.Name, Memory: f.Memory, Max: f.Instances.Max, Queue: f.Instances.Queue})
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	body, err := s.pool.Body(req.Body, req.Size, s.cfg.Body)
-	if err != nil {
-		return nil, err
+	if !early {
+		if body, err = s.pool.Body(req.Body, req.Size, s.cfg.Body); err != nil {
+			return nil, err
+		}
+		defer body.Close()
 	}
-	defer body.Close()
 	out := stdout
 	stdout = nil // the lane closes it
 	words := &lastWords{log: req.Log}
@@ -74,6 +83,11 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 	}
 	return &Invocation{Reply: reply, ContentType: ContentType(f)}, nil
 }
+
+// earlyBody is the size up to which a body is read before its call is admitted, in
+// bytes, so that a client that is slow to send it takes nobody's place. Larger
+// ones would be memory that nobody has admitted.
+const earlyBody = 64 << 10
 
 // lastWords is the end of what a function has written to standard error, which
 // mostly says why it has failed. It belongs to no run, so nothing else keeps it.

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"errors"
+	"io"
 	"fmt"
 	"os"
 	"strconv"
@@ -218,6 +219,32 @@ func TestCallsAtATime(t *testing.T) {
 		if a := <-answers; a.err != nil {
 			t.Error(a.err)
 		}
+	}
+}
+
+// A client that is slow to send a small body keeps nobody waiting.
+func TestASlowBodyTakesNoPlace(t *testing.T) {
+	s := serve(t, t.TempDir())
+	deploy(t, s, actorApp(", instances: {max: 1, queue: 1}"))
+	input := `{"do": "sleep 1"}`
+	r, w := io.Pipe()
+	slow := make(chan error, 1)
+	go func() {
+		out, err := s.Invoke(t.Context(), node.InvokeRequest{App: "test", Function: "f", Body: r, Size: int64(len(input))})
+		if err == nil {
+			out.Close()
+		}
+		slow <- err
+	}()
+	if _, err := io.WriteString(w, input[:5]); err != nil { // it is being read
+		t.Fatal(err)
+	}
+	mustInvoke(t, s, "f", "sleep 1")
+	if _, err := io.WriteString(w, input[5:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), <-slow); err != nil {
+		t.Error(err)
 	}
 }
 
