@@ -74,7 +74,7 @@ func (n *Node) Start() error {
 	p := &process{cmd: exec.Command(n.Binary, append(args, n.Flags...)...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "WEFT_CACHE="+n.path("cache"), "TMPDIR="+n.path("tmp"))
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what interrupts us does not interrupt it
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // what interrupts us does not interrupt it, what kills us kills it
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start server: %w", err)
 	}
