@@ -40,7 +40,7 @@ static void plain_signals(void)
 // and its cgroups, and waits for its assignment. From then on it is only
 // descriptors 0 to 2, and 3 with a control socket, that connect it with
 // anything.
-void run_program(const struct plan *p, int shell, int ready, int sock, const int *entrances, int n)
+void run_program(const struct plan *p, const struct spaces *s, int ready, int sock, const int *entrances, int n)
 {
 	static char text[WARDEN_TEXT + 1];
 	char *env[256 + 256], *at = text, state;
@@ -56,7 +56,7 @@ void run_program(const struct plan *p, int shell, int ready, int sock, const int
 		errno = EPERM;
 		refuse(sock, "furnish the namespaces");
 	}
-	if (setns(shell, CLONE_NEWNS | CLONE_NEWIPC | (p->c->flags & WARDEN_NET ? CLONE_NEWNET : 0)))
+	if (enter_spaces(p, s))
 		refuse(sock, "enter the namespaces");
 	length = receive_message(sock, &m, text, fds, &nfds, 0);
 	if (length < 0 || m.kind != MSG_START || nfds < 3)

@@ -34,6 +34,8 @@ struct call {
 	int over;                 // the process has ended, with status, and used
 	int status;
 	int signal; // to be passed on when the process is there
+	const char *failed; // what could not be done for it, for the reason err
+	int err;
 	int64_t used[3]; // user and system time in us, resident KiB
 };
 
@@ -91,15 +93,16 @@ static void drop(struct call *c)
 }
 
 // fork_program makes the process of a native call in the shell's pid namespace.
-static pid_t fork_program(const struct plan *p, struct call *c, int ready, int sock, const int *fds, int n, int into)
+static pid_t fork_program(const struct plan *p, struct call *c, const struct spaces *s, int ready, int sock, const int *fds, int n,
+			  int into)
 {
 	pid_t pid;
 
-	if (syscall(SYS_setns, c->shell_fd, CLONE_NEWPID))
+	if (enter_pid_space(s))
 		return -1;
 	pid = clone_process(0, &c->program_fd, into ? fds[0] : -1);
 	if (pid == 0)
-		run_program(p, c->shell_fd, ready, sock, fds, into ? 0 : n);
+		run_program(p, s, ready, sock, fds, into ? 0 : n);
 	if (syscall(SYS_setns, self, CLONE_NEWPID))
 		die("call", "return to the own pid namespace");
 	return pid;
@@ -110,6 +113,7 @@ static pid_t fork_program(const struct plan *p, struct call *c, int ready, int s
 static void prepare(const struct plan *p, const struct message *m, const int *fds, int n)
 {
 	struct call *c = find(0);
+	struct spaces s;
 	int ready[2], pair[2], into = (m->a & A_INTO) != 0;
 
 	if (!m->id || find(m->id)) {
@@ -134,7 +138,7 @@ static void prepare(const struct plan *p, const struct message *m, const int *fd
 	memset(c, 0, sizeof *c);
 	c->program_fd = -1;
 	c->sock = pair[0];
-	c->shell = make_shell(p, ready[1], &c->shell_fd);
+	c->shell = make_shell(p, ready[1], &c->shell_fd, &s);
 	close(ready[1]);
 	if (c->shell < 0) {
 		refuse(m->id, "make the namespaces");
@@ -145,23 +149,28 @@ static void prepare(const struct plan *p, const struct message *m, const int *fd
 	c->id = m->id;
 	if (p->c->flags & WARDEN_PYTHON) {
 		struct message f = {.kind = MSG_FORK, .id = m->id, .a = m->a};
-		int all[WARDEN_FILES] = {c->shell_fd, ready[0], pair[1]};
-		int count = 3;
-		while (count - 3 < n && count < WARDEN_FILES) {
-			all[count] = fds[count - 3];
-			count++;
-		}
-		if (send_message(server, &f, NULL, 0, all, count, MSG_DONTWAIT))
-			c->over = 1;
+		int all[WARDEN_FILES] = {s.fd[0], s.fd[1], s.fd[2], s.fd[3], ready[0], pair[1]};
+		int count = SPACES + 2;
+		for (int i = 0; i < n && count < WARDEN_FILES; i++)
+			all[count++] = fds[i];
+		if (s.n != SPACES)
+			c->failed = "find its namespaces in /proc, which cannot be mounted here";
+		else if (send_message(server, &f, NULL, 0, all, count, MSG_DONTWAIT))
+			c->failed = "reach the server";
 	} else {
-		c->program = fork_program(p, c, ready[0], pair[1], fds, n, into);
-		if (c->program < 0)
-			c->over = 1;
+		c->program = fork_program(p, c, &s, ready[0], pair[1], fds, n, into);
+		if (c->program < 0) {
+			c->failed = "fork into its namespaces";
+			c->program = 0;
+		}
 	}
-	if (c->over) {
+	if (c->failed) {
+		c->err = errno;
+		c->over = 1;
 		c->status = WARDEN_EXIT << 8;
 		kill(c->shell, SIGKILL);
 	}
+	close_all(s.fd, s.n);
 	close(ready[0]);
 	close(pair[1]);
 }
@@ -181,6 +190,10 @@ static void end(struct call *c)
 		m.v[3] = said.a;
 	else
 		n = 0;
+	if (c->failed) {
+		m.v[3] = 1;
+		n = snprintf(text, WARDEN_TEXT, "%s: %s", c->failed, strerror(c->err));
+	}
 	drop(c);
 	answer(&m, (size_t)n);
 }
@@ -211,7 +224,10 @@ static void from_node(const struct plan *p)
 		prepare(p, &m, fds, nfds);
 		break;
 	case MSG_START:
-		if (c && send_message(c->sock, &m, text, (size_t)n, fds, nfds, MSG_DONTWAIT))
+		errno = ESRCH;
+		if (!c)
+			refuse(m.id, "its process has ended before it could start");
+		else if (send_message(c->sock, &m, text, (size_t)n, fds, nfds, MSG_DONTWAIT))
 			pass(c, SIGKILL);
 		break;
 	case MSG_SIGNAL:

@@ -70,7 +70,7 @@ enum {
 	MSG_FAILED = 11, /* they cannot: text */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
 	/* to and from the server */
-	MSG_FORK = 20,   /* shell, its signal of readiness, the process's end of its socket, entrances */
+	MSG_FORK = 20,   /* namespaces (SPACES), the shell's signal of readiness, the process's end of its socket, entrances */
 	MSG_SERVING = 21,
 	MSG_BROKEN = 22, /* it cannot serve: text */
 	MSG_FORKED = 23, /* the process's descriptor beside it */
@@ -109,10 +109,17 @@ int enter_filter(const struct plan *p, int which);
 void keep_fds(int first); /* closes first and all above */
 
 /* shell.c: the namespaces of one call. */
-pid_t make_shell(const struct plan *p, int ready, int *pidfd);
+enum { SPACES = 4 }; /* pid, which is entered by forking, then the others */
+struct spaces {
+	int n; /* 1: only the descriptor of the shell's process could be had */
+	int fd[SPACES];
+};
+pid_t make_shell(const struct plan *p, int ready, int *pidfd, struct spaces *s);
+int enter_pid_space(const struct spaces *s);
+int enter_spaces(const struct plan *p, const struct spaces *s);
 
 /* program.c: the process of a native call; the server of others. */
-void run_program(const struct plan *p, int shell, int ready, int sock, const int *entrances, int n) __attribute__((noreturn));
+void run_program(const struct plan *p, const struct spaces *s, int ready, int sock, const int *entrances, int n) __attribute__((noreturn));
 void run_server(const struct plan *p, int sock) __attribute__((noreturn));
 
 /* message.c */

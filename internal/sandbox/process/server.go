@@ -1,0 +1,369 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// server is the fork server of one version of a function: its warden, and what
+// the warden keeps.
+type server struct {
+	pool  *Pool
+	f     *Function
+	limit Limits // of f, with defaults
+	used  time.Time
+
+	ready   chan struct{} // closed when conn can be used, or failed is set
+	started chan struct{} // closed when process is set, or there will be none
+	conn    *socket
+	process *sandbox.Process
+
+	mu      sync.Mutex
+	failed  error               // guarded by mu until ready is closed
+	ending  bool                // guarded by mu
+	last    uint64              // number of the last call; guarded by mu
+	calls   map[uint64]*Process // that run; guarded by mu
+	spares  []*prepared         // guarded by mu
+	making  int                 // spares that are being made; guarded by mu
+	said    []byte              // the end of what the server printed; guarded by mu
+	broken  string              // why the warden says that it cannot serve; guarded by mu
+	isReady bool                // guarded by mu
+}
+
+// prepared is a call's process before it has anything to do.
+type prepared struct {
+	id    uint64
+	group *sandbox.Group
+}
+
+func newServer(p *Pool, f *Function) *server {
+	s := &server{pool: p, f: f, limit: f.Limits, ready: make(chan struct{}), started: make(chan struct{}), calls: map[uint64]*Process{}}
+	s.limit.EnsureDefaults()
+	return s
+}
+
+// failure says why the server is not there; ready is closed.
+func (s *server) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// idle reports whether it has nothing to do; an idle one may be ended.
+func (s *server) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isReady && len(s.calls) == 0
+}
+
+// refused is the failure of a function that cannot be served.
+func (s *server) refused(permanent bool, format string, args ...any) error {
+	return &flow.Failure{Kind: KindRefused, Message: fmt.Sprintf("function %s: ", s.f.Name) + fmt.Sprintf(format, args...), Permanent: permanent}
+}
+
+// live starts the server, listens to it, and sees to its end.
+func (s *server) live() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit.Import)
+	defer cancel()
+	if err := s.start(ctx); err != nil {
+		close(s.started)
+		s.pool.forget(s)
+		s.mu.Lock()
+		s.failed = err
+		s.mu.Unlock()
+		close(s.ready)
+		return
+	}
+	close(s.started)
+	late := time.AfterFunc(s.limit.Import, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.isReady {
+			s.broken = fmt.Sprintf("it was not ready within %v: what the module does when it is imported takes too long", s.limit.Import)
+			s.process.Kill()
+		}
+	})
+	s.listen()
+	late.Stop()
+	s.process.Kill()
+	exit := s.process.Wait()
+	s.conn.close()
+	s.pool.forget(s)
+	s.finish(exit)
+}
+
+// start starts the warden.
+func (s *server) start(ctx context.Context) error {
+	f := *s.f
+	f.Limits = s.limit
+	var py *interpreter
+	if f.Runtime == Python && f.Root == "" {
+		var err error
+		if py, err = s.pool.interpreter(ctx, s.pool.o.Python); err != nil {
+			return s.refused(false, "%v", err)
+		}
+	} else if f.Runtime == Python {
+		py = &interpreter{}
+	}
+	c, err := newConfig(s.pool.spawner, &f, py, s.pool.limited)
+	if err != nil {
+		return s.refused(false, "%v", err)
+	}
+	defer c.close()
+	text, err := memoryFile("warden", c.encode())
+	if err != nil {
+		return s.refused(false, "%v", err)
+	}
+	defer text.Close()
+	conn, theirs, err := newPair(messageSize + textMax)
+	if err != nil {
+		return s.refused(false, "%v", err)
+	}
+	defer theirs.Close()
+	read, write, err := os.Pipe()
+	if err != nil {
+		conn.close()
+		return s.refused(false, "%v", err)
+	}
+	defer write.Close()
+	const overhead = 64 << 20 // of the warden and the shells
+	process, err := s.pool.spawner.SpawnWarden(ctx, sandbox.WardenOptions{
+		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts,
+		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids},
+	})
+	if err != nil {
+		conn.close()
+		read.Close()
+		return s.refused(false, "%v", err)
+	}
+	s.conn, s.process = conn, process
+	s.pool.work.Go(func() { s.hear(read) })
+	return nil
+}
+
+// hear passes on what the server prints.
+func (s *server) hear(r *os.File) {
+	defer r.Close()
+	lines := bufio.NewReaderSize(r, 4096)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if len(line) > 0 {
+			s.mu.Lock()
+			s.said = append(s.said, line...)
+			if extra := len(s.said) - 4096; extra > 0 {
+				s.said = s.said[extra:]
+			}
+			s.mu.Unlock()
+			s.pool.o.Log(s.f.Name, strings.TrimRight(string(line), "\n"))
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+// listen carries out the warden's messages until it ends.
+func (s *server) listen() {
+	for {
+		b, fds, err := s.conn.receive()
+		closeFDs(fds) // it sends none
+		if err != nil {
+			return
+		}
+		m, err := parseMessage(b)
+		if err != nil {
+			return
+		}
+		switch m.kind {
+		case msgReady:
+			s.mu.Lock()
+			was := s.isReady
+			s.isReady = true
+			s.mu.Unlock()
+			if was {
+				return
+			}
+			if m.a&readyNoProc != 0 {
+				s.pool.degrade("/proc in calls: this machine lets nobody mount it in a new pid namespace (a container that hides parts of its own)")
+			}
+			if m.a&readyNoLandlock != 0 {
+				s.pool.degrade("Landlock: not in this kernel; namespaces and the system call filter are the walls")
+			}
+			close(s.ready)
+			s.stock()
+		case msgFailed:
+			s.mu.Lock()
+			if s.broken == "" {
+				s.broken = string(m.text)
+			}
+			s.mu.Unlock()
+			if string(m.text) == "server ended" {
+				return
+			}
+		case msgEnded:
+			s.over(m)
+		default:
+			return
+		}
+	}
+}
+
+// over hands the end of a call to whoever waits for it.
+func (s *server) over(m message) {
+	s.mu.Lock()
+	p := s.calls[m.id]
+	delete(s.calls, m.id)
+	var spare *prepared
+	for i, x := range s.spares {
+		if x.id == m.id {
+			spare = x
+			s.spares = append(s.spares[:i], s.spares[i+1:]...)
+			break
+		}
+	}
+	s.mu.Unlock()
+	if p != nil {
+		s.pool.work.Go(func() { p.finish(m) }) // reading its cgroup takes its time
+	}
+	if spare != nil {
+		spare.group.Close()
+	}
+}
+
+// finish ends what hangs on a server that is gone.
+func (s *server) finish(exit sandbox.Exit) {
+	s.mu.Lock()
+	why := s.broken
+	switch {
+	case why != "" && why != "server ended":
+	case exit.Reason == sandbox.ReasonMemory:
+		why = fmt.Sprintf("its fork server was out of memory: importing it takes more than the %d MiB that it may have", s.limit.Memory>>20)
+	case exit.Reason == sandbox.ReasonExit && exit.Code == wardenExit || why == "server ended":
+		why = "its fork server could not be set up, or ended: " + last(string(s.said), 500)
+	default:
+		why = fmt.Sprintf("its fork server ended (%s)", exit.Reason)
+	}
+	ready := s.isReady
+	s.ending, s.isReady = true, false
+	var lost []*Process
+	for _, p := range s.calls {
+		lost = append(lost, p)
+	}
+	clear(s.calls)
+	spares := s.spares
+	s.spares = nil
+	if !ready {
+		s.failed = s.refused(s.broken != "" && s.broken != "server ended", "%s", why)
+	}
+	s.mu.Unlock()
+	for _, x := range spares {
+		x.group.Close()
+	}
+	for _, p := range lost {
+		p.lose(why)
+	}
+	if !ready {
+		close(s.ready)
+	}
+}
+
+// end ends the server and all of its calls. It does not wait.
+func (s *server) end() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	<-s.started
+	if s.process != nil {
+		s.process.Kill()
+	}
+}
+
+// errEnding is what prepare returns when the server is about to be gone.
+var errEnding = errors.New("its fork server is ending")
+
+// prepare has the warden make the process of a call, in a group of its own.
+func (s *server) prepare() (*prepared, error) {
+	l := sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: s.limit.Weight, Pids: s.limit.Pids}
+	group, err := s.pool.spawner.NewGroup(l)
+	if err != nil {
+		return nil, err
+	}
+	m := message{kind: msgPrepare}
+	var files, opened []*os.File
+	if dir := group.Dir(); dir != nil && s.f.Runtime == Native {
+		m.a, files = prepareInto, []*os.File{dir}
+	} else if opened, err = group.Entrances(); err == nil {
+		m.a, files = uint32(len(opened)), opened
+	}
+	s.mu.Lock()
+	s.last++
+	m.id = s.last
+	ending := s.ending
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+	case ending:
+		err = errEnding
+	default:
+		err = s.conn.send(m.append, files...)
+	}
+	for _, f := range opened {
+		f.Close()
+	}
+	if err != nil {
+		group.Close()
+		return nil, err
+	}
+	return &prepared{id: m.id, group: group}, nil
+}
+
+// take returns a process to give a call to: a spare one, or a new one.
+func (s *server) take() (*prepared, error) {
+	s.mu.Lock()
+	if n := len(s.spares); n > 0 {
+		x := s.spares[0]
+		s.spares = s.spares[1:]
+		s.mu.Unlock()
+		return x, nil
+	}
+	s.mu.Unlock()
+	return s.prepare()
+}
+
+// stock makes spares until there are enough.
+func (s *server) stock() {
+	for {
+		s.mu.Lock()
+		enough := s.ending || len(s.spares)+s.making >= s.pool.o.Spare || len(s.calls)+len(s.spares)+s.making > callsMax/2
+		if !enough {
+			s.making++
+		}
+		s.mu.Unlock()
+		if enough {
+			return
+		}
+		x, err := s.prepare()
+		s.mu.Lock()
+		s.making--
+		ending := s.ending
+		if err == nil && !ending {
+			s.spares = append(s.spares, x)
+		}
+		s.mu.Unlock()
+		if err == nil && ending {
+			x.group.Close()
+		}
+		if err != nil || ending {
+			return
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package process
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// config is what a warden is told: struct warden_config, and records.
+type config struct {
+	flags          uint32
+	uid, gid       int
+	cpu            time.Duration
+	files          int
+	fileSize       int64
+	space, threads int64
+	tmp            int64
+	records        []byte
+	count          uint32
+	mounts         []*os.File
+}
+
+// add appends a record.
+func (c *config) add(kind, a uint32, s1 string, s2 ...string) {
+	b := s1
+	n2 := 0
+	if len(s2) > 0 {
+		n2 = len(s2[0]) + 1
+	}
+	for _, v := range []uint32{kind, a, uint32(len(b) + 1), uint32(n2)} {
+		c.records = binary.NativeEndian.AppendUint32(c.records, v)
+	}
+	c.records = append(append(c.records, b...), 0)
+	if len(s2) > 0 {
+		c.records = append(append(c.records, s2[0]...), 0)
+	}
+	for len(c.records)%8 != 0 {
+		c.records = append(c.records, 0)
+	}
+	c.count++
+}
+
+// filterBytes appends a filter, whose length counts without a NUL.
+func (c *config) filterBytes(which uint32, program []byte) {
+	for _, v := range []uint32{recFilter, which, uint32(len(program)), 0} {
+		c.records = binary.NativeEndian.AppendUint32(c.records, v)
+	}
+	c.records = append(c.records, program...)
+	for len(c.records)%8 != 0 {
+		c.records = append(c.records, 0)
+	}
+	c.count++
+}
+
+func (c *config) encode() []byte {
+	var b []byte
+	for _, v := range []uint32{configMagic, uint32(configSize + len(c.records)), c.flags, uint32(c.uid), uint32(c.gid), c.count} {
+		b = binary.NativeEndian.AppendUint32(b, v)
+	}
+	cpu := int64((c.cpu + time.Second - 1) / time.Second)
+	for _, v := range []int64{cpu, int64(c.files), c.fileSize, c.space, c.threads, c.tmp} {
+		b = binary.NativeEndian.AppendUint64(b, uint64(v))
+	}
+	return append(b, c.records...)
+}
+
+// in makes an absolute path of the sandbox one of the tree under construction.
+func in(path string) string { return strings.TrimPrefix(path, "/") }
+
+// base adds what every sandbox has, and the host's or the given files.
+func (c *config) base(root string) error {
+	c.add(recDir, 0o755, "proc")
+	c.add(recDir, 0o755, "tmp")
+	c.add(recDir, 0o755, "fn")
+	for _, name := range []string{"null", "zero", "full", "random", "urandom"} {
+		c.add(recBind, bindDevice|bindFile|bindOptional, "/dev/"+name, "dev/"+name)
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+		"stderr": "/proc/self/fd/2", "shm": "/tmp"} {
+		c.add(recLink, 0, "dev/"+name, target)
+	}
+	if root != "" {
+		return c.copyTop(root)
+	}
+	for _, name := range []string{"usr", "lib", "lib32", "lib64", "libx32", "bin", "sbin"} {
+		if err := c.entry("/", name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"ld.so.cache", "localtime", "alternatives", "ssl/certs", "mime.types"} {
+		info, err := os.Stat("/etc/" + name)
+		if err != nil {
+			continue
+		}
+		kind := uint32(bindOptional)
+		if !info.IsDir() {
+			kind |= bindFile
+		}
+		c.add(recBind, kind, "/etc/"+name, "etc/"+name)
+	}
+	uid, gid := strconv.Itoa(c.uid), strconv.Itoa(c.gid)
+	c.add(recFile, 0o444, "etc/passwd", "weft:x:"+uid+":"+gid+":weft:/tmp:/usr/sbin/nologin\n")
+	c.add(recFile, 0o444, "etc/group", "weft:x:"+gid+":\n")
+	c.add(recFile, 0o444, "etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
+	c.add(recFile, 0o444, "etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+	return nil
+}
+
+// copyTop adds the top of a given root.
+func (c *config) copyTop(root string) error {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	for _, e := range entries {
+		if slices.Contains([]string{"proc", "dev", "sys", "tmp", "fn", "layers", "weft"}, e.Name()) {
+			continue
+		}
+		if err := c.entry(root, e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry adds what is at the top of a tree: folders are bound, links copied.
+func (c *config) entry(root, name string) error {
+	path := filepath.Join(root, name)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("root: %w", err)
+	}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(path)
+		if err != nil {
+			return fmt.Errorf("root: %w", err)
+		}
+		c.add(recLink, 0, name, target)
+	case info.IsDir():
+		c.add(recBind, 0, path, name)
+	case info.Mode().IsRegular():
+		c.add(recBind, bindFile, path, name)
+	}
+	return nil
+}
+
+// code adds a folder of the function's, such that the sandbox's user can read
+// it although the files belong to somebody else.
+func (c *config) code(s *sandbox.Spawner, path, target string) error {
+	if _, root := s.Isolated(); !root {
+		c.add(recBind, 0, path, target)
+		return nil
+	}
+	g, err := s.OpenCode(path)
+	if err != nil {
+		return err
+	}
+	c.add(recDir, 0o755, target)
+	c.add(recMount, uint32(len(c.mounts)), target)
+	c.mounts = append(c.mounts, g.File)
+	return nil
+}
+
+// granted adds the folders and files that the function was given.
+func (c *config) granted(f *Function) error {
+	for _, m := range f.Mounts {
+		fd, err := unix.OpenTree(int(m.Grant.File.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+		if err != nil { // not a mount of ours any more, or no right to clone it: the grant serves one start
+			fd, err = unix.FcntlInt(m.Grant.File.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.Path, err)
+		}
+		c.add(recDir, 0o755, in(m.Path))
+		c.add(recMount, uint32(len(c.mounts)), in(m.Path))
+		c.mounts = append(c.mounts, os.NewFile(uintptr(fd), m.Path))
+	}
+	for _, path := range slices.Sorted(maps.Keys(f.Files)) {
+		c.add(recFile, 0o444, in(path), f.Files[path])
+	}
+	return nil
+}
+
+func (c *config) close() {
+	for _, f := range c.mounts {
+		f.Close()
+	}
+}
+
+// memoryFile returns a memory file with the bytes, at its start.
+func memoryFile(name string, b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|mfdNoExec)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memory file %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	for at := 0; at < len(b); {
+		n, err := unix.Pwrite(fd, b[at:], int64(at))
+		if err != nil && err != unix.EINTR {
+			f.Close()
+			return nil, fmt.Errorf("memory file %s: %w", name, err)
+		}
+		at += max(n, 0)
+	}
+	return f, nil
+}
+
+const mfdNoExec = 8 // MFD_NOEXEC_SEAL
+
+// newConfig says everything about a version to its warden.
+func newConfig(s *sandbox.Spawner, f *Function, py *interpreter, limited limits) (*config, error) {
+	iso, root := s.Isolated()
+	l := f.Limits
+	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet, cpu: l.CPU, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
+	if root {
+		c.flags |= flagSetID
+	}
+	if !limited.memory {
+		c.space = l.Memory
+	}
+	if !limited.pids {
+		c.threads = int64(l.Pids)
+	}
+	err := func() error {
+		if err := c.base(f.Root); err != nil {
+			return err
+		}
+		if f.Dir != "" {
+			if err := c.code(s, f.Dir, "fn"); err != nil {
+				return err
+			}
+		}
+		for i, dir := range f.Layers {
+			if err := c.code(s, dir, "layers/"+strconv.Itoa(i)); err != nil {
+				return err
+			}
+		}
+		if err := c.granted(f); err != nil {
+			return err
+		}
+		for which, server := range []bool{true, false} {
+			program, err := filter(server)
+			if err != nil {
+				return err
+			}
+			c.filterBytes(uint32(which), program)
+		}
+		env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "USER=weft"}
+		if f.Runtime == Python {
+			return c.python(f, py, env)
+		}
+		program := f.Program
+		if !filepath.IsAbs(program) {
+			program = "/fn/" + program
+		}
+		c.add(recArg, 0, program)
+		for _, a := range f.Args {
+			c.add(recArg, 0, a)
+		}
+		c.environment(env, f.Env)
+		return nil
+	}()
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// environment adds variables; later lists win.
+func (c *config) environment(lists ...[]string) {
+	var names []string
+	values := map[string]string{}
+	for _, list := range lists {
+		for _, v := range list {
+			name, value, _ := strings.Cut(v, "=")
+			if _, ok := values[name]; !ok {
+				names = append(names, name)
+			}
+			values[name] = value
+		}
+	}
+	for _, name := range names {
+		c.add(recEnv, 0, name+"="+values[name])
+	}
+}
