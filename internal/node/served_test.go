@@ -2,8 +2,8 @@ package node_test
 
 import (
 	"errors"
-	"io"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
