@@ -139,7 +139,7 @@ const passes = 16
 func (w *weft) fill(now time.Duration) {
 	for c := w.aged.first(); c != nil && w.credit >= 0; c = w.aged.first() {
 		// Where the slots are held by calls that cannot be stopped, it is let in beside them.
-		if !w.room(now, c, true) && now < c.late+w.options.Weft.AgeMin {
+		if !w.room(now, c, true) && (now < c.late+w.options.Weft.AgeMin || !w.stuck()) {
 			if c.call.Threads > 1 {
 				return // what becomes free is kept for it
 			}
@@ -163,6 +163,16 @@ func (w *weft) fill(now time.Duration) {
 	for _, c := range passed {
 		w.waiting.put(c)
 	}
+}
+
+// stuck reports whether no call that has a slot may be stopped.
+func (w *weft) stuck() bool {
+	for c := range w.holders {
+		if c.call.Flags == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // room reports whether c fits into the slots, after it has taken them from others if that

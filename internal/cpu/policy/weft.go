@@ -367,7 +367,9 @@ func (w *weft) Next() time.Duration {
 	}
 	if c := w.aged.first(); c != nil {
 		o := &w.options.Weft
-		soon(max(c.late+o.AgeMin, w.owed+time.Millisecond))
+		if t := c.late + o.AgeMin; t > w.owed {
+			soon(t)
+		}
 		if w.credit < 0 {
 			soon(w.owed + max(time.Duration(float64(-w.credit)/(o.AgeShare*float64(o.Slots))), time.Millisecond))
 		}

@@ -23,6 +23,8 @@ type witness struct {
 	policy.Strategy
 	t     failer
 	calls map[policy.ID]*seen
+	flags bool // some calls may not be stopped
+	slots int  // that bound the calls in Batch; 0: not looked at
 }
 
 type failer interface{ Fatalf(string, ...any) }
@@ -30,21 +32,30 @@ type failer interface{ Fatalf(string, ...any) }
 // seen is what a witness knows of a call.
 type seen struct {
 	began, stopped bool
+	asleep         bool
 	tier           policy.Tier
 	flags          policy.Flags
 }
 
 // Step implements policy.Strategy.
-func (w *witness) Step(now time.Duration, e policy.Event) []policy.Command {
+func (w *witness) Step(now time.Duration, event policy.Event) []policy.Command {
 	var over policy.ID
 	ended := false
-	switch e := e.(type) {
+	switch e := event.(type) {
 	case policy.Arrived:
+		if w.flags && e.Call.ID%4 == 0 {
+			e.Call.Flags = policy.HoldsLock
+		}
 		w.calls[e.Call.ID] = &seen{flags: e.Call.Flags}
+		event = e
+	case policy.Slept:
+		w.calls[e.ID].asleep = true
+	case policy.Woke:
+		w.calls[e.ID].asleep = false
 	case policy.Ended:
 		over, ended = e.ID, true
 	}
-	out := w.Strategy.Step(now, e)
+	out := w.Strategy.Step(now, event)
 	if ended {
 		delete(w.calls, over)
 	}
@@ -71,11 +82,14 @@ func (w *witness) Step(now time.Duration, e policy.Event) []policy.Command {
 	if next := w.Next(); next != 0 && next <= now {
 		w.t.Fatalf("at %v a tick is wanted at %v", now, next)
 	}
-	running := 0
+	long := 0
 	for _, s := range w.calls {
-		if s.began {
-			running++
+		if s.began && !s.stopped && !s.asleep && s.tier == policy.Batch {
+			long++
 		}
+	}
+	if w.slots > 0 && long > w.slots {
+		w.t.Fatalf("%v: %d long calls run, with %d slots", now, long, w.slots)
 	}
 	if v := w.View(); v.Calls != len(w.calls) || v.Express+v.Normal+v.Batch+v.Waiting != v.Calls {
 		w.t.Fatalf("%v: %d calls are here, and the view is %+v", now, len(w.calls), v)
@@ -84,13 +98,17 @@ func (w *witness) Step(now time.Duration, e policy.Event) []policy.Command {
 }
 
 // play plays jobs under a policy with a witness.
-func play(t failer, jobs []sim.Job, name string, o Options) *sim.Outcome {
+func play(t failer, jobs []sim.Job, name string, flags bool, o Options) *sim.Outcome {
 	o.EnsureDefaults()
 	s, err := policy.New(name, o.Policy)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	out, err := sim.Run(jobs, sim.Options{Cores: o.Policy.Cores}, &driver{strategy: &witness{s, t, map[policy.ID]*seen{}}, options: o})
+	w := &witness{Strategy: s, t: t, calls: map[policy.ID]*seen{}, flags: flags}
+	if !flags && !slices.ContainsFunc(jobs, func(j sim.Job) bool { return j.Deadline > 0 }) {
+		w.slots = o.Policy.Weft.Slots
+	}
+	out, err := sim.Run(jobs, sim.Options{Cores: o.Policy.Cores}, &driver{strategy: w, options: o})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -104,7 +122,7 @@ func TestEveryCallEnds(t *testing.T) {
 		cores := rapid.IntRange(1, 3).Draw(t, "cores")
 		var now, work time.Duration
 		jobs := make([]sim.Job, rapid.IntRange(1, 40).Draw(t, "jobs"))
-		pauses := rapid.Bool().Draw(t, "pauses")
+		pauses, deadlines, flags := rapid.Bool().Draw(t, "pauses"), rapid.Bool().Draw(t, "deadlines"), rapid.Bool().Draw(t, "flags")
 		for i := range jobs {
 			now += time.Duration(rapid.IntRange(0, 40).Draw(t, "gap")) * ms
 			kind := rapid.IntRange(0, 3).Draw(t, "kind")
@@ -113,7 +131,7 @@ func TestEveryCallEnds(t *testing.T) {
 			if pauses && rapid.Bool().Draw(t, "sleeps") {
 				j.Sleeps = []sim.Sleep{{At: j.CPU / 2, For: time.Duration(rapid.IntRange(0, 50).Draw(t, "for")) * ms}}
 			}
-			if rapid.IntRange(0, 4).Draw(t, "deadline") == 0 {
+			if deadlines && rapid.IntRange(0, 4).Draw(t, "deadline") == 0 {
 				j.Deadline = time.Duration(rapid.IntRange(1, 3000).Draw(t, "by")) * ms
 			}
 			jobs[i], work = j, work+j.CPU
@@ -129,7 +147,7 @@ func TestEveryCallEnds(t *testing.T) {
 			o.Learned = jobs
 		}
 		for _, name := range policy.Names {
-			out := play(t, jobs, name, o)
+			out := play(t, jobs, name, flags, o)
 			if out.Busy != work {
 				t.Fatalf("%s: %v of work, done %v", name, work, out.Busy)
 			}
@@ -207,7 +225,7 @@ func TestNothingStarves(t *testing.T) {
 			o.Learned = append(o.Learned, sim.Job{Function: "greedy", CPU: 500 * ms}, sim.Job{Function: "patient", CPU: 3 * time.Second})
 		}
 		o.Policy.Weft.AgeMin, o.Policy.Weft.AgeFactor = 5*time.Second, 1
-		out := play(t, many, policy.Weft, o)
+		out := play(t, many, policy.Weft, false, o)
 		if got := out.Results[0].Turnaround(); got > 25*time.Second {
 			t.Errorf("seed %d: the patient call took %v", seed, got)
 		}
@@ -287,7 +305,7 @@ func TestWhatPoliciesGive(t *testing.T) {
 	}
 }
 
-// TestNoneIsNoWorse: in no seed is the worst long call more than three times as late as without a policy.
+// TestTheWorstIsBounded: in no seed is the worst long call more than three times as late as without a policy.
 func TestTheWorstIsBounded(t *testing.T) {
 	for seed := range uint64(6) {
 		jobs := trace.ShortAndLong(trace.Window{Seed: seed, Cores: 2, Load: 2, Length: 4 * time.Second})
