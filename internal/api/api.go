@@ -261,6 +261,9 @@ func (h *Handler) record(rt *route, c *call, outcome error) error {
 	}
 	if outcome != nil {
 		e.Outcome = word(h.problem(c, outcome))
+		if c.r.Context().Err() != nil {
+			e.Outcome = "client-gone"
+		}
 	}
 	if e.Who == "" {
 		e.Who = "unknown"

@@ -104,7 +104,7 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 	var rejected *registry.RejectedError
 	var failed *failure
 	var method *notAllowed
-	var input *badInput
+	var input *engine.InputError
 	var large *http.MaxBytesError
 	var wrong *wrongType
 	var useless *node.TriggerError
@@ -122,10 +122,10 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 		p.Type, p.Status, p.Title = "urn:weft:stalled", http.StatusRequestTimeout, "The body does not come"
 	case errors.Is(err, errBrokenOff):
 		p.Type, p.Status, p.Title = "urn:weft:bad-request", http.StatusBadRequest, "Bad request"
-	case errors.As(err, &input):
-		p.Type, p.Status, p.Title, p.Hint = "urn:weft:input", http.StatusUnprocessableEntity, "The workflow does not take this input", "see input of the workflow in the app file"
 	case errors.As(err, &useless):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:trigger", http.StatusUnprocessableEntity, "The trigger cannot use this", "see filter and with of the trigger, and input of its workflow, in the app file"
+	case errors.As(err, &input):
+		p.Type, p.Status, p.Title, p.Hint = "urn:weft:input", http.StatusUnprocessableEntity, "The workflow does not take this input", "see input of the workflow in the app file"
 	case errors.As(err, &method):
 		p.Type, p.Status, p.Title = "urn:weft:method", http.StatusMethodNotAllowed, "Method not allowed"
 	case errors.As(err, &failed):

@@ -32,7 +32,7 @@ func (h *Handler) start(c *call) error {
 		App: c.r.PathValue("app"), Version: c.r.URL.Query().Get("version"), Workflow: c.r.PathValue("workflow"), Input: input,
 		Key: key, Trigger: "api", Traceparent: traceparent(c.r),
 	}
-	run, err := h.begin(c, req)
+	run, _, err := h.o.Server.Runs.Start(c.r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -50,26 +50,6 @@ func (h *Handler) start(c *call) error {
 	c.w.Header().Set("Location", "/v1/runs/"+run.ID)
 	return c.reply(status, run)
 }
-
-// begin starts a run whose input its workflow accepts.
-func (h *Handler) begin(c *call, req engine.StartRequest) (engine.Run, error) {
-	a, _, err := h.o.Server.Apps.Get(req.App, req.Version)
-	if err != nil {
-		return engine.Run{}, err
-	}
-	if o := a.Outlines[req.Workflow]; o != nil {
-		if err := o.CheckInput(req.Input); err != nil {
-			return engine.Run{}, &badInput{err}
-		}
-	}
-	run, _, err := h.o.Server.Runs.Start(c.r.Context(), req)
-	return run, err
-}
-
-// badInput is an input that does not meet the schema of its workflow.
-type badInput struct{ err error }
-
-func (e *badInput) Error() string { return e.err.Error() }
 
 // waiting is a context for waiting for the end of a run.
 func (h *Handler) waiting(c *call, wait time.Duration) (context.Context, context.CancelFunc) {

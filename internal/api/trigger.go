@@ -65,7 +65,7 @@ func (h *Handler) trigger(c *call) error {
 	if len(key) > keyMax {
 		return bad("", "the idempotency key is longer than %d bytes", keyMax)
 	}
-	run, err := h.begin(c, engine.StartRequest{App: name, Workflow: t.Workflow, Input: input, Key: key, Trigger: "http " + t.Method + " " + t.Path, Traceparent: traceparent(c.r)})
+	run, _, err := h.o.Server.Runs.Start(c.r.Context(), engine.StartRequest{App: name, Workflow: t.Workflow, Input: input, Key: key, Trigger: "http " + t.Method + " " + t.Path, Traceparent: traceparent(c.r)})
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (f *Folder) Save(owner, name string, r io.Reader) (int64, error) {
 		tmp, n, err = f.write(r)
 	}
 	if err == nil {
-		err = f.place(tmp, path)
+		err = f.place(f.disk.rename, tmp, path)
 		f.disk.remove(tmp) // unless it has its name
 	}
 	if err != nil {
@@ -138,9 +138,10 @@ func (f *Folder) write(r io.Reader) (path string, n int64, err error) {
 	return tmp.Name(), n, nil
 }
 
-// place gives a file its name, in a folder whose own entry is on disk too. If it
-// fails, the file is where it was or has its name, which may not be on disk.
-func (f *Folder) place(from, to string) error {
+// place gives a file its name, by a rename or as a second one, in a folder whose
+// own entry is on disk too. If it fails, the file is where it was or has its name,
+// which may not be on disk.
+func (f *Folder) place(give func(from, to string) error, from, to string) error {
 	owner := filepath.Dir(to)
 	if _, known := f.owners.Load(owner); !known {
 		if err := f.disk.mkdir(owner); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -151,7 +152,7 @@ func (f *Folder) place(from, to string) error {
 		}
 	}
 	f.wanted(to)
-	if err := f.disk.rename(from, to); err != nil {
+	if err := give(from, to); err != nil {
 		return err
 	}
 	f.owners.Store(owner, nil)
@@ -291,7 +292,7 @@ func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err erro
 	}
 	id = strings.ToLower(rand.Text())
 	if err == nil {
-		err = f.place(tmp, filepath.Join(f.dir, uploadDir, id))
+		err = f.place(f.disk.rename, tmp, filepath.Join(f.dir, uploadDir, id))
 	}
 	f.disk.remove(tmp) // unless it has its name
 	if err != nil {
@@ -300,8 +301,9 @@ func (f *Folder) Upload(r io.Reader, max int64) (id string, size int64, err erro
 	return id, n, nil
 }
 
-// Claim makes an upload a value of an owner. It fails with ErrNotFound if it was
-// claimed before or is not there.
+// Claim makes an upload a value of an owner too. It fails with ErrNotFound if it is
+// not there. Once the owner is there for good, Spend takes the upload away: an
+// owner that a crash has prevented leaves it to the next one who claims it.
 func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 	id, err := file(upload)
 	if err != nil { // no upload is called so
@@ -314,7 +316,7 @@ func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 		var st os.FileInfo
 		if st, err = f.disk.stat(from); err == nil {
 			size = st.Size()
-			err = f.place(from, to)
+			err = f.place(f.share, from, to)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -324,6 +326,31 @@ func (f *Folder) Claim(upload, owner, name string) (int64, error) {
 		return 0, fmt.Errorf("claim upload %s: %w", upload, err)
 	}
 	return size, nil
+}
+
+// share gives a file a second name, instead of one that may be there.
+func (f *Folder) share(from, to string) error {
+	err := f.disk.link(from, to)
+	if errors.Is(err, fs.ErrExist) {
+		if err = f.disk.remove(to); err == nil {
+			err = f.disk.link(from, to)
+		}
+	}
+	return err
+}
+
+// Spend takes away an upload that was claimed, if it is there.
+func (f *Folder) Spend(upload string) error {
+	id, err := file(upload)
+	if err == nil {
+		if err = f.disk.remove(filepath.Join(f.dir, uploadDir, id)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("take away upload %s: %w", upload, err)
+	}
+	return nil
 }
 
 // Sweep removes uploads that were made before a time and that nobody has

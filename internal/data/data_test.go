@@ -143,6 +143,17 @@ func TestUploads(t *testing.T) {
 	if n, err := f.Claim(id, "r", "in"); err != nil || n != 5 || content(t, f, "r", "in") != "12345" {
 		t.Errorf("claim: %d, %v", n, err)
 	}
+	if n, err := f.Claim(id, "other", "in"); err != nil || n != 5 { // the first owner may never be
+		t.Errorf("claim once more: %d, %v", n, err)
+	}
+	for range 2 {
+		if err := f.Spend(id); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := content(t, f, "r", "in"); got != "12345" {
+		t.Errorf("after the upload was spent its owner has %q", got)
+	}
 	for _, gone := range []string{id, "../r/in", "nothing"} {
 		if _, err := f.Claim(gone, "r2", "in"); !errors.Is(err, data.ErrNotFound) {
 			t.Errorf("claim %q: %v, want ErrNotFound", gone, err)

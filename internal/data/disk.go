@@ -44,6 +44,10 @@ func (d disk) rename(from, to string) error {
 	return d.do("rename", from, func() error { return os.Rename(from, to) })
 }
 
+func (d disk) link(from, to string) error {
+	return d.do("link", from, func() error { return os.Link(from, to) })
+}
+
 func (d disk) remove(path string) error {
 	return d.do("remove", path, func() error { return os.Remove(path) })
 }

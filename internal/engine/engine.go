@@ -212,6 +212,10 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 		accepted(Run{}, false, fmt.Errorf("app %s, version %s, has no workflow %q: %w", p.App.Name, p.Version, req.Workflow, ErrNotFound))
 		return
 	}
+	if err := p.App.Outlines[req.Workflow].CheckInput(req.Input); err != nil {
+		accepted(Run{}, false, &InputError{err})
+		return
+	}
 	if err := e.enter(p.edition()); err != nil {
 		accepted(Run{}, false, err)
 		return
@@ -237,6 +241,7 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 	r := e.newRun(rec, rec.Durability == app.DurabilityJournal && e.o.Store != nil)
 	if err := r.claim(); err != nil {
 		e.leave(p.edition())
+		r.disclaim()
 		accepted(Run{}, false, err)
 		return
 	}
@@ -245,6 +250,7 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 			e.leave(p.edition())
 			r.dead = true
 			r.cancel()
+			r.disclaim()
 			accepted(Run{}, false, err)
 		}
 	})
@@ -264,9 +270,7 @@ func (r *run) begin(p *Program, req StartRequest, hash string, accepted func(Run
 			r.e.leave(p.edition())
 			r.dead = true
 			r.cancel()
-			if len(r.rec.Uploads) > 0 {
-				r.e.work(func() { r.e.o.Blobs.Drop(r.id) }) // what stays is swept at the next start
-			}
+			r.disclaim()
 			return nil
 		}
 		if err != nil {
@@ -274,10 +278,14 @@ func (r *run) begin(p *Program, req StartRequest, hash string, accepted func(Run
 		}
 	}
 	r.e.add(r)
-	if r.durable {
-		r.journal.durable(func() { accepted(first, false, nil) })
-	} else {
+	there := func() {
+		r.spend()
 		accepted(first, false, nil)
+	}
+	if r.durable {
+		r.journal.durable(there)
+	} else {
+		there()
 	}
 	if m := r.e.o.Meter; m != nil {
 		m.RunStarted(first.App, first.Workflow)

@@ -99,6 +99,7 @@ func (noBlobs) Open(string, string) (engine.Blob, int64, error) {
 func (noBlobs) Remove(string, string) error                 { return nil }
 func (noBlobs) Drop(string) error                           { return nil }
 func (noBlobs) Owners() ([]string, error)                   { return nil, nil }
+func (noBlobs) Spend(string) error                          { return nil }
 func (noBlobs) Claim(string, string, string) (int64, error) { return 0, errors.New("no uploads") }
 
 // bench is an app, a store and an engine.

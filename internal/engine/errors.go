@@ -16,6 +16,13 @@ var (
 	ErrTooLarge = errors.New("too large")
 )
 
+// InputError refuses a run whose input is not what its workflow wants, and wraps
+// why.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
 // FullError refuses a run because as many as may be are under way.
 type FullError struct {
 	What       string        // "runs of this node", "runs of app shop"

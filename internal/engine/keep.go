@@ -216,3 +216,24 @@ func (r *run) claim() error {
 	})
 	return err
 }
+
+// disclaim lets go of what claim has taken for a run that is not to be; the
+// uploads are still there for others.
+func (r *run) disclaim() {
+	if len(r.rec.Uploads) > 0 {
+		r.e.work(func() { r.e.o.Blobs.Drop(r.id) }) // what stays is swept at the next start
+	}
+}
+
+// spend takes the uploads of a run away that is there for good.
+func (r *run) spend() {
+	uploads := r.rec.Uploads
+	if len(uploads) == 0 {
+		return
+	}
+	r.e.work(func() {
+		for _, u := range uploads {
+			r.e.o.Blobs.Spend(strings.TrimPrefix(u.Slot, uploadPrefix)) // what stays is swept by age
+		}
+	})
+}

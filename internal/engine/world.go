@@ -55,7 +55,9 @@ type Blobs interface {
 	Remove(owner, name string) error
 	Drop(owner string) error
 	Owners() ([]string, error)
+	// Claim gives a run what was uploaded, which others may claim until Spend.
 	Claim(upload, owner, name string) (size int64, err error)
+	Spend(upload string) error
 }
 
 // Blob is an open blob.

@@ -73,7 +73,7 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 		if t.Kind != app.TriggerEvent || !trigger.MatchType(t.Event, ev.Type) {
 			continue
 		}
-		input, wanted, err := s.eventInput(ctx, d.program.App, t, scope)
+		value, wanted, err := s.eventInput(ctx, t, scope)
 		if err != nil {
 			useless = errors.Join(useless, &TriggerError{t.Name, err})
 		}
@@ -81,9 +81,14 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 			continue
 		}
 		r, _, err := s.Runs.Start(ctx, engine.StartRequest{
-			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: input, Key: t.Name + "/" + ev.Key(), Repeat: true,
+			App: appName, Version: d.program.Version, Workflow: t.Workflow, Input: value, Key: t.Name + "/" + ev.Key(), Repeat: true,
 			Trigger: "event " + ev.Type, Traceparent: traceparent,
 		})
+		var input *engine.InputError
+		if errors.As(err, &input) {
+			useless = errors.Join(useless, &TriggerError{t.Name, err})
+			continue
+		}
 		if err != nil {
 			return runs, err
 		}
@@ -94,7 +99,7 @@ func (s *Server) Event(ctx context.Context, appName string, ev trigger.Event, tr
 
 // eventInput is the input of the run that a trigger wants for an event, if it
 // wants one.
-func (s *Server) eventInput(ctx context.Context, a *app.App, t app.Trigger, scope map[string]any) (input any, wanted bool, err error) {
+func (s *Server) eventInput(ctx context.Context, t app.Trigger, scope map[string]any) (input any, wanted bool, err error) {
 	if !t.Filter.IsZero() {
 		answer, err := s.Render(ctx, t.Filter, scope)
 		if err != nil {
@@ -110,10 +115,7 @@ func (s *Server) eventInput(ctx context.Context, a *app.App, t app.Trigger, scop
 			return nil, false, fmt.Errorf("with: %w", err)
 		}
 	}
-	if o := a.Outlines[t.Workflow]; o != nil {
-		err = o.CheckInput(input)
-	}
-	return input, err == nil, err
+	return input, true, nil
 }
 
 // Render gives a template's value over a scope.

@@ -88,7 +88,12 @@ func (d *disk) Claim(upload, owner, name string) (int64, error) {
 	if !ok {
 		return 0, fmt.Errorf("claim upload %s: not there", upload)
 	}
-	delete(d.blobs, blobKey("upload", upload))
 	d.blobs[blobKey(owner, name)] = b
 	return int64(len(b)), nil
+}
+
+// Spend takes an upload away.
+func (d *disk) Spend(upload string) error {
+	delete(d.blobs, blobKey("upload", upload))
+	return nil
 }
