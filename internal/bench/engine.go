@@ -146,4 +146,5 @@ func (noBlobs) Open(string, string) (engine.Blob, int64, error) { return nil, 0,
 func (noBlobs) Remove(string, string) error                     { return nil }
 func (noBlobs) Drop(string) error                               { return nil }
 func (noBlobs) Owners() ([]string, error)                       { return nil, nil }
+func (noBlobs) Spend(string) error                              { return nil }
 func (noBlobs) Claim(string, string, string) (int64, error)     { return 0, errNoBuffers }
