@@ -197,7 +197,7 @@ func (p *Process) open() ([]*os.File, error) {
 		}
 		p.theirs = append(p.theirs, theirs)
 		files = append(files, theirs)
-		p.slots = newSlotServer(conn, c.Slots)
+		p.slots = newSlotServer(conn, c.Slots, &p.server.pool.fresh)
 		p.reading.Go(p.slots.serve)
 	}
 	return files, nil

@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,8 +66,13 @@ func pythonFunction(t testing.TB, source string) *Function {
 	needPython(t)
 	dir := folder(t)
 	write(t, filepath.Join(dir, "main.py"), source)
-	return &Function{Name: "f", Version: t.Name(), Runtime: Python, Dir: dir, Module: "main"}
+	return &Function{Name: "f", Version: unique(), Runtime: Python, Dir: dir, Module: "main"}
 }
+
+var versions atomic.Int64
+
+// unique is a version that no other function of the tests has.
+func unique() string { return strconv.FormatInt(versions.Add(1), 10) }
 
 // folder is a temporary folder that other users can read.
 func folder(t testing.TB) string {
@@ -91,7 +98,7 @@ func write(t testing.TB, path, text string) {
 // shellFunction is a native function that runs a script.
 func shellFunction(t testing.TB, script string) *Function {
 	t.Helper()
-	return &Function{Name: "f", Version: t.Name(), Runtime: Native, Program: "/bin/sh", Args: []string{"-c", script}}
+	return &Function{Name: "f", Version: unique(), Runtime: Native, Program: "/bin/sh", Args: []string{"-c", script}}
 }
 
 // cFunction compiles a program.
@@ -107,7 +114,7 @@ func cFunction(t testing.TB, source string, flags ...string) *Function {
 	if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	return &Function{Name: "f", Version: t.Name(), Runtime: Native, Dir: dir, Program: "main"}
+	return &Function{Name: "f", Version: unique(), Runtime: Native, Dir: dir, Program: "main"}
 }
 
 // logged collects log lines.

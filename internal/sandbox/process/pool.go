@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox"
 )
@@ -68,6 +69,7 @@ type Pool struct {
 	spawner *sandbox.Spawner
 	limited limits
 	null    *os.File
+	fresh   fresh
 	work    sync.WaitGroup // every goroutine of the pool
 	quit    chan struct{}
 
@@ -95,7 +97,8 @@ func New(o Options) (*Pool, error) {
 	if err := o.Spawner.CanConfine(); err != nil {
 		return nil, fmt.Errorf("new process pool: %w", err)
 	}
-	p := &Pool{o: o, spawner: o.Spawner, quit: make(chan struct{}), servers: map[key]*server{}, pythons: map[string]*candidate{}}
+	p := &Pool{o: o, spawner: o.Spawner, quit: make(chan struct{}), fresh: fresh{segments: map[*buffer.Segment]*slotServer{}},
+		servers: map[key]*server{}, pythons: map[string]*candidate{}}
 	g, err := o.Spawner.NewGroup(sandbox.Limits{})
 	if err != nil {
 		return nil, fmt.Errorf("new process pool: %w", err)

@@ -144,6 +144,9 @@ func (p *Process) release() {
 		p.slots.conn.close()
 	}
 	p.reading.Wait()
+	if p.slots != nil {
+		p.slots.fresh.settle(p.slots)
+	}
 	if p.output != nil && p.result.File != p.output {
 		p.output.Close()
 	}

@@ -21,8 +21,10 @@ type Slots interface {
 	// Need returns a segment of at least n bytes for the call to fill. It stays
 	// the implementation's, which releases it some time after the call's end.
 	Need(n int64) (*buffer.Segment, error)
-	// Put publishes a value: of a segment of Need, which is sealed by then, or of
-	// at most 64 KiB inline.
+	// Put publishes a value: of at most 64 KiB inline, or of a segment of Need. The
+	// latter can be mapped and written by nobody from then on but through mappings
+	// that the call itself has kept, until it ends: who hands it to others earlier
+	// than that seals it (Segment.Seal).
 	Put(name string, v buffer.Value) error
 	Take(name string, typ uint64) (buffer.Value, error)
 	Borrow(name string, typ uint64) (buffer.Value, error)
@@ -104,12 +106,57 @@ type slotServer struct {
 	slots    Slots
 	segments map[uint64]*buffer.Segment // of Need, that were not put
 	asked    int
+	fresh    *fresh
 	waits    sync.WaitGroup
 	waiting  chan struct{} // one for each wait
 }
 
-func newSlotServer(conn *socket, s Slots) *slotServer {
-	return &slotServer{conn: conn, slots: s, segments: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
+// fresh are the segments that calls which still run have published. Nobody can
+// make a writable mapping of them any more, but their publishers may have kept
+// one: for a reader of now, the kernel has to look (Segment.Seal, which costs
+// 10 ns a page); when the publisher has ended, there is nothing to look for.
+type fresh struct {
+	mu       sync.Mutex
+	segments map[*buffer.Segment]*slotServer // guarded by mu
+}
+
+// sealNow makes the bytes of a value final for a reader.
+func (f *fresh) sealNow(g *buffer.Segment) error {
+	f.mu.Lock()
+	_, running := f.segments[g]
+	f.mu.Unlock()
+	if !running && sealedForFuture(g) {
+		return nil
+	}
+	return g.Seal()
+}
+
+func (f *fresh) add(g *buffer.Segment, s *slotServer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.segments[g] = s
+}
+
+// settle hears that a call has ended, with all of its processes.
+func (f *fresh) settle(s *slotServer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for g, by := range f.segments {
+		if by == s {
+			delete(f.segments, g)
+		}
+	}
+}
+
+const sealFutureWrite = 0x10 // F_SEAL_FUTURE_WRITE: Linux 5.1
+
+func sealedForFuture(g *buffer.Segment) bool {
+	seals, err := unix.FcntlInt(uintptr(g.FD()), unix.F_GET_SEALS, 0)
+	return err == nil && seals&(sealFutureWrite|unix.F_SEAL_WRITE) != 0
+}
+
+func newSlotServer(conn *socket, s Slots, f *fresh) *slotServer {
+	return &slotServer{conn: conn, slots: s, fresh: f, segments: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
 }
 
 // serve returns when the call has closed the socket, has ended, or has broken
@@ -164,7 +211,7 @@ func (s *slotServer) handle(ctx context.Context, f frame) bool {
 			case *buffer.Inline:
 				a.data = h.Bytes
 			case *buffer.Segment:
-				if err = h.Seal(); err == nil { // it may come from a host where it was not needed
+				if err = s.fresh.sealNow(h); err == nil {
 					file, err = duplicate(h)
 				}
 			default:
@@ -198,9 +245,12 @@ func (s *slotServer) put(f frame) error {
 	if g == nil || f.size > uint64(g.Capacity()) {
 		return errors.New("the call has no such buffer")
 	}
-	// From here on the bytes cannot change, which is what others rely on.
-	if err := g.Seal(); err != nil {
-		return err
+	// Whoever gets the descriptor from here on can only read.
+	s.fresh.add(g, s)
+	if _, err := unix.FcntlInt(uintptr(g.FD()), unix.F_ADD_SEALS, sealFutureWrite); err != nil {
+		if err := g.Seal(); err != nil {
+			return err
+		}
 	}
 	if err := s.slots.Put(f.name, buffer.Value{Holder: g, Len: int64(f.size), Type: f.typ}); err != nil {
 		return err

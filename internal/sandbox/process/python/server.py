@@ -252,7 +252,7 @@ class Call:
     def serve(self):
         head, text, fds = receive(self.sock)
         if head is None or head[0] != START or len(fds) < 3:
-            os._exit(0)  # it is not needed any more
+            os._exit(97)  # it is not needed any more
         import fcntl
 
         meta = json.loads(text)
