@@ -56,7 +56,7 @@ def receive(sock):
     return HEAD.unpack(data[: HEAD.size]), data[HEAD.size :], fds
 
 
-def explain(error, depth=0):
+def explain(error):
     """The traceback of an exception as its author wants it: frames of the function only."""
     import traceback
 
@@ -68,7 +68,8 @@ def explain(error, depth=0):
             return
         seen.add(id(r))
         own = [f for f in r.stack if f.filename.startswith("/fn/")]
-        rest = [f for f in r.stack if not f.filename.startswith(("/weft/", "<frozen importlib"))]
+        rest = [f for f in r.stack if not f.filename.startswith(("/weft/", "<frozen importlib"))
+                and not f.filename.endswith("/importlib/__init__.py")]
         r.stack[:] = own or rest
         prune(r.__cause__)
         prune(r.__context__)
@@ -117,7 +118,7 @@ class Server:
 
         if inspect.iscoroutinefunction(self.handler) or inspect.isasyncgenfunction(self.handler):
             import asyncio  # noqa: F401
-        if len(os.listdir("/proc/self/task")) > 1 if os.path.isdir("/proc/self/task") else False:
+        if os.path.isdir("/proc/self/task") and len(os.listdir("/proc/self/task")) > 1:
             print("weft: the module %s starts threads when it is imported: they will not be there in calls; start them in the handler"
                   % self.settings["module"], file=sys.stderr)
 
@@ -316,7 +317,7 @@ async def awaited(result):
 
 
 def read_event(raw):
-    """The input: bytes without a copy, or what the JSON says; nothing is None."""
+    """The input: bytes, large ones without a copy, or what the JSON says; nothing is None."""
     import mmap
 
     try:
@@ -329,7 +330,7 @@ def read_event(raw):
     with io.open(0, "rb", buffering=0, closefd=False) as f:
         data = f.readall() or b""
     if raw:
-        return memoryview(data)
+        return memoryview(bytearray(data))
     return json.loads(data) if data.strip() else None
 
 
