@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -60,9 +61,12 @@ func (p *Pool) Start(ctx context.Context, c Call) (*Process, error) {
 		if err == nil {
 			return process, nil
 		}
-		p.forget(s) // it ended since; another one may do better
-		s.end()
-		if try == 1 || !errors.Is(err, errEnding) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		gone := errors.Is(err, errEnding) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed)
+		if gone { // since we looked; another one may do better
+			p.forget(s)
+			s.end()
+		}
+		if !gone || try == 1 {
 			return nil, s.refused(false, "%v", err)
 		}
 	}
@@ -75,50 +79,52 @@ func (s *server) start1(c Call, began time.Time) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{server: s, call: c, id: x.id, group: x.group, began: began, done: make(chan struct{})}
-	files, err := p.open()
-	defer func() {
-		for _, f := range p.theirs {
-			f.Close()
-		}
-		p.theirs = nil
-	}()
-	if err != nil {
-		s.conn.send((&message{kind: msgSignal, id: x.id, a: uint32(unix.SIGKILL)}).append)
-		p.release()
-		return nil, err
-	}
 	m := message{kind: msgStart, id: x.id}
-	if m.text, m.a, err = s.assignment(c); err == nil {
-		s.mu.Lock()
-		if s.ending {
-			err = errEnding
-		} else {
-			s.calls[x.id] = p
+	files, theirs, err := p.open()
+	if err == nil {
+		m.text, m.a, err = s.assignment(c)
+	}
+	if err == nil {
+		if s.limit.Time > 0 {
+			p.timer = time.AfterFunc(s.limit.Time, p.expire)
 		}
-		s.mu.Unlock()
+		err = s.hand(p, m, files)
+	}
+	for _, f := range theirs {
+		f.Close()
 	}
 	if err != nil {
-		s.conn.send((&message{kind: msgSignal, id: x.id, a: uint32(unix.SIGKILL)}).append)
+		p.signal(unix.SIGKILL)
 		p.release()
 		return nil, err
-	}
-	if s.limit.Time > 0 {
-		p.timer = time.AfterFunc(s.limit.Time, p.expire)
-	}
-	if err := s.conn.send(m.append, files...); err != nil {
-		s.mu.Lock()
-		_, mine := s.calls[x.id]
-		delete(s.calls, x.id)
-		s.mu.Unlock()
-		if mine {
-			p.release()
-			return nil, err
-		}
 	}
 	if s.pool.o.Spare > 0 {
 		s.pool.work.Go(s.stock)
 	}
 	return p, nil
+}
+
+// hand gives a call to its process. Without an error its end will be told, by
+// the warden or because that has ended.
+func (s *server) hand(p *Process, m message, files []*os.File) error {
+	s.mu.Lock()
+	if s.ending {
+		s.mu.Unlock()
+		return errEnding
+	}
+	s.calls[p.id] = p
+	s.mu.Unlock()
+	err := s.conn.send(m.append, files...)
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls[p.id] != p { // told already
+		return nil
+	}
+	delete(s.calls, p.id)
+	return err
 }
 
 // assignment is what the process reads before it runs.
@@ -162,43 +168,43 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 	return text, 0, err
 }
 
-// open makes the descriptors of a call: those to send, in order.
-func (p *Process) open() ([]*os.File, error) {
+// open makes the descriptors of a call: those to send, in order, and which of
+// them are to be closed then.
+func (p *Process) open() (files, theirs []*os.File, err error) {
 	c := &p.call
 	stdin, stdout := c.Stdin, c.Stream
-	var err error
 	switch {
 	case stdin != nil:
 	case len(c.Input) == 0:
 		stdin = p.server.pool.null
 	default:
 		if stdin, err = memoryFile("stdin", c.Input); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		p.theirs = append(p.theirs, stdin)
+		theirs = append(theirs, stdin)
 	}
 	if stdout == nil {
 		if stdout, err = memoryFile("stdout", nil); err != nil {
-			return nil, err
+			return nil, theirs, err
 		}
 		p.output = stdout
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("make a pipe: %w", err)
+		return nil, theirs, fmt.Errorf("make a pipe: %w", err)
 	}
-	p.theirs = append(p.theirs, write)
+	theirs = append(theirs, write)
 	p.reading.Go(func() { p.hear(read) })
-	files := []*os.File{stdin, stdout, write}
+	files = []*os.File{stdin, stdout, write}
 	if c.Slots != nil {
-		conn, theirs, err := newPair(frameMax)
+		conn, end, err := newPair(frameMax)
 		if err != nil {
-			return nil, err
+			return nil, theirs, err
 		}
-		p.theirs = append(p.theirs, theirs)
-		files = append(files, theirs)
+		theirs = append(theirs, end)
+		files = append(files, end)
 		p.slots = newSlotServer(conn, c.Slots, &p.server.pool.fresh)
 		p.reading.Go(p.slots.serve)
 	}
-	return files, nil
+	return files, theirs, nil
 }

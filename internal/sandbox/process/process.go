@@ -29,7 +29,6 @@ type Process struct {
 	timer  *time.Timer // nil: no limit of time
 	output *os.File    // nil: the output goes elsewhere
 	slots  *slotServer
-	theirs []*os.File // descriptors of the process, closed when it has its copies
 
 	reading sync.WaitGroup // of standard error, and of the control socket
 	expired atomic.Bool
@@ -136,10 +135,6 @@ func (p *Process) release() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	for _, f := range p.theirs {
-		f.Close()
-	}
-	p.theirs = nil
 	if p.slots != nil {
 		p.slots.conn.close()
 	}

@@ -1,0 +1,154 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// A test binary with this variable is a node that starts calls, says so, and
+// then does nothing until it is killed.
+func init() {
+	if os.Getenv("WEFT_TEST_NODE") == "" {
+		return
+	}
+	exe, err := os.Open("/proc/self/exe")
+	fail := func(err error) {
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+	}
+	fail(err)
+	s, err := sandbox.NewSpawner(context.Background(), sandbox.SpawnerOptions{Exec: exe})
+	fail(err)
+	p, err := New(Options{Spawner: s})
+	fail(err)
+	started := make(chan struct{})
+	for _, f := range []*Function{
+		{Name: "n", Version: "1", Runtime: Native, Program: "/bin/sh", Args: []string{"-c", "setsid sleep 984 & echo x >&2; sleep 984"}},
+		{Name: "p", Version: "1", Runtime: Python, Dir: os.Getenv("WEFT_TEST_NODE"), Module: "main"},
+	} {
+		_, err := p.Start(context.Background(), Call{Function: f, Log: func(string) { started <- struct{}{} }})
+		fail(err)
+		<-started
+	}
+	fmt.Println("started")
+	select {}
+}
+
+func TestEverythingDiesWithTheNode(t *testing.T) {
+	newPool(t, Options{}) // skips where there can be none
+	needPython(t)
+	dir := folder(t)
+	write(t, filepath.Join(dir, "main.py"), "import sys, subprocess\ndef handler(e, c):\n    q = subprocess.Popen(['sleep', '984'])\n    print('x')\n    q.wait()\n")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "WEFT_TEST_NODE="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "started\n" {
+		cmd.Process.Kill()
+		t.Fatalf("%q, %v", line, err)
+	}
+	if processes(t, "sleep\x00984") == 0 {
+		t.Error("nothing runs")
+	}
+	pid := cmd.Process.Pid
+	cmd.Process.Kill()
+	cmd.Wait()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n := processes(t, "sleep\x00984")
+		if n == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d processes outlive their node", n)
+		}
+	}
+	groups := func() (found []string) {
+		for _, pattern := range []string{"/sys/fs/cgroup/weft-%d-*", "/sys/fs/cgroup/*/weft-%d-*"} {
+			names, _ := filepath.Glob(fmt.Sprintf(pattern, pid))
+			found = append(found, names...)
+		}
+		return found
+	}
+	newPool(t, Options{}) // sweeps what the dead node has left
+	if left := groups(); len(left) > 0 {
+		t.Errorf("cgroups of the dead node are left: %q", left)
+	}
+}
+
+func TestNothingLeaks(t *testing.T) {
+	p := newPool(t, Options{})
+	native := shellFunction(t, "cat")
+	py := pythonFunction(t, "def handler(event, context):\n    return event\n")
+	m := newMemory(t, 0)
+	round := func(n int) {
+		for i := range n {
+			for _, f := range []*Function{native, py} {
+				if r := run(t, p, Call{Function: f, Input: []byte("1"), Slots: m.attempt(fmt.Sprint(i))}); r.Failure != nil {
+					t.Fatal(r.Failure)
+				}
+			}
+		}
+	}
+	count := func() (fds, goroutines, groups, mounts int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pattern := range []string{"/sys/fs/cgroup/weft-%d-*/*/", "/sys/fs/cgroup/*/weft-%d-*/*/"} {
+			names, _ := filepath.Glob(fmt.Sprintf(pattern, os.Getpid()))
+			groups += len(names)
+		}
+		table, err := os.ReadFile("/proc/self/mounts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries), runtime.NumGoroutine(), groups, strings.Count(string(table), "\n")
+	}
+	round(3)
+	settle(p)
+	fds, goroutines, groups, mounts := count()
+	round(20)
+	settle(p)
+	fds2, goroutines2, groups2, mounts2 := count()
+	if fds2 > fds+3 || goroutines2 > goroutines+3 || groups2 > groups+3 || mounts2 != mounts {
+		t.Errorf("descriptors %d then %d, goroutines %d then %d, groups %d then %d, mounts %d then %d",
+			fds, fds2, goroutines, goroutines2, groups, groups2, mounts, mounts2)
+	}
+}
+
+// settle waits until every fork server has its spares and nothing else to do.
+func settle(p *Pool) {
+	for range 200 {
+		p.mu.Lock()
+		busy := false
+		for _, s := range p.servers {
+			s.mu.Lock()
+			busy = busy || len(s.calls) > 0 || s.making > 0 || len(s.spares) < p.o.Spare
+			s.mu.Unlock()
+		}
+		p.mu.Unlock()
+		if !busy {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
