@@ -76,9 +76,6 @@ func checkWhole(dir string) error {
 // extract writes the files of an archive.
 func extract(ctx context.Context, tr *tar.Reader, root *os.Root) error {
 	h, err := tr.Next()
-	if err == io.ErrUnexpectedEOF {
-		return errors.New("the backup is cut short")
-	}
 	if err != nil || h.Name != backupName {
 		return errors.New("this is not a backup of weft's")
 	}
