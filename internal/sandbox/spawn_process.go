@@ -37,6 +37,7 @@ type Exit struct {
 	SystemTime time.Duration
 	MaxRSS     int64 // bytes
 	PeakMemory int64 // bytes as the cgroup counted them; 0 when unknown
+	Starved    int64 // processes of its cgroup that the kernel killed because the group was out of memory
 	Err        error // what could not be cleaned up; nil: nothing is left
 }
 
@@ -151,6 +152,7 @@ func (p *Process) classify(status unix.WaitStatus, usage unix.Rusage) Exit {
 		SystemTime: time.Duration(usage.Stime.Nano()),
 		MaxRSS:     usage.Maxrss << 10,
 		PeakMemory: p.group.peak(),
+		Starved:    p.group.outOfMemory(),
 	}
 	if status.Exited() {
 		e.Code = status.ExitStatus()
@@ -168,7 +170,7 @@ func (p *Process) classify(status unix.WaitStatus, usage unix.Rusage) Exit {
 		e.Reason = ReasonFileSize
 	case e.Signal == unix.SIGXCPU:
 		e.Reason = ReasonCPU
-	case e.Signal == unix.SIGKILL && p.group.outOfMemory() > 0:
+	case e.Signal == unix.SIGKILL && e.Starved > 0:
 		e.Reason = ReasonMemory
 	case e.Signal == unix.SIGKILL && p.killed:
 		e.Reason = ReasonKilled

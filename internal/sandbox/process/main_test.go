@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -19,7 +20,8 @@ import (
 // newPool makes a pool that is closed, with its spawner, when the test ends.
 func newPool(t testing.TB, o Options) *Pool {
 	t.Helper()
-	exe, err := os.Open("/proc/self/exe")
+	// Another host executable, such as what "make host" has built, can be tried.
+	exe, err := os.Open(cmp.Or(os.Getenv("WEFT_TEST_HOST"), "/proc/self/exe"))
 	if err != nil {
 		t.Fatal(err)
 	}

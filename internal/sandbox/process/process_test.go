@@ -72,6 +72,17 @@ func TestWhatACallSees(t *testing.T) {
 	}
 }
 
+func TestWhatIsWeakerIsSaid(t *testing.T) {
+	p := newPool(t, Options{})
+	said := strings.Join(p.Degraded(), "\n")
+	t.Logf("degraded: %q", said)
+	for what, there := range map[string]bool{"memory of calls": p.limited.memory, "processes of calls": p.limited.pids} {
+		if there == strings.Contains(said, what) {
+			t.Errorf("%s: limited %v", what, there)
+		}
+	}
+}
+
 func TestCallsShareNothing(t *testing.T) {
 	p := newPool(t, Options{})
 	f := shellFunction(t, `test ! -e /tmp/mark && ipcs -q | grep -c 0x && exit 1; touch /tmp/mark; ipcmk -Q >/dev/null; ls /tmp`)

@@ -34,6 +34,7 @@ type server struct {
 	calls   map[uint64]*Process // that run; guarded by mu
 	spares  []*prepared         // guarded by mu
 	making  int                 // spares that are being made; guarded by mu
+	group   *sandbox.Group      // for the next call, or nil; guarded by mu
 	said    []byte              // the end of what the server printed; guarded by mu
 	broken  string              // why the warden says that it cannot serve; guarded by mu
 	isReady bool                // guarded by mu
@@ -244,9 +245,9 @@ func (s *server) finish(exit sandbox.Exit) {
 	s.mu.Lock()
 	why := s.broken
 	switch {
-	case why != "" && why != "server ended":
-	case exit.Reason == sandbox.ReasonMemory:
+	case exit.Starved > 0:
 		why = fmt.Sprintf("its fork server was out of memory: importing it takes more than the %d MiB that it may have", s.limit.Memory>>20)
+	case why != "" && why != "server ended":
 	case exit.Reason == sandbox.ReasonExit && exit.Code == wardenExit || why == "server ended":
 		why = "its fork server could not be set up, or ended: " + last(string(s.said), 500)
 	default:
@@ -261,6 +262,10 @@ func (s *server) finish(exit sandbox.Exit) {
 	clear(s.calls)
 	spares := s.spares
 	s.spares = nil
+	if s.group != nil {
+		spares = append(spares, &prepared{group: s.group})
+		s.group = nil
+	}
 	if !ready {
 		s.failed = s.refused(s.broken != "" && s.broken != "server ended", "%s", why)
 	}
@@ -292,11 +297,17 @@ var errEnding = errors.New("its fork server is ending")
 
 // prepare has the warden make the process of a call, in a group of its own.
 func (s *server) prepare() (*prepared, error) {
-	l := sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: s.limit.Weight, Pids: s.limit.Pids}
-	group, err := s.pool.spawner.NewGroup(l)
-	if err != nil {
-		return nil, err
+	s.mu.Lock()
+	group := s.group
+	s.group = nil
+	s.mu.Unlock()
+	if group == nil {
+		var err error
+		if group, err = s.newGroup(); err != nil {
+			return nil, err
+		}
 	}
+	var err error
 	m := message{kind: msgPrepare}
 	var files, opened []*os.File
 	if dir := group.Dir(); dir != nil && s.f.Runtime == Native {
@@ -326,6 +337,10 @@ func (s *server) prepare() (*prepared, error) {
 	return &prepared{id: m.id, group: group}, nil
 }
 
+func (s *server) newGroup() (*sandbox.Group, error) {
+	return s.pool.spawner.NewGroup(sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: s.limit.Weight, Pids: s.limit.Pids})
+}
+
 // take returns a process to give a call to: a spare one, or a new one.
 func (s *server) take() (*prepared, error) {
 	s.mu.Lock()
@@ -339,31 +354,52 @@ func (s *server) take() (*prepared, error) {
 	return s.prepare()
 }
 
-// stock makes spares until there are enough.
+// stock makes spares until there are enough, and the group of the call after.
 func (s *server) stock() {
-	for {
-		s.mu.Lock()
-		enough := s.ending || len(s.spares)+s.making >= s.pool.o.Spare || len(s.calls)+len(s.spares)+s.making > callsMax/2
-		if !enough {
-			s.making++
-		}
-		s.mu.Unlock()
-		if enough {
-			return
-		}
-		x, err := s.prepare()
-		s.mu.Lock()
-		s.making--
-		ending := s.ending
-		if err == nil && !ending {
-			s.spares = append(s.spares, x)
-		}
-		s.mu.Unlock()
-		if err == nil && ending {
-			x.group.Close()
-		}
-		if err != nil || ending {
-			return
-		}
+	for s.stock1() {
 	}
+	s.mu.Lock()
+	needed := s.group == nil && !s.ending
+	s.mu.Unlock()
+	if !needed {
+		return
+	}
+	group, err := s.newGroup()
+	if err != nil {
+		return // who needs one will say so
+	}
+	s.mu.Lock()
+	if s.group == nil && !s.ending {
+		s.group, group = group, nil
+	}
+	s.mu.Unlock()
+	if group != nil {
+		group.Close()
+	}
+}
+
+// stock1 makes one spare, and reports whether another one may be missing.
+func (s *server) stock1() bool {
+	s.mu.Lock()
+	enough := s.ending || len(s.spares)+s.making >= s.pool.o.Spare || len(s.calls)+len(s.spares)+s.making > callsMax/2
+	if !enough {
+		s.making++
+	}
+	s.mu.Unlock()
+	if enough {
+		return false
+	}
+	x, err := s.prepare()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.making--
+	switch {
+	case err != nil:
+	case s.ending:
+		s.pool.work.Go(func() { x.group.Close() })
+	default:
+		s.spares = append(s.spares, x)
+		return true
+	}
+	return false
 }

@@ -16,9 +16,12 @@ import socket
 import select
 import signal
 import ctypes
+import fcntl
 import gc
 import io
+import mmap
 import resource
+import types
 
 SERVER = 3
 HEAD = struct.Struct("=IIQ4q")
@@ -82,6 +85,10 @@ def explain(error):
     return head + "\n" + lines
 
 
+class SockFprog(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
 class Fork:
     """One call's process, seen from the server."""
 
@@ -95,7 +102,9 @@ class Server:
         self.sock = socket.socket(fileno=SERVER)
         self.forks = {}  # descriptor of a process -> Fork
         self.own = os.pidfd_open(os.getpid(), 0)
-        self.filter = open("/weft/filter", "rb").read()
+        with open("/weft/filter", "rb") as f:
+            self.filter = ctypes.create_string_buffer(f.read())
+        self.program = SockFprog((len(self.filter) - 1) // 8, ctypes.addressof(self.filter))
         self.handler = None
 
     def load(self):
@@ -105,7 +114,9 @@ class Server:
         sys.stdout.reconfigure(line_buffering=True)
         sys.path[:] = self.settings["paths"] + ["/weft"] + sys.path
         sys.argv = [self.settings["module"]]
-        import weft  # noqa: F401  so that calls have it at once
+        import weft
+
+        self.weft = weft
 
         name = self.settings["handler"] or "handler"
         module = importlib.import_module(self.settings["module"])
@@ -182,10 +193,6 @@ class Server:
              (int(used.ru_utime * 1e6), int(used.ru_stime * 1e6), used.ru_maxrss, 0))
 
 
-class SockFprog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-
-
 class Call:
     """A call, in its own process."""
 
@@ -218,8 +225,6 @@ class Call:
         s = self.server
         _, mnt, ipc, net, ready, sock = self.fds[:6]
         high = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 16)
-        import fcntl
-
         self.high = high
         self.sock = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, high))
         s.sock.close()
@@ -241,8 +246,7 @@ class Call:
         head = (ctypes.c_uint32 * 2)(0x20080522, 0)
         check(libc.syscall(CAPSET, head, (ctypes.c_uint32 * 6)()), "capset")
         check(libc.prctl(4, 0, 0, 0, 0), "become undumpable")
-        program = ctypes.create_string_buffer(s.filter, len(s.filter))
-        check(libc.prctl(22, 2, ctypes.byref(SockFprog(len(s.filter) // 8, ctypes.addressof(program))), 0, 0), "install the filter")
+        check(libc.prctl(22, 2, ctypes.byref(s.program), 0, 0), "install the filter")
         if s.settings["cpu"]:
             resource.setrlimit(resource.RLIMIT_CPU, (s.settings["cpu"], s.settings["cpu"]))
         if "random" in sys.modules:
@@ -254,8 +258,6 @@ class Call:
         head, text, fds = receive(self.sock)
         if head is None or head[0] != START or len(fds) < 3:
             os._exit(97)  # it is not needed any more
-        import fcntl
-
         meta = json.loads(text)
         out = fcntl.fcntl(fds[1], fcntl.F_DUPFD_CLOEXEC, self.high)
         os.dup2(fds[0], 0)
@@ -268,10 +270,8 @@ class Call:
             if fd > 3:
                 os.close(fd)
         os.environ.update(meta.get("env") or {})
-        import weft
-
-        context = weft.Context(meta)
-        weft._begin(context)
+        context = self.server.weft.Context(meta)
+        self.server.weft._begin(context)
         try:
             event = read_event(meta.get("raw"))
         except ValueError as e:
@@ -318,8 +318,6 @@ async def awaited(result):
 
 def read_event(raw):
     """The input: bytes, large ones without a copy, or what the JSON says; nothing is None."""
-    import mmap
-
     try:
         size = os.fstat(0).st_size
     except OSError:
@@ -385,8 +383,6 @@ def raw_chunk(value):
 
 def write_result(out, result):
     """Bytes as they are, a generator piece by piece, anything else as JSON."""
-    import types
-
     if raw_chunk(result):
         return write_all(out, result)
     if isinstance(result, types.GeneratorType):

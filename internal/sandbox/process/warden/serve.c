@@ -40,8 +40,18 @@ struct call {
 };
 
 static struct call calls[WARDEN_CALLS];
+
+// The shell of the next call, made while there is nothing else to do: making
+// one takes longer than forking a process, most of it for the network.
+static struct {
+	pid_t pid; // 0: there is none
+	int fd, ready;
+	struct spaces s;
+} next;
 static int control = 3, server = -1, self = -1;
 static uint32_t degraded; // READY_ flags
+
+enum { IDLE = 2 }; // ms without a message after which the next shell is made
 static pid_t server_pid;
 static char text[WARDEN_TEXT + 1];
 
@@ -108,13 +118,30 @@ static pid_t fork_program(const struct plan *p, struct call *c, const struct spa
 	return pid;
 }
 
+static int make_next(const struct plan *p)
+{
+	int ready[2];
+
+	if (pipe2(ready, O_CLOEXEC))
+		return -1;
+	next.pid = make_shell(p, ready[1], &next.fd, &next.s);
+	close(ready[1]);
+	if (next.pid < 0) {
+		close(ready[0]);
+		next.pid = 0;
+		return -1;
+	}
+	next.ready = ready[0];
+	return 0;
+}
+
 // prepare makes shell and process of a call. The process may wait for its
 // assignment as long as it likes.
 static void prepare(const struct plan *p, const struct message *m, const int *fds, int n)
 {
 	struct call *c = find(0);
 	struct spaces s;
-	int ready[2], pair[2], into = (m->a & A_INTO) != 0;
+	int ready, pair[2], into = (m->a & A_INTO) != 0;
 
 	if (!m->id || find(m->id)) {
 		errno = EINVAL;
@@ -126,30 +153,26 @@ static void prepare(const struct plan *p, const struct message *m, const int *fd
 		refuse(m->id, "too many calls at a time");
 		return;
 	}
-	if (pipe2(ready, O_CLOEXEC)) {
-		refuse(m->id, "make a pipe");
+	if (!next.pid && make_next(p)) {
+		refuse(m->id, "make the namespaces");
 		return;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 		refuse(m->id, "make a socket");
-		close_all(ready, 2);
 		return;
 	}
 	memset(c, 0, sizeof *c);
 	c->program_fd = -1;
 	c->sock = pair[0];
-	c->shell = make_shell(p, ready[1], &c->shell_fd, &s);
-	close(ready[1]);
-	if (c->shell < 0) {
-		refuse(m->id, "make the namespaces");
-		close_all(pair, 2);
-		close(ready[0]);
-		return;
-	}
+	c->shell = next.pid;
+	c->shell_fd = next.fd;
+	s = next.s;
+	ready = next.ready;
+	next.pid = 0;
 	c->id = m->id;
 	if (p->c->flags & WARDEN_PYTHON) {
 		struct message f = {.kind = MSG_FORK, .id = m->id, .a = m->a};
-		int all[WARDEN_FILES] = {s.fd[0], s.fd[1], s.fd[2], s.fd[3], ready[0], pair[1]};
+		int all[WARDEN_FILES] = {s.fd[0], s.fd[1], s.fd[2], s.fd[3], ready, pair[1]};
 		int count = SPACES + 2;
 		for (int i = 0; i < n && count < WARDEN_FILES; i++)
 			all[count++] = fds[i];
@@ -158,7 +181,7 @@ static void prepare(const struct plan *p, const struct message *m, const int *fd
 		else if (send_message(server, &f, NULL, 0, all, count, MSG_DONTWAIT))
 			c->failed = "reach the server";
 	} else {
-		c->program = fork_program(p, c, &s, ready[0], pair[1], fds, n, into);
+		c->program = fork_program(p, c, &s, ready, pair[1], fds, n, into);
 		if (c->program < 0) {
 			c->failed = "fork into its namespaces";
 			c->program = 0;
@@ -171,7 +194,7 @@ static void prepare(const struct plan *p, const struct message *m, const int *fd
 		kill(c->shell, SIGKILL);
 	}
 	close_all(s.fd, s.n);
-	close(ready[0]);
+	close(ready);
 	close(pair[1]);
 }
 
@@ -304,6 +327,13 @@ static void reap(void)
 			answer(&m, (size_t)snprintf(text, sizeof text, "server ended"));
 			_exit(0);
 		}
+		if (pid == next.pid) {
+			close_all(next.s.fd, next.s.n);
+			close(next.fd);
+			close(next.ready);
+			next.pid = 0;
+			continue;
+		}
 		for (int i = 0; i < WARDEN_CALLS; i++) {
 			struct call *c = &calls[i];
 			if (!c->id)
@@ -349,6 +379,7 @@ void serve(struct plan *p)
 	struct rlimit files = {4096, 4096}, now;
 	struct signalfd_siginfo dead;
 	sigset_t child;
+	int failing = 0;
 
 	prctl(PR_SET_NAME, "weft-warden", 0, 0, 0);
 	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max < files.rlim_max)
@@ -381,8 +412,13 @@ void serve(struct plan *p)
 	}
 	for (;;) {
 		struct pollfd wait[3] = {{control, POLLIN, 0}, {deaths, POLLIN, 0}, {server, POLLIN, 0}};
-		if (poll(wait, 3, -1) < 0 && errno != EINTR)
+		int n = poll(wait, 3, next.pid || failing > 10 ? -1 : IDLE);
+		if (n < 0 && errno != EINTR)
 			die("warden", "poll");
+		if (n == 0)
+			failing = make_next(p) ? failing + 1 : 0;
+		if (n <= 0)
+			continue;
 		if (wait[2].revents) // before its death is noted: it may have said why
 			from_server();
 		if (wait[1].revents) {
