@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"internal/cpu/profile":          {},
 	"internal/cpu/sim":              {},
 	"internal/cpu/policy":           {"internal/cpu/profile", "internal/cpu/sim"},
+	"internal/cpu/backend":          {"internal/cpu/policy", "internal/sandbox"},
 	"internal/cpu/trace":            {"internal/cpu/sim"},
 	"internal/cpu/whatif":           {"internal/cpu/policy", "internal/cpu/profile", "internal/cpu/sim"},
 	"internal/store":                {},

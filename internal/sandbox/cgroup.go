@@ -326,6 +326,7 @@ type cgroupSelf struct {
 	born   func(pid int) string // start time of a process of this namespace; "" when there is none
 	v1     map[string]string    // controller -> directory of the node's own group
 	v2     []string             // directories in which a group may be made, in the order to try them
+	own    string               // the node's own group in version 2; "" when there is none
 }
 
 // name is the name of the node's directory. With the start time a pid that is
@@ -365,7 +366,20 @@ func findCgroups() (cgroupSelf, error) {
 	if err != nil {
 		return self, fmt.Errorf("find cgroups: %w", err)
 	}
-	self.v1, self.v2 = cgroupDirs(string(mounts), string(own), os.Getuid() == 0)
+	root := os.Getuid() == 0
+	self.v1, self.v2 = cgroupDirs(string(mounts), string(own), root)
+	if n := len(self.v2); n > 0 {
+		self.own = self.v2[0]
+		if root && n > 1 { // the top is tried first
+			self.own = self.v2[1]
+		}
+	}
+	for controller, dir := range self.v1 {
+		self.v1[controller] = outside(dir, self.name())
+	}
+	for i, dir := range self.v2 {
+		self.v2[i] = outside(dir, self.name())
+	}
 	return self, nil
 }
 
