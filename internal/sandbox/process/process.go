@@ -215,7 +215,7 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 	case said == saidMemory:
 		return p.fail(KindLimit, "was ended: it used more than the %d MiB of memory that it may: %s", l.Memory>>20, text)
 	case said == saidOutput:
-		f := p.fail(KindOutput, ": %s", text)
+		f := p.fail(KindOutput, "has no valid output: %s", text)
 		f.Permanent = true
 		return f
 	case said == saidRaised:
@@ -233,7 +233,7 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 	case status.Signaled():
 		return p.fail(KindExit, "was ended by the signal %s", unix.SignalName(status.Signal()))
 	case status.ExitStatus() == wardenExit && p.server.f.Runtime == Python:
-		return p.fail(KindRefused, "could not be forked")
+		return p.fail(KindRefused, "could not be forked: its fork server, or the machine, is out of memory or processes")
 	}
 	return p.fail(KindExit, "exited with status %d", status.ExitStatus())
 }

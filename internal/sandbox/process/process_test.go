@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,65 @@ func TestWhatACallSees(t *testing.T) {
 			t.Errorf("/%s is there:\n%s", not, got)
 		}
 	}
+}
+
+func TestOwnRoot(t *testing.T) {
+	p := newPool(t, Options{})
+	f := cFunction(t, `#include <stdio.h>
+#include <dirent.h>
+int main(void) {
+	DIR *d = opendir("/");
+	for (struct dirent *e; (e = readdir(d)); )
+		if (e->d_name[0] != '.')
+			puts(e->d_name);
+	FILE *f = fopen("/data/text", "r");
+	char b[16] = "";
+	puts(f && fgets(b, sizeof b, f) ? b : "none");
+	return 0;
+}
+`, "-static")
+	root := folder(t)
+	for _, dir := range []string{"bin", "data"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(root, "data", "text"), "own")
+	if err := os.Rename(filepath.Join(f.Dir, "main"), filepath.Join(root, "bin", "app")); err != nil {
+		t.Fatal(err)
+	}
+	f.Root, f.Dir, f.Program = root, "", "/bin/app"
+	r := run(t, p, Call{Function: f})
+	lines := strings.Fields(string(r.Output))
+	slices.Sort(lines)
+	if got := strings.Join(lines, " "); r.Failure != nil || got != "bin data dev fn own proc tmp" {
+		t.Errorf("%q, %v", got, r.Failure)
+	}
+}
+
+func TestMoreCallsThanOneServerHolds(t *testing.T) {
+	p := newPool(t, Options{})
+	f := shellFunction(t, "sleep 1000")
+	f.Limits.Memory = 16 << 20
+	var all []*Process
+	for range callsMax + 5 {
+		process, err := p.Start(context.Background(), Call{Function: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, process)
+	}
+	time.Sleep(10 * time.Millisecond)
+	refused := 0
+	for _, process := range all {
+		process.Kill()
+		if r := process.Wait(); r.Failure.Kind == KindRefused && strings.Contains(r.Failure.Message, "too many calls at a time") {
+			refused++
+		} else if r.Failure.Kind != KindKilled {
+			t.Errorf("%+v", r.Failure)
+		}
+	}
+	t.Logf("%d were refused", refused)
 }
 
 func TestWhatIsWeakerIsSaid(t *testing.T) {
