@@ -98,8 +98,9 @@ func (s *server) start1(c Call, began time.Time) (*Process, error) {
 		f.Close()
 	}
 	if err != nil {
-		p.signal(unix.SIGKILL)
+		p.group = nil
 		p.release()
+		s.toss(x)
 		return nil, err
 	}
 	s.pool.work.Go(func() {

@@ -34,7 +34,7 @@ type Options struct {
 	Python  string           // name or path of the interpreter; default python3
 	Idle    time.Duration    // a fork server that has not been used for so long is ended; default 5 min
 	Servers int              // fork servers that are kept at most, the longest unused is ended first; default 64
-	Spare   int              // processes of a version that are forked ahead of its next calls; default 1, negative: none
+	Spare   int              // processes of a version that are forked ahead of its next calls, and kept for 30 s; default 1, negative: none
 
 	// Log hears what fork servers print, such as a module while it is imported;
 	// default: nobody.
@@ -225,9 +225,13 @@ func (p *Pool) shrink(keep *server) {
 	}
 }
 
-// expire ends fork servers that have not been used for long.
+// spareIdle is how long processes are kept ahead of the next call.
+const spareIdle = 30 * time.Second
+
+// expire ends fork servers that have not been used for long, and before that
+// what they have ready.
 func (p *Pool) expire() {
-	tick := time.NewTicker(max(p.o.Idle/4, time.Second))
+	tick := time.NewTicker(max(min(p.o.Idle/4, spareIdle/2), time.Second))
 	defer tick.Stop()
 	for {
 		select {
@@ -235,8 +239,11 @@ func (p *Pool) expire() {
 			return
 		case now := <-tick.C:
 			p.mu.Lock()
-			var old []*server
+			var old, quiet []*server
 			for k, s := range p.servers {
+				if now.Sub(s.used) > spareIdle {
+					quiet = append(quiet, s)
+				}
 				if now.Sub(s.used) > p.o.Idle && s.idle() {
 					delete(p.servers, k)
 					old = append(old, s)
@@ -245,6 +252,9 @@ func (p *Pool) expire() {
 			p.mu.Unlock()
 			for _, s := range old {
 				s.end()
+			}
+			for _, s := range quiet {
+				s.discard()
 			}
 		}
 	}

@@ -145,7 +145,9 @@ func (p *Process) release() {
 	if p.output != nil && p.result.File != p.output {
 		p.output.Close()
 	}
-	p.group.Close()
+	if p.group != nil {
+		p.group.Close()
+	}
 }
 
 // lose ends a call whose server is gone.

@@ -371,6 +371,35 @@ func TestServersComeAndGo(t *testing.T) {
 	}
 }
 
+func TestSparesAreMadeAndDiscarded(t *testing.T) {
+	p := newPool(t, Options{Spare: 2})
+	f := shellFunction(t, "exit 0")
+	run(t, p, Call{Function: f})
+	settle(p)
+	p.mu.Lock()
+	s := p.servers[f.key()]
+	p.mu.Unlock()
+	count := func() (spares, discarded int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.spares), len(s.discarded)
+	}
+	if n, _ := count(); n != 2 {
+		t.Errorf("%d spares", n)
+	}
+	s.discard()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if spares, discarded := count(); spares+discarded == 0 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("%d spares, %d discarded ones are left", spares, discarded)
+		}
+	}
+	if r := run(t, p, Call{Function: f}); r.Failure != nil {
+		t.Error(r.Failure)
+	}
+}
+
 func TestClosedPool(t *testing.T) {
 	p := newPool(t, Options{})
 	f := shellFunction(t, "sleep 100")

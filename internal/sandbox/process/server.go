@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox"
@@ -27,17 +30,19 @@ type server struct {
 	conn    *socket
 	process *sandbox.Process
 
-	mu      sync.Mutex
-	failed  error               // guarded by mu until ready is closed
-	ending  bool                // guarded by mu
-	last    uint64              // number of the last call; guarded by mu
-	calls   map[uint64]*Process // that run; guarded by mu
-	spares  []*prepared         // guarded by mu
-	making  int                 // spares that are being made; guarded by mu
-	group   *sandbox.Group      // for the next call, or nil; guarded by mu
-	said    []byte              // the end of what the server printed; guarded by mu
-	broken  string              // why the warden says that it cannot serve; guarded by mu
-	isReady bool                // guarded by mu
+	mu        sync.Mutex
+	failed    error               // guarded by mu until ready is closed
+	ending    bool                // guarded by mu
+	last      uint64              // number of the last call; guarded by mu
+	calls     map[uint64]*Process // that run; guarded by mu
+	spares    []*prepared         // guarded by mu
+	gone      bool                // finish has been here; guarded by mu
+	discarded []*prepared         // spares that are being ended; guarded by mu
+	making    int                 // spares that are being made; guarded by mu
+	group     *sandbox.Group      // for the next call, or nil; guarded by mu
+	said      []byte              // the end of what the server printed; guarded by mu
+	broken    string              // why the warden says that it cannot serve; guarded by mu
+	isReady   bool                // guarded by mu
 }
 
 // prepared is a call's process before it has anything to do.
@@ -224,11 +229,10 @@ func (s *server) over(m message) {
 	p := s.calls[m.id]
 	delete(s.calls, m.id)
 	var spare *prepared
-	for i, x := range s.spares {
-		if x.id == m.id {
-			spare = x
-			s.spares = append(s.spares[:i], s.spares[i+1:]...)
-			break
+	for _, list := range []*[]*prepared{&s.spares, &s.discarded} {
+		if i := slices.IndexFunc(*list, func(x *prepared) bool { return x.id == m.id }); i >= 0 {
+			spare = (*list)[i]
+			*list = slices.Delete(*list, i, i+1)
 		}
 	}
 	s.mu.Unlock()
@@ -254,14 +258,14 @@ func (s *server) finish(exit sandbox.Exit) {
 		why = fmt.Sprintf("its fork server ended (%s)", exit.Reason)
 	}
 	ready := s.isReady
-	s.ending, s.isReady = true, false
+	s.ending, s.isReady, s.gone = true, false, true
 	var lost []*Process
 	for _, p := range s.calls {
 		lost = append(lost, p)
 	}
 	clear(s.calls)
-	spares := s.spares
-	s.spares = nil
+	spares := append(s.spares, s.discarded...)
+	s.spares, s.discarded = nil, nil
 	if s.group != nil {
 		spares = append(spares, &prepared{group: s.group})
 		s.group = nil
@@ -391,15 +395,41 @@ func (s *server) stock1() bool {
 	}
 	x, err := s.prepare()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.making--
-	switch {
-	case err != nil:
-	case s.ending:
-		s.pool.work.Go(func() { x.group.Close() })
-	default:
+	wanted := err == nil && !s.ending
+	if wanted {
 		s.spares = append(s.spares, x)
-		return true
 	}
-	return false
+	s.mu.Unlock()
+	if err == nil && !wanted {
+		s.toss(x)
+	}
+	return wanted
+}
+
+// toss ends a process that gets no call. Its group is closed when the warden
+// says that it is gone, or when the warden is.
+func (s *server) toss(x *prepared) {
+	s.mu.Lock()
+	gone := s.gone
+	if !gone {
+		s.discarded = append(s.discarded, x)
+	}
+	s.mu.Unlock()
+	if gone {
+		x.group.Close()
+		return
+	}
+	s.conn.send((&message{kind: msgSignal, id: x.id, a: uint32(unix.SIGKILL)}).append) // else the server is ending, and it too
+}
+
+// discard ends the spares.
+func (s *server) discard() {
+	s.mu.Lock()
+	spares := s.spares
+	s.spares = nil
+	s.mu.Unlock()
+	for _, x := range spares {
+		s.toss(x)
+	}
 }
