@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -204,8 +205,12 @@ func (e *Engine) revive(r *run, then func(), failed func(error)) {
 	})
 }
 
-// stuck ends a run that cannot go on.
+// stuck ends a run that cannot go on. One whose app could not be made ready
+// because the node is about to end goes on in the next one.
 func (r *run) stuck(err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, ErrDraining) {
+		return
+	}
 	r.program = &Program{App: &app.App{Name: r.rec.App}}
 	r.finishRun(flow.FinishRun{Status: flow.Failed, Failure: &flow.Failure{
 		Kind: domain.KindRefused, Message: fmt.Sprintf("the run cannot go on: %v; deploy version %s of app %s again and retry the run", err, r.rec.Version, r.rec.App),

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weft-run/weft/internal/engine"
 )
@@ -80,4 +82,37 @@ func TestAVersionThatGoes(t *testing.T) {
 	if err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
+}
+
+// ending is a catalog of a node that ends before it has made anything ready.
+type ending struct{}
+
+func (ending) Program(context.Context, string, string) (*engine.Program, error) {
+	return nil, fmt.Errorf("compile module: %w", context.Canceled)
+}
+
+// A run whose app was not ready yet when its node ended goes on in the next one.
+func TestANodeThatEndsWhileItRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, engine.Options{Speculate: true})
+		waits := b.begin(engine.StartRequest{Workflow: "approve"})
+		if err := b.engine.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: noBlobs{}, Catalog: ending{}})
+		if err := e.Recover(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.start(engine.Options{Speculate: true})
+		if err := b.engine.Signal(t.Context(), waits.ID, "approve", "", true); err != nil {
+			t.Error(err)
+		}
+		if run := b.wait(waits.ID); run.Status != engine.Succeeded {
+			t.Errorf("the run gave %+v", run)
+		}
+	})
 }
