@@ -77,6 +77,8 @@ var kinds = []kind{
 	{trigger.ErrUnsupported, http.StatusUnsupportedMediaType, "unsupported", "Unsupported media type", "send CloudEvents 1.0 in binary, structured or batch mode", ""},
 	{trigger.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Too large", "", metrics.RefusedTooLarge},
 	{engine.ErrConflict, http.StatusConflict, "conflict", "Conflict", "use another idempotency key for another request", ""},
+	{flow.ErrNoSignal, http.StatusUnprocessableEntity, "input", "The run does not take this signal", "see signal of the workflow's steps in the app file", ""},
+	{flow.ErrSignals, http.StatusTooManyRequests, "full", "Too many signals", "wait until the run has come to the steps that wait for them", metrics.RefusedQueue},
 	{engine.ErrEnded, http.StatusConflict, "ended", "The run has ended", "", ""},
 	{engine.ErrNotEnded, http.StatusConflict, "not-ended", "The run has not ended", "", ""},
 	{registry.ErrInUse, http.StatusConflict, "in-use", "In use", "cancel its runs or wait for them; activate another version first", ""},
@@ -200,7 +202,7 @@ func retryAfter(err error, status int) time.Duration {
 		return full.RetryAfter
 	case errors.As(err, &busy):
 		return busy.RetryAfter
-	case status == http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable, errors.Is(err, flow.ErrSignals):
 		return time.Second
 	}
 	return 0

@@ -215,7 +215,8 @@ func TestControl(t *testing.T) {
 	control(run.ID, "pause", nil).status(t, 204)
 	control(run.ID, "resume", nil).status(t, 204)
 	control(run.ID, "retry", nil).problem(t, 409, "not-ended")
-	control(run.ID, "signals/other", nil).status(t, 204)
+	control(run.ID, "signals/other", nil).problem(t, 422, "input")
+	control(run.ID, "signals/go?step=other", nil).problem(t, 422, "input")
 	control(run.ID, "signals/go?step=wait", "\"out signalled\"").status(t, 204)
 	if d := s.ended(t, run.ID); d.Output != "signalled" {
 		t.Errorf("after the signal: %+v", d)

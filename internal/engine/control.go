@@ -18,10 +18,18 @@ func (e *Engine) Cancel(ctx context.Context, id, reason string) error {
 }
 
 // Signal gives a run a signal, for the step at path or, without a path, for
-// whoever waits for that name first.
+// whoever waits for that name first. One that no step is for is refused with
+// flow.ErrNoSignal, one too many that nobody waits for yet with flow.ErrSignals.
 func (e *Engine) Signal(ctx context.Context, id, name, path string, value any) error {
+	ev := flow.Signalled{Name: name, Path: path, Value: value}
 	return e.await(ctx, func(done func(error)) {
-		e.Apply(id, flow.Signalled{Name: name, Path: path, Value: value}, done)
+		e.change(id, done, func(r *run) error {
+			if err := r.machine.CheckSignal(ev); err != nil {
+				return fmt.Errorf("run %s: %w", id, err)
+			}
+			r.apply(ev)
+			return nil
+		})
 	})
 }
 
@@ -60,23 +68,27 @@ func (e *Engine) await(ctx context.Context, ask func(done func(error))) error {
 // Apply gives an event to a run from outside, and tells done when that is
 // durable.
 func (e *Engine) Apply(id string, ev flow.Event, done func(error)) {
-	e.change(id, done, func(r *run) { r.apply(ev) })
+	e.change(id, done, func(r *run) error {
+		r.apply(ev)
+		return nil
+	})
 }
 
 // SetPaused is Pause or Resume without waiting.
 func (e *Engine) SetPaused(id string, paused bool, done func(error)) {
-	e.change(id, done, func(r *run) {
+	e.change(id, done, func(r *run) error {
 		if paused {
 			r.pause()
 		} else {
 			r.resume()
 		}
+		return nil
 	})
 }
 
 // change has something done to a run that has not ended, and tells done when
-// that is durable.
-func (e *Engine) change(id string, done func(error), f func(r *run)) {
+// that is durable, or why f refuses it.
+func (e *Engine) change(id string, done func(error), f func(r *run) error) {
 	r := e.live(id)
 	if r == nil {
 		done(e.absent(id))
@@ -92,7 +104,10 @@ func (e *Engine) change(id string, done func(error), f func(r *run)) {
 		case r.outcome != nil:
 			done(fmt.Errorf("run %s: %w", id, ErrEnded))
 		default:
-			f(r)
+			if err := f(r); err != nil {
+				done(err)
+				return
+			}
 			if !r.durable {
 				done(nil)
 				return

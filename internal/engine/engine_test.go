@@ -352,6 +352,9 @@ func TestControl(t *testing.T) {
 	if err := b.engine.Resume(ctx, id); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.engine.Signal(ctx, id, "aprove", "", "no"); !errors.Is(err, flow.ErrNoSignal) {
+		t.Errorf("a signal that no step is for: %v, want ErrNoSignal", err)
+	}
 	if err := b.engine.Signal(ctx, id, "approve", "", "yes"); err != nil {
 		t.Fatal(err)
 	}

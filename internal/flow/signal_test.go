@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -203,14 +204,59 @@ func TestSignalsAreKeptUpToALimit(t *testing.T) {
 	d.journal = nil
 	d.apply(flow.Started{})
 	for i := range flow.MaxSignals + 10 {
-		d.apply(flow.Signalled{Name: "go", Value: i})
+		s := flow.Signalled{Name: "go", Value: i}
+		if err := d.m.CheckSignal(s); errors.Is(err, flow.ErrSignals) != (i >= flow.MaxSignals) {
+			t.Fatalf("signal %d: %v", i, err)
+		}
+		d.apply(s)
 	}
 	d.finish("gate", nil)
+	if err := d.m.CheckSignal(flow.Signalled{Name: "go"}); err != nil {
+		t.Errorf("somebody waits: %v", err)
+	}
 	if want := []flow.WaitingSignal{{Path: fmt.Sprintf("each[%d]", flow.MaxSignals), Name: "go"}}; !slices.Equal(d.m.Waiting(), want) {
 		t.Fatalf("%d wait, want %v", len(d.m.Waiting()), want)
 	}
 	d.apply(flow.Signalled{Name: "go", Value: "last"})
 	if d.end == nil || d.end.Output.([]any)[flow.MaxSignals] != "last" || d.end.Output.([]any)[flow.MaxSignals-1] != flow.MaxSignals-1 {
 		t.Errorf("the run gave %v", d.end)
+	}
+}
+
+// A signal that no step is for is known to be.
+func TestSignalsForNobody(t *testing.T) {
+	call := func(name string) flow.Target { return flow.Target{Kind: flow.SubWorkflow, Name: name} }
+	sub := &flow.Workflow{Name: "sub", Steps: []flow.Step{{Name: "in", Signal: flow.Signal{Name: "inner"}}}}
+	rescue := &flow.Workflow{Name: "rescue", Steps: []flow.Step{{Name: "ask", Signal: flow.Signal{Name: "help"}}}}
+	main := &flow.Workflow{Name: "main", Steps: []flow.Step{
+		{Name: "ok", Signal: flow.Signal{Name: "approve"}},
+		{Name: "s", Needs: []string{"ok"}, Call: call("sub"), Catch: &flow.Catch{Call: call("rescue")}},
+	}}
+	m, err := flow.New(flow.Spec{Workflow: main, Library: map[string]*flow.Workflow{"sub": sub, "rescue": rescue}, RunID: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, path string
+		say        string // of the refusal; empty: there is none
+	}{
+		{"approve", "", ""},
+		{"approve", "ok", ""},
+		{"approve", "ok[3]", ""},
+		{"inner", "", ""},
+		{"inner", "s.in", ""},
+		{"inner", "s[7].in", ""},
+		{"help", "s.ask", ""},
+		{"aprove", "", "there is approve, help, inner"},
+		{"approve", "okay", "there is no other"},
+		{"approve", "s.in", "there is inner"},
+		{"inner", "s", "there is no other"},
+		{"inner", "s.in.deeper", "there is no other"},
+		{"inner", "ok.in", "there is no other"},
+	} {
+		err := m.CheckSignal(flow.Signalled{Name: test.name, Path: test.path})
+		if test.say == "" && err != nil || test.say != "" && (!errors.Is(err, flow.ErrNoSignal) || !strings.HasSuffix(err.Error(), test.say)) {
+			t.Errorf("%s for %q: %v, want %q", test.name, test.path, err, test.say)
+		}
 	}
 }
