@@ -1,0 +1,343 @@
+package backend
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/cpu/policy"
+)
+
+// TaskOptions say what a task is.
+type TaskOptions struct {
+	// PID is the process, as this process sees it.
+	PID int
+	// Group is the directory of a cgroup in the hierarchy of the cpu controller that
+	// holds the task and nothing else; "" when it has none of its own.
+	Group string
+	// Freezer is the directory of such a group in version 2, which has cgroup.freeze; "":
+	// none. With version 2 it is often the same as Group.
+	Freezer string
+	// Born says that the task is in this tier already: it was forked in the tier's group,
+	// its group was made with the tier's weight, or its parent had the tier's niceness.
+	// Nil: it is as any process.
+	Born *policy.Tier
+}
+
+// Task is a process with its threads and all that it starts. Its methods, and those of
+// backends with it, are for one goroutine at a time.
+type Task struct {
+	o     TaskOptions
+	pidfd int
+	start string // start time, which tells a pid from its next use
+
+	gauge   gauge
+	place   Place
+	placed  bool // by a backend, and not removed
+	stopped []int
+	frozen  bool
+
+	// What sched keeps.
+	attr    *unix.SchedAttr // before it was first changed; nil: it was not
+	grouped string          // niceness of its autogroup before that was changed; "": it was not
+	// What cgroup keeps.
+	original map[string]string // of the control files of Group that were written
+	at       string            // tier group that it is in, or will be soon
+}
+
+// Attach makes a task of a process. Close it. The error is ErrGone when there is no such
+// process.
+func Attach(o TaskOptions) (*Task, error) {
+	fd, err := unix.PidfdOpen(o.PID, 0)
+	if err != nil {
+		return nil, fmt.Errorf("attach to process %d: %w", o.PID, gone(err))
+	}
+	t := &Task{o: o, pidfd: fd, place: Place{Tier: policy.Normal}}
+	if o.Born != nil {
+		t.place.Tier = *o.Born
+	}
+	s, err := statOf(o.PID, o.PID)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("attach to process %d: %w", o.PID, gone(err))
+	}
+	t.start = s.start
+	t.gauge.init(o.PID)
+	return t, nil
+}
+
+// PID is the process.
+func (t *Task) PID() int { return t.o.PID }
+
+// Place is where a backend has put the task.
+func (t *Task) Place() Place { return t.place }
+
+// Close gives the descriptor back. It does not touch the process.
+func (t *Task) Close() error {
+	if t.pidfd < 0 {
+		return nil
+	}
+	err := unix.Close(t.pidfd)
+	t.pidfd = -1
+	return err
+}
+
+// alive reports whether the process has not ended. As long as it has not been waited
+// for, its pid is not used again.
+func (t *Task) alive() bool {
+	if t.pidfd < 0 {
+		return false
+	}
+	fds := []unix.PollFd{{Fd: int32(t.pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 0
+}
+
+// gone turns the kernel's words for a process that is not there into ErrGone.
+func gone(err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+		return ErrGone
+	}
+	return err
+}
+
+// processes lists the task's processes, itself first. With a group of its own they are
+// what is in there, else its descendants: one whose parent has ended inside a pid
+// namespace is below the namespace's first process, and elsewhere is lost.
+func (t *Task) processes() []int { return processes(t.o.PID, t.o.Group) }
+
+// processes lists those of a group, or below a process.
+func processes(pid int, group string) []int {
+	if group != "" {
+		var buf [4096]byte
+		if n, err := readFile(group+"/cgroup.procs", buf[:]); err == nil && n < len(buf) {
+			out := numbers(buf[:n])
+			if i := slices.Index(out, pid); i >= 0 {
+				out[0], out[i] = out[i], out[0]
+				return out
+			}
+		} else if err == nil { // more than fit
+			if text, err := os.ReadFile(group + "/cgroup.procs"); err == nil {
+				if out := numbers(text); slices.Contains(out, pid) {
+					i := slices.Index(out, pid)
+					out[0], out[i] = out[i], out[0]
+					return out
+				}
+			}
+		}
+	}
+	out := []int{pid}
+	for i := 0; i < len(out) && len(out) < processesMax; i++ {
+		for _, child := range children(out[i]) {
+			if !slices.Contains(out, child) {
+				out = append(out, child)
+			}
+		}
+	}
+	return out
+}
+
+// processesMax bounds the tree that is walked. Sandboxes have far lower limits.
+const processesMax = 4096
+
+// children lists the children of a process: those of each of its threads, which is what
+// /proc/PID/task/TID/children has (proc_pid_task(5)).
+func children(pid int) []int {
+	var out []int
+	var buf [4096]byte
+	for _, tid := range threads(pid) {
+		n, err := readFile(taskFile(pid, tid, "children"), buf[:])
+		if errors.Is(err, unix.ENOENT) && tid == pid {
+			if unix.Access("/proc/self/task/"+strconv.Itoa(os.Getpid())+"/children", unix.F_OK) != nil {
+				return childrenByParent(pid) // the kernel is built without the file
+			}
+		}
+		if err == nil {
+			out = append(out, numbers(buf[:n])...)
+		}
+	}
+	return out
+}
+
+// childrenByParent looks at every process of the machine.
+func childrenByParent(pid int) []int {
+	entries, _ := os.ReadDir("/proc")
+	var out []int
+	for _, e := range entries {
+		child, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if s, err := statOf(child, child); err == nil && s.parent == pid {
+			out = append(out, child)
+		}
+	}
+	return out
+}
+
+// threads lists the threads of a process. Most have one, which costs one call to find
+// out: a directory has a link for each directory in it.
+func threads(pid int) []int {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return nil
+	}
+	if st.Nlink == 3 {
+		return []int{pid}
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	out := make([]int, 0, len(names))
+	for _, name := range names {
+		if tid, err := strconv.Atoi(name); err == nil {
+			out = append(out, tid)
+		}
+	}
+	return out
+}
+
+// eachThread calls visit for every thread of the task, until there are none that it has
+// not seen: one that is made meanwhile may be the child of one that was not yet visited.
+// Threads that end are skipped; any other error ends the walk.
+func (t *Task) eachThread(visit func(tid int) error) error {
+	return t.sweep(func(pid int) []int { return threads(pid) }, visit)
+}
+
+// eachProcess is the same for processes.
+func (t *Task) eachProcess(visit func(pid int) error) error {
+	return t.sweep(func(pid int) []int { return []int{pid} }, visit)
+}
+
+// sweepRounds bounds how often the tree is listed anew. A task that forks faster than
+// this is bounded by its limit of processes.
+const sweepRounds = 16
+
+func (t *Task) sweep(of func(pid int) []int, visit func(id int) error) error {
+	if !t.alive() {
+		return ErrGone
+	}
+	if err := visit(t.o.PID); err != nil { // what it makes from now on inherits
+		return gone(err)
+	}
+	seen := map[int]bool{t.o.PID: true}
+	for range sweepRounds {
+		fresh := false
+		for _, pid := range t.processes() {
+			for _, id := range of(pid) {
+				if seen[id] {
+					continue
+				}
+				seen[id], fresh = true, true
+				if err := visit(id); err != nil && !errors.Is(err, unix.ESRCH) {
+					return err
+				}
+			}
+		}
+		if !fresh {
+			break
+		}
+	}
+	return nil
+}
+
+// stat is a part of /proc/PID/task/TID/stat.
+type stat struct {
+	state  byte // R runs or would like to; S and D sleep; T is stopped; Z has ended
+	parent int
+	start  string
+}
+
+// statOf reads that of a thread.
+func statOf(pid, tid int) (stat, error) {
+	var buf [1024]byte
+	n, err := readFile(taskFile(pid, tid, "stat"), buf[:])
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(buf[:n])
+}
+
+// parseStat takes a line of proc_pid_stat(5) apart. The second field is the name in
+// parentheses, and may contain anything.
+func parseStat(line []byte) (stat, error) {
+	end := bytes.LastIndexByte(line, ')')
+	if end < 0 {
+		return stat{}, errors.New("read stat: no name in it")
+	}
+	fields := strings.Fields(string(line[end+1:]))
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return stat{}, fmt.Errorf("read stat: %d fields", len(fields)+2)
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return stat{}, fmt.Errorf("read stat: %w", err)
+	}
+	return stat{state: fields[0][0], parent: parent, start: fields[19]}, nil
+}
+
+// clockOf reads the CPU time of a process with all its threads, also of those that have
+// ended. The clock of process p is ~p<<3 | 2 (include/linux/posix-timers_types.h), and
+// anybody may read it.
+func clockOf(pid int) (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(uint32(^pid)<<3|2), &ts); err != nil {
+		if errors.Is(err, unix.EINVAL) {
+			return 0, ErrGone
+		}
+		return 0, err
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// taskFile is the path of a file of a thread.
+func taskFile(pid, tid int, name string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/" + name
+}
+
+// readFile reads a small file of the kernel's at once. It does without package os, whose
+// descriptors are prepared for polling, because it is called often.
+func readFile(path string, buf []byte) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// numbers are those in a text, separated by white space.
+func numbers(text []byte) []int {
+	var out []int
+	for _, word := range bytes.Fields(text) {
+		if n, err := strconv.Atoi(string(word)); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
