@@ -69,7 +69,7 @@ func (sh *shell) appsVersionsCommand() *cobra.Command {
 func (sh *shell) appsActivateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "activate APP VERSION", Short: "Give new runs of an app another version",
-		Args: between(2, 2, "an app and a version"),
+		Args: between(2, 2, "an app, or an app and a version"),
 	}
 	form := outputFlag(cmd, "text", "json", "yaml")
 	return sh.server(cmd, func(ctx context.Context, c *client.Client, args []string) error {

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -84,8 +86,11 @@ one that is started on the folder afterwards goes on with the runs that were und
 // writeBackup writes an archive to a file, which is there when it is complete and on disk.
 func writeBackup(name string, r io.Reader) (n int64, err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".weft-backup-*") // 0600
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, usage("make it first", "write the archive %s: there is no folder %s", name, filepath.Dir(name))
+	}
 	if err != nil {
-		return 0, fmt.Errorf("write the archive: %w", err)
+		return 0, fmt.Errorf("write the archive %s: %w", name, err)
 	}
 	defer func() {
 		if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,6 +40,10 @@ stays. The functions of runs that are started meanwhile log to stderr. Ctrl-C le
 	more := cmd.Flags().StringArray("watch", nil, "another folder or file to watch; may be repeated")
 	return sh.server(cmd, func(ctx context.Context, c *client.Client, args []string) error {
 		if _, err := c.Version(ctx); err != nil {
+			return err
+		}
+		if _, err := os.Stat(appArgument(args)); errors.Is(err, fs.ErrNotExist) { // that is mistyped rather than yet to come
+			_, err := app.Load(appArgument(args))
 			return err
 		}
 		d := &developer{sh: sh, client: c, file: appArgument(args), more: *more, begun: time.Now()}

@@ -60,6 +60,11 @@ func (sh *shell) runsListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if len(runs) == 0 && f.App != "" {
+			if err := known(ctx, c, f.App); err != nil {
+				return err
+			}
+		}
 		t := table{heading: []string{"run", "workflow", "status", "started", "took", "trigger"}}
 		for _, r := range runs {
 			row := []cell{{text: r.ID}, {text: r.App + "/" + r.Workflow}, {string(r.Status), statusInks[string(r.Status)]}, {text: age(time.Since(r.Created))}, {text: took(r)}, {text: r.Trigger}}
@@ -168,7 +173,7 @@ func (sh *shell) printRun(d engine.Detail) error {
 	facts.add("version", d.Version)
 	facts.rows = append(facts.rows, []cell{{text: "status"}, {string(d.Status), statusInks[string(d.Status)]}})
 	if d.Failure != nil {
-		facts.rows = append(facts.rows, []cell{{text: "failure"}, {strings.TrimPrefix(describeEnd("", d.Failure), " "), red}})
+		facts.rows = append(facts.rows, []cell{{text: "failure"}, {strings.TrimLeft(describeEnd("", d.Failure), ": "), red}})
 	}
 	facts.add("started", d.Created.Local().Format(time.DateTime)+", "+age(time.Since(d.Created)))
 	facts.add("took", took(d.Run))

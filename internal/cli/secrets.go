@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,11 @@ func (sh *shell) secretsListCommand() *cobra.Command {
 		list, err := c.Secrets(ctx, app)
 		if err != nil {
 			return unknownApp(ctx, c, err, app)
+		}
+		if len(list) == 0 && app != "" {
+			if err := known(ctx, c, app); err != nil {
+				return err
+			}
 		}
 		t := table{heading: []string{"app", "secret", "set"}}
 		for _, s := range list {
@@ -52,6 +58,9 @@ from the command line, which other processes can read. At a terminal it is asked
 		}
 		if err := c.SetSecret(ctx, args[0], args[1], value); err != nil {
 			return unknownApp(ctx, c, err, args[0])
+		}
+		if err := known(ctx, c, args[0]); err != nil { // secrets come before the app that needs them
+			fmt.Fprintf(sh.stderr, "set, for an app that is not deployed yet: %v\n", err)
 		}
 		return nil
 	})

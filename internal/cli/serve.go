@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-run/weft/internal/config"
 	"github.com/weft-run/weft/internal/server"
+	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // serveOptions are the flags of weft serve. Each stands for a setting of the configuration and wins over it.
@@ -104,9 +105,9 @@ func (o *serveOptions) load() (*config.Config, error) {
 
 // firstError is the first of the errors in a configuration, without its place: there is no file to point at.
 func firstError(err error) error {
-	var errs interface{ Unwrap() []error }
-	if errors.As(err, &errs) && len(errs.Unwrap()) > 0 {
-		return errs.Unwrap()[0]
+	var errs yamlfile.Errors
+	if errors.As(err, &errs) && len(errs) > 0 {
+		return errors.New(errs[0].Message)
 	}
 	return err
 }

@@ -146,6 +146,12 @@ func unknownApp(ctx context.Context, c *client.Client, err error, app string) er
 	return usage(hintOf(app, names, "weft apps list shows them all"), "there is no app %q", app)
 }
 
+// known fails if there is no such app.
+func known(ctx context.Context, c *client.Client, app string) error {
+	_, err := c.App(ctx, app)
+	return unknownApp(ctx, c, err, app)
+}
+
 // unknownPart does the same for the functions or workflows of an app.
 func unknownPart(ctx context.Context, c *client.Client, err error, kind, app, name string) error {
 	if !vague(err) {

@@ -20,31 +20,31 @@ import (
 // that no backup has are refused.
 func Restore(ctx context.Context, r io.Reader, dir string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	lock, err := lockFolder(ctx, dir)
 	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	partial := filepath.Join(dir, partialName)
 	if _, err := os.Stat(partial); err == nil {
 		if err := empty(dir); err != nil {
-			return fmt.Errorf("restore: remove what an earlier restore has left: %w", err)
+			return fmt.Errorf("data folder %s: remove what an earlier restore has left: %w", dir, err)
 		}
 	}
 	list, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	for _, e := range list {
 		if e.Name() != lockName {
-			return fmt.Errorf("restore: folder %s is not empty; give another one, or move away what is in it", dir)
+			return fmt.Errorf("data folder %s is not empty; give another one, or move away what is in it", dir)
 		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	defer root.Close()
 	err = os.WriteFile(partial, []byte("This folder is being restored from a backup, or was and is not complete.\n"), 0o600)
@@ -60,7 +60,7 @@ func Restore(ctx context.Context, r io.Reader, dir string) (err error) {
 		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("restore: %w", err), empty(dir))
+		return errors.Join(fmt.Errorf("data folder %s: %w", dir, err), empty(dir))
 	}
 	return nil
 }
@@ -72,6 +72,9 @@ func checkWhole(dir string) error {
 	}
 	return nil
 }
+
+// errCut is what an archive that was not written or copied to its end gives.
+var errCut = errors.New("the backup is cut short: copy it anew, or take another one")
 
 // extract writes the files of an archive.
 func extract(ctx context.Context, tr *tar.Reader, root *os.Root) error {
@@ -89,7 +92,7 @@ func extract(ctx context.Context, tr *tar.Reader, root *os.Root) error {
 	for {
 		h, err := tr.Next()
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return errors.New("the backup is cut short")
+			return errCut
 		}
 		if err != nil {
 			return err
@@ -100,7 +103,9 @@ func extract(ctx context.Context, tr *tar.Reader, root *os.Root) error {
 		if h.Name == endName {
 			return syncTree(root)
 		}
-		if err := place(root, h, tr); err != nil {
+		if err := place(root, h, tr); errors.Is(err, io.ErrUnexpectedEOF) {
+			return errCut
+		} else if err != nil {
 			return fmt.Errorf("%.200q: %w", h.Name, err)
 		}
 	}
