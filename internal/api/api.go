@@ -233,6 +233,9 @@ func (h *Handler) attempt(rt *route, c *call) (err error) {
 			return err
 		}
 	}
+	if err := rt.understands(c.r.URL.Query()); err != nil {
+		return err
+	}
 	if rt.endless && c.r.Method == http.MethodHead {
 		return &notAllowed{c.r.Method, []string{http.MethodGet}}
 	}

@@ -66,7 +66,7 @@ type kind struct {
 
 // kinds are looked through in their order.
 var kinds = []kind{
-	{engine.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "", ""},
+	{engine.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft functions APP and weft workflows APP list what an app has, weft runs list the runs", ""},
 	{registry.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft apps list shows what is deployed, weft deploy deploys", ""},
 	{data.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "", ""},
 	{secret.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft secrets set sets a secret", ""},

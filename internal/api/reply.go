@@ -80,7 +80,7 @@ func bodyError(err error) error {
 	if err == nil || errors.As(err, &large) || errors.Is(err, errStalled) {
 		return err
 	}
-	return bad("", "the body is not what is wanted here: %v", err)
+	return bad("GET /v1/openapi.json says what the body holds", "the body is not what is wanted here: %v", err)
 }
 
 // jsonOrNothing reads a body that may be any JSON value; an empty one is null.

@@ -1,13 +1,17 @@
 package api
 
 import (
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/weft-run/weft/internal/api/wire"
 	"github.com/weft-run/weft/internal/audit"
 	"github.com/weft-run/weft/internal/auth"
 	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/registry"
 	"github.com/weft-run/weft/internal/telemetry"
 )
@@ -74,6 +78,29 @@ func (r *route) names() []string {
 		}
 	}
 	return names
+}
+
+// understands refuses parameters that the route does not have: a misspelt wait
+// would otherwise be one that is left out. What triggers take is up to their apps, and
+// health and metrics are asked for by machines with ideas of their own.
+func (r *route) understands(query url.Values) error {
+	if !strings.HasPrefix(r.path, "/v1/") {
+		return nil
+	}
+	var names []string
+	for _, p := range r.query {
+		names = append(names, p.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		if len(names) == 0 {
+			return bad("", "parameter %.100q is not known; there are none here", name)
+		}
+		return bad(flow.Nearest(name, slices.Clone(names)), "parameter %.100q is not known; there is %s", name, strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // Parameters of queries that several routes take.

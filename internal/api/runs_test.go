@@ -194,7 +194,7 @@ func TestListRuns(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(all) {
 		t.Errorf("the pages have %v, want %v", got, all)
 	}
-	for _, query := range []string{"limit=0", "limit=x", "limit=-1", "since=yesterday", "until=1", "status=happy"} {
+	for _, query := range []string{"limit=0", "limit=x", "limit=-1", "since=yesterday", "until=1", "status=happy", "limti=3"} {
 		s.ask(t, auth.Read, "GET", "/v1/runs?"+query, nil).problem(t, 400, "bad-request", query[:strings.Index(query, "=")])
 	}
 }

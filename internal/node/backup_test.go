@@ -226,7 +226,7 @@ func TestABackupThatIsCutShort(t *testing.T) {
 		t.Errorf("into the same folder, whole: %v", err)
 	}
 	err := node.Restore(t.Context(), bytes.NewReader(whole), dir)
-	wantError(t, err, "restore", dir, "is not empty")
+	wantError(t, err, "data folder "+dir, "is not empty")
 }
 
 // counting counts what is read.

@@ -197,7 +197,7 @@ func (r *Registry) unused(versions []*deployed) error {
 	}
 	for _, d := range versions {
 		if n := r.o.InUse(d.App, d.ID); n > 0 {
-			return fmt.Errorf("version %s has %d runs that have not ended: %w", d.ID, n, ErrInUse)
+			return fmt.Errorf("version %s has runs that have not ended, %d: %w", d.ID, n, ErrInUse)
 		}
 	}
 	return nil
