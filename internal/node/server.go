@@ -108,6 +108,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if err := checkWhole(cfg.Dir); err != nil {
 		return s, err
 	}
+	if err := keepPrivate(filepath.Join(cfg.Dir, storeName)); err != nil {
+		return s, err
+	}
 	if s.Store, err = pebble.Open(filepath.Join(cfg.Dir, storeName), pebble.Options{Logger: cfg.Logger, Failed: s.fail}); err != nil {
 		return s, err
 	}
@@ -157,6 +160,19 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	})
 	s.background.Go(s.sweep)
 	return s, nil
+}
+
+// keepPrivate makes a folder that only this user can look into. The files of the
+// store are readable for all, and the data folder is where somebody else may have
+// made it (as systemd does for StateDirectory), so its mode cannot be relied on.
+func keepPrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make folder of the store: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("close folder of the store to others: %w", err)
+	}
+	return nil
 }
 
 // fail says that the server cannot go on; the first reason counts.

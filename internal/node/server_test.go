@@ -150,6 +150,27 @@ func TestAServerOnAnOddFolder(t *testing.T) {
 	}
 }
 
+// What a server keeps is closed to others, also in a folder that is open to them.
+func TestAFolderThatOthersCanLookInto(t *testing.T) {
+	dir := t.TempDir()
+	store := filepath.Join(dir, "store")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(store, 0o755), os.Chmod(store, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, dir)
+	deploy(t, s, actorApp(""))
+	ended(t, s, start(t, s, map[string]any{"do": "log there"}).ID)
+	list, err := os.ReadDir(dir)
+	if err != nil || len(list) < 5 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	for _, e := range list {
+		if st, err := e.Info(); err != nil || st.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v: %v", e.Name(), st.Mode(), err)
+		}
+	}
+}
+
 func TestFoldersThatCannotBeServed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
