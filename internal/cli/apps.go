@@ -69,7 +69,7 @@ func (sh *shell) appsVersionsCommand() *cobra.Command {
 func (sh *shell) appsActivateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "activate APP VERSION", Short: "Give new runs of an app another version",
-		Args: between(2, 2, "an app, or an app and a version"),
+		Args: between(2, 2, "an app and a version"),
 	}
 	form := outputFlag(cmd, "text", "json", "yaml")
 	return sh.server(cmd, func(ctx context.Context, c *client.Client, args []string) error {
@@ -109,7 +109,7 @@ func (sh *shell) appsDeleteCommand() *cobra.Command {
 		Use:   "delete APP [VERSION]",
 		Short: "Remove an app, or one version of it that is not active",
 		Long:  `Remove an app with all its versions, or one version that is not active. What runs still use cannot be removed.`,
-		Args:  between(1, 2, "an app and a version"),
+		Args:  between(1, 2, "an app, or an app and a version"),
 	}
 	return sh.server(cmd, func(ctx context.Context, c *client.Client, args []string) error {
 		if len(args) == 2 {
