@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,17 +85,4 @@ func (i Identity) Require(need Role) error {
 		Detail: fmt.Sprintf("%s has the role %s, this needs %s; use a token with that role", i.Name, i.Role, need),
 		Err:    ErrForbidden,
 	}
-}
-
-type identityKey struct{}
-
-// WithIdentity returns a context that says who is asking.
-func WithIdentity(ctx context.Context, i Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, i)
-}
-
-// FromContext says who is asking, if WithIdentity has said so.
-func FromContext(ctx context.Context) (Identity, bool) {
-	i, ok := ctx.Value(identityKey{}).(Identity)
-	return i, ok
 }

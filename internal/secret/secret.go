@@ -346,6 +346,3 @@ func (t *Secrets) write(ctx context.Context, b *store.Batch) error {
 	}
 	return t.store.Durable(ctx, v)
 }
-
-// KeyFile is where the key file is, for backups.
-func (t *Secrets) KeyFile() string { return t.file }
