@@ -156,11 +156,10 @@ func (c *Cgroup) Add(t *Task, p Place) error {
 func (c *Cgroup) Move(t *Task, p Place) error {
 	if t.o.Group == "" {
 		if dir := c.Dir(p.Tier); t.at != dir {
-			if !t.alive() {
-				return ErrGone
+			if err := c.mover.move(t, dir); err != nil {
+				return err
 			}
 			t.at = dir
-			c.mover.move(t.o.PID, t.start, dir)
 		}
 		t.place = p
 		return nil
@@ -237,7 +236,9 @@ func (c *Cgroup) Remove(t *Task) error {
 	if t.o.Group == "" {
 		if home := c.tree.Home(); t.at != "" && home != "" {
 			t.at = ""
-			c.mover.move(t.o.PID, t.start, home)
+			if err := c.mover.move(t, home); !errors.Is(err, ErrGone) {
+				return err
+			}
 		}
 		return nil
 	}
@@ -290,7 +291,8 @@ type mover struct {
 	closing bool         // guarded by mu
 }
 
-// move is where a process is to go.
+// move is where a process is to go. Its start time tells it from the next one with its
+// number.
 type move struct {
 	start, dir string
 }
@@ -300,12 +302,17 @@ func (m *mover) start(tree groups) {
 	m.done.Go(m.run)
 }
 
-// move asks for a process, and what it has started, to be moved.
-func (m *mover) move(pid int, start, dir string) {
+// move asks for a task to be moved.
+func (m *mover) move(t *Task, dir string) error {
+	s, err := statOf(t.o.PID, t.o.PID)
+	if err != nil || !t.alive() {
+		return ErrGone
+	}
 	m.mu.Lock()
-	m.waiting[pid] = move{start, dir}
+	m.waiting[t.o.PID] = move{s.start, dir}
 	m.mu.Unlock()
 	m.poke()
+	return nil
 }
 
 // drop forgets a process that has ended.

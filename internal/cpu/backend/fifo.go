@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -43,22 +44,25 @@ type FIFO struct {
 	places  int
 	log     *slog.Logger
 	budgets *realtime
+	own     string // group of the node that was given a real-time budget; "": none
 
 	event int // eventfd that wakes the watchdog
 	done  sync.WaitGroup
 
 	mu      sync.Mutex
 	holders []*holder // at most places; guarded by mu
-	queue   []*Task   // of Express, without a place; guarded by mu
+	queue   []*holder // of Express, without a place; guarded by mu
 	refused uint64    // tasks that the kernel did not let in; guarded by mu
 	taken   uint64    // tasks that the watchdog took out; guarded by mu
 	closing bool      // guarded by mu
 }
 
-// holder is a task in the real-time class.
+// holder is a task of Express, in the real-time class or waiting for that.
 type holder struct {
 	task   *Task
 	pid    int
+	class  uint32 // and niceness: what the tiers below make of it
+	nice   int32
 	until  time.Duration // CPU time of the process at which it is taken out
 	cpu    time.Duration // as last seen
 	moved  time.Time     // when that was seen to grow
@@ -74,14 +78,24 @@ func NewFIFO(under Backend, o Options) (*FIFO, error) {
 	if o.Cores < 2 {
 		return nil, fmt.Errorf("make CPU backend fifo: %w: a real-time class on the only core would hold up everything", ErrUnavailable)
 	}
-	if err := tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority}); err != nil {
-		return nil, fmt.Errorf("make CPU backend fifo: %w: SCHED_FIFO: %w", ErrUnavailable, err)
+	budgets := newRealtime()
+	err := tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
+	own := ""
+	if errors.Is(err, unix.EPERM) { // the node's group may have no budget
+		if own, err = budgets.grant(os.Getpid(), realtimeTotal/2); err == nil {
+			err = tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
+		}
+	}
+	if err != nil {
+		budgets.revoke(own)
+		return nil, errors.Join(fmt.Errorf("make CPU backend fifo: %w: SCHED_FIFO: %w", ErrUnavailable, err), budgets.close())
 	}
 	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("make CPU backend fifo: %w", err)
+		budgets.revoke(own)
+		return nil, errors.Join(fmt.Errorf("make CPU backend fifo: %w", err), budgets.close())
 	}
-	f := &FIFO{Backend: under, budget: o.FIFOBudget, limit: o.FIFOLimit, places: o.Cores - 1, log: o.Log, event: event, budgets: newRealtime(o.Cores - 1)}
+	f := &FIFO{Backend: under, budget: o.FIFOBudget, limit: o.FIFOLimit, places: o.Cores - 1, log: o.Log, event: event, budgets: budgets, own: own}
 	f.done.Go(f.watch)
 	return f, nil
 }
@@ -141,6 +155,10 @@ func (f *FIFO) Remove(t *Task) error {
 // Close implements Backend.
 func (f *FIFO) Close() error {
 	f.mu.Lock()
+	if f.closing {
+		f.mu.Unlock()
+		return nil
+	}
 	f.closing = true
 	f.queue = nil
 	for len(f.holders) > 0 {
@@ -149,6 +167,7 @@ func (f *FIFO) Close() error {
 	f.mu.Unlock()
 	f.poke()
 	f.done.Wait()
+	f.budgets.revoke(f.own)
 	err := errors.Join(f.budgets.close(), unix.Close(f.event))
 	return errors.Join(err, f.Backend.Close())
 }
@@ -160,10 +179,15 @@ func (f *FIFO) enter(t *Task) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closing || slices.Contains(f.queue, t) || slices.ContainsFunc(f.holders, func(h *holder) bool { return h.task == t }) {
+	same := func(h *holder) bool { return h.task == t }
+	if f.closing || slices.ContainsFunc(f.queue, same) || slices.ContainsFunc(f.holders, same) {
 		return
 	}
-	f.queue = append(f.queue, t)
+	h := &holder{task: t, pid: t.o.PID, class: policyNormal}
+	if s, ok := f.Backend.(*Sched); ok {
+		h.class, h.nice, _ = s.attributes(t.place)
+	}
+	f.queue = append(f.queue, h)
 	f.fill()
 }
 
@@ -171,7 +195,7 @@ func (f *FIFO) enter(t *Task) {
 func (f *FIFO) leave(t *Task) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue = slices.DeleteFunc(f.queue, func(q *Task) bool { return q == t })
+	f.queue = slices.DeleteFunc(f.queue, func(h *holder) bool { return h.task == t })
 	for _, h := range f.holders {
 		if h.task == t {
 			f.drop(h)
@@ -185,16 +209,16 @@ func (f *FIFO) leave(t *Task) {
 func (f *FIFO) fill() {
 	added := false
 	for len(f.holders) < f.places && len(f.queue) > 0 {
-		t := f.queue[0]
+		h := f.queue[0]
 		f.queue = f.queue[1:]
-		h, err := f.promote(t)
+		err := f.promote(h)
 		switch {
 		case err == nil:
 			f.holders = append(f.holders, h)
 			added = true
 		case !errors.Is(err, ErrGone):
 			if f.refused++; f.refused == 1 {
-				f.log.Warn("a task stays out of the real-time class", "pid", t.o.PID, "error", err)
+				f.log.Warn("a task stays out of the real-time class", "pid", h.pid, "error", err)
 			}
 		}
 	}
@@ -204,35 +228,35 @@ func (f *FIFO) fill() {
 }
 
 // promote puts a task into the class.
-func (f *FIFO) promote(t *Task) (*holder, error) {
-	if !t.alive() {
-		return nil, ErrGone
+func (f *FIFO) promote(h *holder) error {
+	if !h.task.alive() {
+		return ErrGone
 	}
-	pid := t.o.PID
-	if n := len(threads(pid)); n != 1 {
-		return nil, fmt.Errorf("it has %d threads", n)
+	if n := len(threads(h.pid)); n != 1 {
+		return fmt.Errorf("it has %d threads", n)
 	}
-	cpu, err := clockOf(pid)
+	cpu, err := clockOf(h.pid)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	limit := uint64(f.limit / time.Microsecond)
-	if err := unix.Prlimit(pid, unix.RLIMIT_RTTIME, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
-		return nil, fmt.Errorf("bound its real-time use: %w", gone(err))
+	if err := unix.Prlimit(h.pid, unix.RLIMIT_RTTIME, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
+		return fmt.Errorf("bound its real-time use: %w", gone(err))
 	}
-	h := &holder{task: t, pid: pid, cpu: cpu, until: cpu + f.budget, moved: time.Now()}
+	h.cpu, h.until, h.moved = cpu, cpu+f.budget, time.Now()
 	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policyFIFO, Priority: taskPriority, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
-	err = unix.SchedSetAttr(pid, attr, 0)
+	err = unix.SchedSetAttr(h.pid, attr, 0)
 	if errors.Is(err, unix.EPERM) {
-		if h.budget, err = f.budgets.grant(pid); err == nil {
-			err = unix.SchedSetAttr(pid, attr, 0)
+		if h.budget, err = f.budgets.grant(h.pid, realtimeTotal/2/f.places); err == nil {
+			err = unix.SchedSetAttr(h.pid, attr, 0)
 		}
 	}
 	if err != nil {
 		f.budgets.revoke(h.budget)
-		return nil, fmt.Errorf("SCHED_FIFO: %w", gone(err))
+		h.budget = ""
+		return fmt.Errorf("SCHED_FIFO: %w", gone(err))
 	}
-	return h, nil
+	return nil
 }
 
 // drop takes a task out of the class: it becomes what its tier below makes of it. It is
@@ -240,17 +264,13 @@ func (f *FIFO) promote(t *Task) (*holder, error) {
 func (f *FIFO) drop(h *holder) {
 	f.holders = slices.DeleteFunc(f.holders, func(x *holder) bool { return x == h })
 	if h.task.alive() {
-		a := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policyNormal}
-		if s, ok := f.Backend.(*Sched); ok {
-			class, nice, _ := s.attributes(h.task.place)
-			a.Policy, a.Nice = class, nice
-		}
-		if err := unix.SchedSetAttr(h.pid, a, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := setAttr(h.pid, unix.SchedAttr{Policy: h.class, Nice: h.nice}); err != nil && !errors.Is(err, unix.ESRCH) {
 			f.log.Error("a task cannot be taken out of the real-time class, and is ended", "pid", h.pid, "error", err)
 			_ = h.task.signal(h.pid, unix.SIGKILL)
 		}
 	}
 	f.budgets.revoke(h.budget)
+	h.budget = ""
 }
 
 func (f *FIFO) poke() {
@@ -268,7 +288,8 @@ func (f *FIFO) watch() {
 	}
 	for {
 		wait, open := f.check()
-		if !open {
+		if !open { // a group with a real-time thread cannot give its budget back
+			_ = setAttr(0, unix.SchedAttr{Policy: policyNormal})
 			return
 		}
 		var timeout *unix.Timespec
@@ -306,9 +327,9 @@ func (f *FIFO) check() (wait time.Duration, open bool) {
 		case cpu >= h.until || len(threads(h.pid)) > 1:
 			f.drop(h)
 			f.taken++
-		case now.Sub(h.moved) >= watchSleep && asleep(h.pid):
+		case len(f.queue) > 0 && now.Sub(h.moved) >= watchSleep && asleep(h.pid):
 			f.drop(h)
-			f.queue = append(f.queue, h.task)
+			f.queue = append(f.queue, h)
 		default:
 			next := max(min(h.until-cpu, 4*watchSleep), watchMin)
 			if wait == 0 || next < wait {

@@ -1,12 +1,10 @@
 package backend
 
-import (
-	"time"
-)
+import "time"
 
 // Usage is what a look at a task shows.
 type Usage struct {
-	// CPU is the time that the task has used in all: of its processes, and of those that
+	// CPU is the time that the task has used since Attach: its processes, and those that
 	// have ended as far as they were seen. Time asleep or in a queue is not in it.
 	CPU time.Duration
 	// Threads that can run now; 0: they were not counted.
@@ -26,7 +24,7 @@ const (
 // gauge is what is known of a task's CPU time.
 type gauge struct {
 	procs  []proc
-	ended  time.Duration // CPU time of processes that are gone, as last seen
+	ended  time.Duration // CPU time of processes that are gone, as last seen, less what there was at first
 	total  time.Duration
 	looked time.Time // the last look
 	listed time.Time // the last list of processes
@@ -38,7 +36,17 @@ type proc struct {
 	cpu time.Duration
 }
 
-func (g *gauge) init(pid int) { g.procs = []proc{{pid: pid}} }
+// init begins with a process that may have run before.
+func (g *gauge) init(pid int) error {
+	cpu, err := clockOf(pid)
+	if err != nil {
+		return err
+	}
+	g.procs, g.ended = []proc{{pid, cpu}}, -cpu
+	g.looked = time.Now()
+	g.listed = g.looked
+	return nil
+}
 
 // Look measures the task. It costs a microsecond while the task runs, and some more for
 // every thread when it does not seem to. The error is ErrGone when the process has ended.
@@ -50,9 +58,8 @@ func (t *Task) Look() (Usage, error) {
 		return Usage{CPU: g.total}, err
 	}
 	u := Usage{CPU: g.total}
-	first := g.looked.IsZero()
 	g.looked = now
-	busy := !first && (g.total-before)*busyPart >= since
+	busy := (g.total-before)*busyPart >= since
 	if busy && now.Sub(g.listed) < treeEvery {
 		return u, nil
 	}

@@ -5,34 +5,34 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // realtimePeriod is over which the kernel counts real-time budgets, and realtimeTotal what
-// all tasks together get of each core in it, in µs (sched-rt-group.rst).
+// the tasks of a directory of this node get of each core in it, in µs (sched-rt-group.rst).
+// There may be two such directories, the tiers' and that of the sandboxes, and the kernel
+// keeps 5 % for itself.
 const (
-	realtimePeriod = 1_000_000
-	realtimeTotal  = 900_000
+	realtimePeriod = 100_000
+	realtimeTotal  = 45_000
 )
 
 // realtime gives groups of version 1 a budget for the real-time class. A kernel with
 // RT_GROUP_SCHED refuses the class in a group without one, and new groups have none; the
 // budgets of the groups in a group add up to at most its own.
 type realtime struct {
-	each    int               // µs for a group of one task
 	parents map[string]string // groups above that were given a budget, with what they had
 }
 
-func newRealtime(places int) *realtime {
-	return &realtime{each: realtimeTotal / places, parents: map[string]string{}}
-}
+func newRealtime() *realtime { return &realtime{parents: map[string]string{}} }
 
 const realtimeFile = "cpu.rt_runtime_us"
 
-// grant gives the group of a process a budget, and the groups of this node above it. It
+// grant gives the group of a process a budget in µs, and the group above it one for all. It
 // returns the group, for revoke; "" when the process needed none.
-func (r *realtime) grant(pid int) (string, error) {
+func (r *realtime) grant(pid, budget int) (string, error) {
 	dir, err := cpuDir(pid)
 	if err != nil {
 		return "", err
@@ -51,13 +51,18 @@ func (r *realtime) grant(pid int) (string, error) {
 			return "", err
 		}
 		if strings.TrimSpace(string(before)) == "0" {
-			if err := writeFile(above+"/"+realtimeFile, strconv.Itoa(realtimeTotal)); err != nil {
+			if err := r.give(above, realtimeTotal); err != nil {
 				return "", err
 			}
 			r.parents[above] = "0"
 		}
 	}
-	return dir, writeFile(dir+"/"+realtimeFile, strconv.Itoa(r.each))
+	return dir, r.give(dir, budget)
+}
+
+// give writes a period and a budget.
+func (r *realtime) give(dir string, budget int) error {
+	return errors.Join(writeFile(dir+"/cpu.rt_period_us", strconv.Itoa(realtimePeriod)), writeFile(dir+"/"+realtimeFile, strconv.Itoa(budget)))
 }
 
 // revoke takes the budget of a group back. A group that is gone has given it back.
@@ -79,27 +84,32 @@ func (r *realtime) close() error {
 }
 
 // cpuDir is the directory of the group of version 1 in which a process competes for the
-// processor. It is looked for where that hierarchy is mounted.
+// processor.
 func cpuDir(pid int) (string, error) {
 	group := cpuGroupOf(pid)
-	if group == "" {
+	root, point := mountOf("cgroup", "cpu")
+	if group == "" || point == "" {
 		return "", ErrUnavailable
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	return path.Join(point, strings.TrimPrefix(group, root)), nil
+}
+
+// mountOf finds where a file system of a kind is mounted, with an option if that is not
+// "", and which directory of it (proc_pid_mountinfo(5)). It returns "" when it is not.
+func mountOf(kind, option string) (root, point string) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return "", err
+		return "", ""
 	}
-	for line := range strings.Lines(string(mounts)) {
+	for line := range strings.Lines(string(text)) {
 		before, after, ok := strings.Cut(strings.TrimSpace(line), " - ")
-		fields, kind := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(kind) < 3 || kind[0] != "cgroup" {
+		fields, of := strings.Fields(before), strings.Fields(after)
+		if !ok || len(fields) < 5 || len(of) < 3 || of[0] != kind {
 			continue
 		}
-		for _, option := range strings.Split(kind[2], ",") {
-			if option == "cpu" {
-				return path.Join(fields[4], strings.TrimPrefix(group, fields[3])), nil
-			}
+		if option == "" || slices.Contains(strings.Split(of[2], ","), option) {
+			return fields[3], fields[4]
 		}
 	}
-	return "", ErrUnavailable
+	return "", ""
 }

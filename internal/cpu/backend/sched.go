@@ -121,8 +121,8 @@ func (s *Sched) Move(t *Task, p Place) error {
 
 // set gives every thread of a task its attributes.
 func (s *Sched) set(t *Task, class uint32, nice int32, slice time.Duration) error {
-	a := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: class, Nice: nice, Runtime: uint64(slice)}
-	err := t.eachThread(func(tid int) error { return unix.SchedSetAttr(tid, a, 0) })
+	a := unix.SchedAttr{Policy: class, Nice: nice, Runtime: uint64(slice)}
+	err := t.eachThread(func(tid int) error { return setAttr(tid, a) })
 	switch {
 	case err == nil:
 		return nil
@@ -132,6 +132,18 @@ func (s *Sched) set(t *Task, class uint32, nice int32, slice time.Duration) erro
 		return fmt.Errorf("move process %d: %w", t.o.PID, ErrOneWay)
 	}
 	return fmt.Errorf("move process %d: %w", t.o.PID, err)
+}
+
+// setAttr is sched_setattr(2). SCHED_RESET_ON_FORK, once set, is not given up by who may
+// not: then it stays.
+func setAttr(tid int, a unix.SchedAttr) error {
+	a.Size = unix.SizeofSchedAttr
+	err := unix.SchedSetAttr(tid, &a, 0)
+	if errors.Is(err, unix.EPERM) {
+		a.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
+		err = unix.SchedSetAttr(tid, &a, 0)
+	}
+	return err
 }
 
 // setAutogroup gives the session of a task a niceness. A failure leaves the order among

@@ -36,7 +36,6 @@ type TaskOptions struct {
 type Task struct {
 	o     TaskOptions
 	pidfd int
-	start string // start time, which tells a pid from its next use
 
 	gauge   gauge
 	place   Place
@@ -63,13 +62,10 @@ func Attach(o TaskOptions) (*Task, error) {
 	if o.Born != nil {
 		t.place.Tier = *o.Born
 	}
-	s, err := statOf(o.PID, o.PID)
-	if err != nil {
+	if err := t.gauge.init(o.PID); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("attach to process %d: %w", o.PID, gone(err))
+		return nil, fmt.Errorf("attach to process %d: %w", o.PID, err)
 	}
-	t.start = s.start
-	t.gauge.init(o.PID)
 	return t, nil
 }
 

@@ -1,0 +1,121 @@
+package backend
+
+import (
+	"cmp"
+	"errors"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/cpu/policy"
+)
+
+// enter takes the lock and counts the CPU time of this thread, until the function that it
+// returns is called.
+func (d *Driver) enter() (leave func()) {
+	d.mu.Lock()
+	stop := d.meter()
+	return func() {
+		d.hurry()
+		stop()
+		d.mu.Unlock()
+	}
+}
+
+// meter counts the CPU time of this thread until the function that it returns is called.
+func (d *Driver) meter() (stop func()) {
+	runtime.LockOSThread()
+	before := threadCPU()
+	return func() {
+		d.stats.CPU += threadCPU() - before
+		runtime.UnlockOSThread()
+	}
+}
+
+// tell gives the policy an event and has its commands carried out. It is called with mu
+// held, as all that follow.
+func (d *Driver) tell(e policy.Event) {
+	commands := d.strategy.Step(d.Now(), e)
+	d.stats.Commands += uint64(len(commands))
+	for _, c := range commands {
+		if p, ok := d.calls[c.Call]; ok {
+			d.do(p, c)
+		}
+	}
+	d.watch.tick = d.strategy.Next()
+}
+
+// threadCPU is the CPU time of the calling thread.
+func threadCPU() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	return time.Duration(ts.Nano())
+}
+
+// do carries a command out. Before the call has a task it is kept for then.
+func (d *Driver) do(p *Pending, c policy.Command) {
+	p.budget = c.Budget
+	if c.Op == policy.Stop {
+		p.stopped = true
+		d.halt(p)
+		return
+	}
+	p.place = Place{Tier: c.Tier, Rank: c.Rank, Slice: c.Slice}
+	p.begun = true
+	p.admit()
+	if p.added && p.task.place != p.place {
+		d.judge(p, d.backend.Move(p.task, p.place))
+	}
+	if p.stopped && (c.Op == policy.Continue || c.Op == policy.Start) {
+		p.stopped = false
+		if p.halted {
+			p.halted = false
+			p.seen.last = d.Now()
+			d.judge(p, d.backend.Continue(p.task))
+		}
+	}
+	d.watch.plan(p, d.Now())
+}
+
+// halt stops the task of a call, if it has one.
+func (d *Driver) halt(p *Pending) {
+	if !p.added || p.halted {
+		return
+	}
+	err := d.backend.Stop(p.task)
+	p.halted = err == nil
+	d.judge(p, err)
+	d.watch.plan(p, d.Now())
+}
+
+// judge notes how a command ended.
+func (d *Driver) judge(p *Pending, err error) {
+	kind := ""
+	switch {
+	case err == nil, errors.Is(err, ErrGone): // that it has ended will be told
+		return
+	case errors.Is(err, ErrOneWay):
+		p.oneWay = true
+		d.stats.OneWay++
+		kind = "one way"
+	default:
+		d.stats.Failed++
+		kind = "failed"
+	}
+	if !d.said[kind] {
+		d.said[kind] = true
+		d.log.Warn("a call could not be put where it should be", "call", p.call.ID, "function", p.call.Function, "error", err)
+	}
+}
+
+// inOrder are the calls, as they came.
+func (d *Driver) inOrder() []*Pending {
+	var out []*Pending
+	for _, p := range d.calls {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *Pending) int { return cmp.Compare(a.order, b.order) })
+	return out
+}

@@ -1,0 +1,209 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// errPartly marks what works in part.
+var errPartly = errors.New("in part")
+
+// question is one row of the table, and how to find out about it.
+type question struct {
+	name, use, fallback, enable string
+	try                         func() (detail string, err error)
+}
+
+// Probe finds out what this kernel gives to this user for scheduling calls, and what is
+// used where it does not: the rows of `weft doctor` about the processor. It tries each
+// thing on a thread or a group of its own, takes a few milliseconds and leaves nothing
+// behind.
+func Probe() []sandbox.Feature {
+	const (
+		asRoot   = "run weft as root, or delegate the cpu controller to its user"
+		withNice = "give weft CAP_SYS_NICE"
+		withIdle = "a kernel from 5.15 on"
+	)
+	questions := []question{
+		{"processor tiers by cgroup", "short calls go before long ones, whatever their number of threads",
+			"niceness and SCHED_IDLE of each thread", asRoot, tryCPUGroups},
+		{"cpu.idle", "long calls run only on what short ones leave", "the least weight there is", withIdle, tryCPUIdle},
+		{"raising a priority", "a demoted process can be raised again; three tiers without groups",
+			"two tiers without groups, and a process that was demoted ends with its call", withNice, tryNice},
+		{"SCHED_IDLE", "long calls run only on what short ones leave", "", "", func() (string, error) {
+			return "", tryAttr(unix.SchedAttr{Policy: policyIdle})
+		}},
+		{"slices of threads", "calls of one tier keep a core for the slice of the policy alps", "the kernel's own slice", "a kernel from 6.12 on", trySlice},
+		{"cgroup.freeze", "long calls are stopped by one write, unseen by their parents", "SIGSTOP to every process of a call",
+			"mount cgroup version 2, and run weft as root or delegate a group to its user", tryFreeze},
+		{"order beyond sessions", "niceness counts among all calls", "the niceness of each call's session is changed too",
+			"sysctl kernel.sched_autogroup_enabled=0", tryAutogroup},
+		{"SCHED_FIFO", "short calls without any delay by others, if the backend fifo is asked for", "the tiers alone", withNice, tryFIFO},
+		{"real-time budgets of groups", "a bound by the kernel on real-time calls of version 1", "RLIMIT_RTTIME and the watchdog alone",
+			"a kernel with CONFIG_RT_GROUP_SCHED", tryRealtime},
+		{"sched_ext", "one order of calls over all cores, in the kernel", "the tiers", "a kernel from 6.12 on with CONFIG_SCHED_CLASS_EXT", trySchedExt},
+	}
+	var out []sandbox.Feature
+	for _, q := range questions {
+		out = append(out, q.ask())
+	}
+	return out
+}
+
+func (q question) ask() sandbox.Feature {
+	detail, err := q.try()
+	f := sandbox.Feature{Name: q.name, State: sandbox.StateOK, Detail: detail, Use: q.use}
+	if err == nil {
+		return f
+	}
+	f.State, f.Fallback, f.Enable = sandbox.StateMissing, q.fallback, q.enable
+	if errors.Is(err, errPartly) {
+		f.State = sandbox.StateDegraded
+	}
+	why := strings.TrimPrefix(err.Error(), errPartly.Error()+": ")
+	if detail != "" {
+		why = detail + "; " + why
+	}
+	f.Detail = why
+	return f
+}
+
+func tryCPUGroups() (string, error) {
+	tree, err := sandbox.NewTree("cpu", "probe")
+	if err != nil {
+		return "", err
+	}
+	defer tree.Close()
+	dir, err := tree.Make("tier")
+	if err != nil {
+		return "", err
+	}
+	detail := fmt.Sprintf("version %d, in %s", tree.Version(), path.Dir(tree.Dir()))
+	return detail, tree.Write(dir+"/"+weights[tree.Version()].file, strconv.Itoa(weights[tree.Version()].least))
+}
+
+func tryCPUIdle() (string, error) {
+	tree, err := sandbox.NewTree("cpu", "probe")
+	if err != nil {
+		return "", errors.New("no group can be made")
+	}
+	defer tree.Close()
+	dir, err := tree.Make("tier")
+	if err != nil {
+		return "", err
+	}
+	return "", tree.Write(dir+"/cpu.idle", "1")
+}
+
+func tryNice() (string, error) {
+	switch lowest := lowestNice(); {
+	case lowest <= expressNice:
+		return fmt.Sprintf("niceness from %d on", lowest), nil
+	case lowest <= normalNice:
+		return fmt.Sprintf("niceness from %d on", lowest), fmt.Errorf("%w: demotions can be undone, and there are two tiers without groups", errPartly)
+	}
+	return "", errors.New("niceness can only be added")
+}
+
+func trySlice() (string, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return "", err
+	}
+	const want = 20 * time.Millisecond
+	try := *before
+	try.Size, try.Runtime = unix.SizeofSchedAttr, uint64(want)
+	if err := unix.SchedSetAttr(0, &try, 0); err != nil {
+		return "", err
+	}
+	got, err := unix.SchedGetAttr(0, 0)
+	before.Size = unix.SizeofSchedAttr
+	err = errors.Join(err, unix.SchedSetAttr(0, before, 0))
+	if err != nil {
+		return "", err
+	}
+	if got.Runtime != uint64(want) {
+		return "", errors.New("the kernel keeps its own")
+	}
+	return fmt.Sprintf("%v to %v", sliceMin, sliceMax), nil
+}
+
+func tryFreeze() (string, error) {
+	root, point := mountOf("cgroup2", "")
+	if point == "" {
+		return "", errors.New("version 2 is not mounted")
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	own := "/"
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			own = rest
+		}
+	}
+	dir := path.Join(point, strings.TrimPrefix(own, root), fmt.Sprintf("weft-%d-probe", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	defer unix.Rmdir(dir)
+	return "", writeFile(dir+"/cgroup.freeze", "0")
+}
+
+func tryAutogroup() (string, error) {
+	if !autogrouped() {
+		return "sessions are not grouped", nil
+	}
+	if tree, err := sandbox.NewTree("cpu", "probe"); err == nil {
+		tree.Close()
+		return "sessions are grouped, but calls have groups of their own", nil
+	}
+	return "", fmt.Errorf("%w: the kernel groups sessions", errPartly)
+}
+
+func tryFIFO() (string, error) {
+	detail := ""
+	var buf [32]byte
+	if n, err := readFile("/proc/sys/kernel/sched_rt_runtime_us", buf[:]); err == nil {
+		detail = "of each second real-time threads may take " + strings.TrimSpace(string(buf[:n])) + " µs"
+	}
+	if runtime.NumCPU() < 2 {
+		return detail, errors.New("not with one core")
+	}
+	return detail, tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
+}
+
+func tryRealtime() (string, error) {
+	dir, err := cpuDir(os.Getpid())
+	if err != nil {
+		return "", errors.New("no hierarchy of version 1 with the cpu controller")
+	}
+	var buf [32]byte
+	n, err := readFile(dir+"/"+realtimeFile, buf[:])
+	if err != nil {
+		return "", errors.New("the kernel has none")
+	}
+	return fmt.Sprintf("%s µs in %s", strings.TrimSpace(string(buf[:n])), dir), nil
+}
+
+func trySchedExt() (string, error) {
+	var buf [64]byte
+	n, err := readFile("/sys/kernel/sched_ext/state", buf[:])
+	if err != nil {
+		return "", errors.New("the kernel has no such class")
+	}
+	return strings.TrimSpace(string(buf[:n])), nil
+}
