@@ -233,10 +233,10 @@ func (p *Pool) tool(ctx context.Context, role sandbox.Role, request wire.Message
 	defer cancel()
 	stop := context.AfterFunc(bounded, func() { h.process.Kill() })
 	defer stop()
-	if err := h.conn.Send(request, fds...); err != nil {
-		return nil, err
+	var m wire.Message
+	if err = h.conn.Send(request, fds...); err == nil {
+		m, err = h.receive()
 	}
-	m, err := h.receive()
 	if err != nil {
 		switch exit := h.process.Wait(); {
 		case ctx.Err() != nil:
