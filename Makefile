@@ -10,7 +10,7 @@ STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery
 SEEDS       ?= 2000
-FUZZTIME    ?= 3m
+FUZZTIME    ?= 2m
 FOR         ?= 60s
 SEED        ?= 0
 
