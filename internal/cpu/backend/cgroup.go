@@ -188,15 +188,12 @@ func (c *Cgroup) weigh(t *Task, p Place) error {
 		return nil
 	}
 	file := weights[c.version].file
-	if t.original == nil {
-		t.original = map[string]string{}
-		for _, f := range []string{file, "cpu.idle"} {
-			text, err := c.tree.Read(t.o.Group + "/" + f)
-			if err == nil {
-				t.original[f] = text
-			} else if f == file {
-				return err
-			}
+	if err := c.remember(t, file); err != nil {
+		return err
+	}
+	if before != after {
+		if err := c.remember(t, "cpu.idle"); err != nil {
+			return err
 		}
 	}
 	if after {
@@ -208,6 +205,22 @@ func (c *Cgroup) weigh(t *Task, p Place) error {
 		}
 	}
 	return c.tree.Write(t.o.Group+"/"+file, strconv.Itoa(weight))
+}
+
+// remember reads a control file of a task's group before it is first written.
+func (c *Cgroup) remember(t *Task, file string) error {
+	if _, ok := t.original[file]; ok {
+		return nil
+	}
+	text, err := c.tree.Read(t.o.Group + "/" + file)
+	if err != nil {
+		return err
+	}
+	if t.original == nil {
+		t.original = map[string]string{}
+	}
+	t.original[file] = text
+	return nil
 }
 
 // Stop implements Backend.

@@ -176,7 +176,7 @@ func TestCgroupOfATask(t *testing.T) {
 		{"without cpu.idle", 2, false, []Place{{Tier: policy.Normal}, {Tier: policy.Batch}, {Tier: policy.Express}}, []string{
 			"call/cpu.weight = 1", "call/cpu.weight = 10000", "call/cpu.weight = 100"}},
 		{"ranks", 2, true, []Place{{Tier: policy.Normal, Rank: 1}, {Tier: policy.Normal, Rank: 3}, {Tier: policy.Normal, Rank: 99}}, []string{
-			"call/cpu.weight = 50", "call/cpu.weight = 12", "call/cpu.weight = 1", "call/cpu.idle = 0", "call/cpu.weight = 100"}},
+			"call/cpu.weight = 50", "call/cpu.weight = 12", "call/cpu.weight = 1", "call/cpu.weight = 100"}},
 		{"where it is", 2, true, []Place{{Tier: policy.Normal}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -73,6 +73,7 @@ func (d *Driver) do(p *Pending, c policy.Command) {
 		if p.halted {
 			p.halted = false
 			p.seen.last = d.Now()
+			p.seen.asked = p.seen.last
 			d.judge(p, d.backend.Continue(p.task))
 		}
 	}

@@ -43,13 +43,14 @@ type Driver struct {
 
 // Stats is what a driver has done.
 type Stats struct {
-	Commands uint64        `json:"commands"` // that the policy gave
-	Looks    uint64        `json:"looks"`    // at tasks
-	OneWay   uint64        `json:"one_way"`  // raises that the kernel refused
-	Failed   uint64        `json:"failed"`   // commands that failed otherwise, of tasks that had not ended
-	CPU      time.Duration `json:"cpu_ns"`   // of the driver and the backend, as far as it can be told from that of the callers
-	LookCost time.Duration `json:"look_cost_ns"`
-	Stretch  float64       `json:"stretch"` // by which looks are less frequent than wanted, so that they stay cheap; 1: they are not
+	Commands  uint64        `json:"commands"` // that the policy gave
+	Looks     uint64        `json:"looks"`    // at tasks, and of those the ones that asked whether it sleeps
+	Questions uint64        `json:"questions"`
+	OneWay    uint64        `json:"one_way"`          // raises that the kernel refused
+	Failed    uint64        `json:"failed"`           // commands that failed otherwise, of tasks that had not ended
+	CPU       time.Duration `json:"cpu_ns"`           // of the driver and the backend, as far as it can be told from that of the callers
+	Cost      time.Duration `json:"question_cost_ns"` // CPU time of a question, smoothed
+	Stretch   float64       `json:"stretch"`          // how much more rarely tasks are asked than wanted, so that it stays cheap; 1: they are not
 }
 
 // Status is what a driver does and has done, for people.
@@ -75,6 +76,7 @@ func NewDriver(o DriverOptions) (*Driver, error) {
 	d := &Driver{backend: o.Backend, log: o.Log, epoch: time.Now(), wake: make(chan struct{}, 1), quit: make(chan struct{}),
 		strategy: o.Strategy, calls: map[policy.ID]*Pending{}, said: map[string]bool{}}
 	d.watch = newWatch(o.Watch)
+	d.watch.tick = o.Strategy.Next()
 	d.done.Go(d.run)
 	return d, nil
 }
@@ -207,6 +209,7 @@ func (d *Driver) release(p *Pending) {
 func (d *Driver) Replace(s policy.Strategy) {
 	defer d.enter()()
 	d.strategy = s
+	d.watch.tick = s.Next()
 	for _, p := range d.inOrder() {
 		begun := p.begun
 		p.budget, p.begun = 0, false
@@ -225,7 +228,7 @@ func (d *Driver) Replace(s policy.Strategy) {
 		}
 		d.tell(policy.Started{ID: p.call.ID})
 		d.tell(policy.Used{ID: p.call.ID, CPU: p.seen.used})
-		if p.seen.asleep {
+		if p.seen.state == Asleep {
 			d.tell(policy.Slept{ID: p.call.ID})
 		}
 	}
@@ -236,7 +239,7 @@ func (d *Driver) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.LookCost, s.Stretch = d.watch.cost, d.watch.stretch()
+	s.Cost, s.Stretch = d.watch.cost, d.watch.stretch()
 	return Status{Backend: d.backend.Name(), Traits: d.backend.Traits(), Policy: d.strategy.View(), Stats: s}
 }
 

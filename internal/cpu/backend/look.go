@@ -1,16 +1,31 @@
 package backend
 
-import "time"
+import (
+	"bytes"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// State says whether a task can run.
+type State uint8
+
+// The states.
+const (
+	Unknown State = iota // a look that was not deep, at a task that did not get on
+	Awake                // it has run, or would like to
+	Asleep               // no thread can run
+)
 
 // Usage is what a look at a task shows.
 type Usage struct {
 	// CPU is the time that the task has used since Attach: its processes, and those that
 	// have ended as far as they were seen. Time asleep or in a queue is not in it.
 	CPU time.Duration
+	// State says whether it can run.
+	State State
 	// Threads that can run now; 0: they were not counted.
 	Threads int
-	// Asleep says that no thread can run.
-	Asleep bool
 }
 
 const (
@@ -28,12 +43,20 @@ type gauge struct {
 	total  time.Duration
 	looked time.Time // the last look
 	listed time.Time // the last list of processes
+	seen   time.Duration
+	root   files
 }
 
 // proc is a process of a task.
 type proc struct {
 	pid int
 	cpu time.Duration
+}
+
+// files are those of a task's first process. Reading one that is open costs a quarter of
+// opening it.
+type files struct {
+	others, stat int // descriptors; 0: not open
 }
 
 // init begins with a process that may have run before.
@@ -48,38 +71,106 @@ func (g *gauge) init(pid int) error {
 	return nil
 }
 
-// Look measures the task. It costs a microsecond while the task runs, and some more for
-// every thread when it does not seem to. The error is ErrGone when the process has ended.
-func (t *Task) Look() (Usage, error) {
+// Look measures the task. A look that is not deep reads one clock for every process that is
+// known, which costs less than a microsecond; it finds that the task is awake when that
+// has got on. A deep one also looks for new processes, and asks for the state of all
+// threads, if the task did not get on or was not asked for long. The error is ErrGone when
+// the process has ended.
+func (t *Task) Look(deep bool) (Usage, error) {
 	g := &t.gauge
-	now := time.Now()
-	before, since := g.total, now.Sub(g.looked)
 	if err := g.read(t.o.PID); err != nil {
 		return Usage{CPU: g.total}, err
 	}
+	now := time.Now()
+	busy := (g.total-g.seen)*busyPart >= now.Sub(g.looked)
 	u := Usage{CPU: g.total}
-	g.looked = now
-	busy := (g.total-before)*busyPart >= since
+	if busy {
+		u.State = Awake
+	}
+	if !deep {
+		return u, nil
+	}
+	g.looked, g.seen = now, g.total
 	if busy && now.Sub(g.listed) < treeEvery {
 		return u, nil
 	}
 	g.listed = now
-	g.list(t.processes())
-	u.CPU = g.total
-	if busy && len(g.procs) == 1 && len(threads(t.o.PID)) == 1 {
-		u.Threads = 1
+	if one, state := t.lone(); one { // no child and no other thread
+		switch {
+		case state == 'R':
+			u.State, u.Threads = Awake, 1
+		case !busy:
+			u.State = Asleep
+		}
 		return u, nil
 	}
-	for i := range g.procs {
-		pid := g.procs[i].pid
-		for _, tid := range threads(pid) {
-			if s, err := statOf(pid, tid); err == nil && s.state == 'R' {
+	g.list(t.processes())
+	g.seen, u.CPU = g.total, g.total
+	for _, p := range g.procs {
+		for _, tid := range threads(p.pid) {
+			if s, err := statOf(p.pid, tid); err == nil && s.state == 'R' {
 				u.Threads++
 			}
 		}
 	}
-	u.Asleep = u.Threads == 0 && !busy
+	switch {
+	case u.Threads > 0:
+		u.State = Awake
+	case !busy:
+		u.State = Asleep
+	}
 	return u, nil
+}
+
+// lone reports whether the task is one process with one thread, and the state of that. It
+// is what most are, and found out with two calls once the files are open.
+func (t *Task) lone() (one bool, state byte) {
+	g := &t.gauge
+	if len(g.procs) != 1 || !g.root.open(t.o) {
+		return false, 0
+	}
+	var buf [1024]byte
+	n, err := unix.Pread(g.root.others, buf[:], 0)
+	if err != nil || t.o.Group == "" && n > 0 || t.o.Group != "" && bytes.IndexByte(buf[:n], '\n') != n-1 {
+		return false, 0
+	}
+	n, err = unix.Pread(g.root.stat, buf[:], 0)
+	if err != nil {
+		return false, 0
+	}
+	s, err := parseStat(buf[:n])
+	return err == nil && s.threads == 1, s.state
+}
+
+// open opens the files of a task: others is where further processes show, its children or
+// those of its group.
+func (f *files) open(o TaskOptions) bool {
+	if f.stat > 0 {
+		return true
+	}
+	flags := unix.O_RDONLY | unix.O_CLOEXEC
+	others := taskFile(o.PID, o.PID, "children")
+	if o.Group != "" {
+		others = o.Group + "/cgroup.procs"
+	}
+	var err error
+	if f.others, err = unix.Open(others, flags, 0); err == nil {
+		if f.stat, err = unix.Open(taskFile(o.PID, o.PID, "stat"), flags, 0); err == nil {
+			return true
+		}
+	}
+	f.close()
+	return false
+}
+
+// close closes them.
+func (f *files) close() {
+	for _, fd := range []*int{&f.others, &f.stat} {
+		if *fd > 0 {
+			unix.Close(*fd)
+		}
+		*fd = 0
+	}
 }
 
 // read reads the clocks of the processes that are known.

@@ -140,7 +140,7 @@ func until(t testing.TB, what string, ok func() bool) {
 // cpu is what a task has used.
 func cpu(t testing.TB, task *Task) time.Duration {
 	t.Helper()
-	u, err := task.Look()
+	u, err := task.Look(true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,11 +75,13 @@ func (t *Task) PID() int { return t.o.PID }
 // Place is where a backend has put the task.
 func (t *Task) Place() Place { return t.place }
 
-// Close gives the descriptor back. It does not touch the process.
+// Close gives the descriptors back. It does not touch the process. A backend must have
+// removed the task.
 func (t *Task) Close() error {
 	if t.pidfd < 0 {
 		return nil
 	}
+	t.gauge.root.close()
 	err := unix.Close(t.pidfd)
 	t.pidfd = -1
 	return err
@@ -250,9 +252,10 @@ func (t *Task) sweep(of func(pid int) []int, visit func(id int) error) error {
 
 // stat is a part of /proc/PID/task/TID/stat.
 type stat struct {
-	state  byte // R runs or would like to; S and D sleep; T is stopped; Z has ended
-	parent int
-	start  string
+	state   byte // R runs or would like to; S and D sleep; T is stopped; Z has ended
+	parent  int
+	threads int // of its process
+	start   string
 }
 
 // statOf reads that of a thread.
@@ -280,7 +283,11 @@ func parseStat(line []byte) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("read stat: %w", err)
 	}
-	return stat{state: fields[0][0], parent: parent, start: fields[19]}, nil
+	threads, err := strconv.Atoi(fields[17])
+	if err != nil {
+		return stat{}, fmt.Errorf("read stat: %w", err)
+	}
+	return stat{state: fields[0][0], parent: parent, threads: threads, start: fields[19]}, nil
 }
 
 // clockOf reads the CPU time of a process with all its threads, also of those that have

@@ -13,17 +13,18 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	long := " 0" + strings.Repeat(" 0", 13)
+	long := strings.Repeat(" 0", 13) + " 3"
 	for _, c := range []struct {
 		line string
 		want stat
 		ok   bool
 	}{
-		{"42 (sh) R 7 42 42" + long + " 0 99 5 6", stat{'R', 7, "99"}, true},
-		{"42 (a) b (c)) S 7 42 42" + long + " 0 99 5 6", stat{'S', 7, "99"}, true},
+		{"42 (sh) R 7 42 42" + long + " 0 99 5 6", stat{'R', 7, 3, "99"}, true},
+		{"42 (a) b (c)) S 7 42 42" + long + " 0 99 5 6", stat{'S', 7, 3, "99"}, true},
 		{"42 (sh) R 7 42", stat{}, false},
 		{"42 sh R 7 42", stat{}, false},
 		{"42 (sh) RR 7 42 42" + long + " 0 99", stat{}, false},
+		{"42 (sh) R 7 42 42" + strings.Repeat(" 0", 13) + " y 0 99", stat{}, false},
 		{"42 (sh) R x 42 42" + long + " 0 99", stat{}, false},
 		{"", stat{}, false},
 	} {
@@ -33,7 +34,7 @@ func TestParseStat(t *testing.T) {
 		}
 	}
 	own, err := statOf(os.Getpid(), os.Getpid())
-	if err != nil || own.parent != os.Getppid() || own.start == "" {
+	if err != nil || own.parent != os.Getppid() || own.threads < 2 || own.start == "" {
 		t.Errorf("own: %+v, %v", own, err)
 	}
 }
@@ -76,8 +77,8 @@ func TestLook(t *testing.T) {
 		task := attach(t, TaskOptions{PID: script(t, spinner)})
 		var last time.Duration
 		until(t, "10 ms of CPU time", func() bool {
-			u, err := task.Look()
-			if err != nil || u.Asleep || u.CPU < last {
+			u, err := task.Look(true)
+			if err != nil || u.State == Asleep || u.CPU < last {
 				t.Fatalf("%+v after %v, %v", u, last, err)
 			}
 			last = u.CPU
@@ -86,7 +87,7 @@ func TestLook(t *testing.T) {
 	})
 	t.Run("one that sleeps", func(t *testing.T) {
 		task := attach(t, TaskOptions{PID: script(t, "exec sleep 60")})
-		until(t, "it sleeps", func() bool { u, _ := task.Look(); return u.Asleep })
+		until(t, "it sleeps", func() bool { u, _ := task.Look(true); return u.State == Asleep })
 		before := cpu(t, task)
 		time.Sleep(5 * time.Millisecond)
 		if after := cpu(t, task); after != before {
@@ -96,7 +97,7 @@ func TestLook(t *testing.T) {
 	t.Run("one whose child runs", func(t *testing.T) {
 		task := attach(t, TaskOptions{PID: script(t, "sh -c '"+spinner+"' & wait")})
 		until(t, "10 ms of CPU time", func() bool { return cpu(t, task) > 10*time.Millisecond })
-		if u, err := task.Look(); err != nil || u.Asleep {
+		if u, err := task.Look(true); err != nil || u.State == Asleep {
 			t.Errorf("%+v, %v", u, err)
 		}
 	})
@@ -104,7 +105,7 @@ func TestLook(t *testing.T) {
 		task := attach(t, TaskOptions{PID: launch(t, act(t, "threads"))})
 		until(t, "more than one that can run", func() bool {
 			time.Sleep(treeEvery)
-			u, err := task.Look()
+			u, err := task.Look(true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +147,7 @@ func TestLook(t *testing.T) {
 func TestStopBySignals(t *testing.T) {
 	pid := script(t, "sh -c '"+spinner+"' & "+spinner)
 	task := attach(t, TaskOptions{PID: pid, Freezer: t.TempDir()}) // which has no cgroup.freeze
-	until(t, "both run", func() bool { return len(processes(pid, "")) == 2 })
+	until(t, "both run", func() bool { cpu(t, task); return len(task.gauge.procs) == 2 })
 	if err := halt(task); err != nil {
 		t.Fatal(err)
 	}

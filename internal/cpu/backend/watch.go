@@ -15,17 +15,18 @@ type WatchOptions struct {
 	Cores int
 	// Closest is the least time between two looks at a task. Default 1 ms.
 	Closest time.Duration
-	// Sleep is how often it is asked whether a task sleeps; for one that does, and one that
-	// does not get on, ever more rarely up to SleepMost. Default: 4 ms, 32 ms.
+	// Sleep is how often it is asked whether a task sleeps, which costs more than to read what
+	// it has used; for one that does, and one that does not get on, ever more rarely up to
+	// SleepMost. Default: 5 ms, 40 ms.
 	Sleep, SleepMost time.Duration
-	// Share of one core that looking may take. With more tasks than that lets one look at in
-	// time, looks are less frequent, and budgets are overdrawn by so much. Default 0.01.
+	// Share of one core that asking may take. With more tasks than that allows one to ask as
+	// often as wanted, each is asked more rarely. Default 0.01.
 	Share float64
 	// Load is how often the policy is told how busy the cores are, while there are calls.
 	// Default 200 ms.
 	Load time.Duration
 	// Look measures a task. Default: Task.Look.
-	Look func(*Task) (Usage, error)
+	Look func(t *Task, deep bool) (Usage, error)
 	// Idle returns the time for which the cores of the machine were idle, summed over them.
 	// Default: what the kernel says.
 	Idle func() time.Duration
@@ -42,10 +43,10 @@ func (o *WatchOptions) EnsureDefaults() {
 		o.Closest = time.Millisecond
 	}
 	if o.Sleep == 0 {
-		o.Sleep = 4 * time.Millisecond
+		o.Sleep = 5 * time.Millisecond
 	}
 	if o.SleepMost == 0 {
-		o.SleepMost = max(8*o.Sleep, 32*time.Millisecond)
+		o.SleepMost = 8 * o.Sleep
 	}
 	if o.Share == 0 {
 		o.Share = 0.01
@@ -81,22 +82,24 @@ func (o *WatchOptions) Validate() error {
 
 // seen is what a driver knows of a task from looking.
 type seen struct {
-	used   time.Duration
-	asleep bool
-	width  int           // threads that can run, at least 1
-	pace   time.Duration // how long until the next question whether it sleeps
-	last   time.Duration // when it was looked at
-	next   time.Duration // when it is to be looked at
-	slot   int           // place in the watch, from 1; 0: none
-	rate   float64       // looks a second that are wanted
+	used  time.Duration
+	state State         // Unknown until it was asked, then Awake or Asleep
+	width int           // threads that can run, at least 1
+	pace  time.Duration // between two questions whether it sleeps
+	asked time.Duration // when it was asked last
+	ask   time.Duration // when it is to be asked
+	last  time.Duration // when it was looked at
+	next  time.Duration // when it is to be looked at
+	slot  int           // place in the watch, from 1; 0: none
+	rate  float64       // questions a second that are wanted
 }
 
 // watch is the order in which tasks are looked at.
 type watch struct {
 	o      WatchOptions
 	queue  queue
-	rate   float64       // looks a second that are wanted, at all of them
-	cost   time.Duration // of a look, smoothed
+	rate   float64       // questions a second that are wanted, to all of them
+	cost   time.Duration // of a question, smoothed
 	tick   time.Duration // when the policy wants the time; 0: not
 	told   time.Duration // when the load was told
 	idle   time.Duration // what Idle said then
@@ -108,7 +111,7 @@ func newWatch(o WatchOptions) watch { return watch{o: o} }
 
 // begin takes a task into the watch.
 func (w *watch) begin(p *Pending, now time.Duration) {
-	p.seen = seen{width: max(p.call.Threads, 1), pace: w.o.Sleep, last: now}
+	p.seen = seen{width: max(p.call.Threads, 1), pace: w.o.Sleep, last: now, asked: now}
 	w.plan(p, now)
 }
 
@@ -141,20 +144,20 @@ func (w *watch) plan(p *Pending, now time.Duration) {
 	if s.slot == 0 {
 		w.in(p, now)
 	}
-	wait := s.pace
-	if p.budget > 0 && !s.asleep {
-		wait = min(wait, (p.budget-s.used)/time.Duration(min(s.width, w.o.Cores)))
-	}
-	wait = max(wait, w.o.Closest)
-	rate := 1 / wait.Seconds()
+	rate := 1 / s.pace.Seconds()
 	w.rate += rate - s.rate
 	s.rate = rate
-	s.next = max(s.last+time.Duration(float64(wait)*w.stretch()), now)
+	s.ask = s.asked + time.Duration(float64(s.pace)*w.stretch())
+	s.next = s.ask
+	if p.budget > 0 && s.state != Asleep {
+		s.next = min(s.next, s.last+(p.budget-s.used)/time.Duration(min(s.width, w.o.Cores)))
+	}
+	s.next = max(s.next, s.last+w.o.Closest)
 	heap.Fix(&w.queue, s.slot-1)
 }
 
-// stretch is by how much looks have to be less frequent than wanted, so that they take
-// their share at most.
+// stretch is by how much questions have to be rarer than wanted, so that they take their
+// share at most.
 func (w *watch) stretch() float64 {
 	return max(w.rate*w.cost.Seconds()/w.o.Share, 1)
 }
@@ -239,24 +242,22 @@ func (d *Driver) round() {
 		w.told, w.idle = now, idle
 		d.tell(policy.Loaded{Percent: min(max(busy, 0), 100)})
 	}
-	before, looks := threadCPU(), 0
-	var looking time.Duration
-	for looks < roundLooks && len(w.queue) > 0 && w.queue[0].seen.next <= now {
+	for looks := 0; looks < roundLooks && len(w.queue) > 0 && w.queue[0].seen.next <= now; looks++ {
 		p := w.queue[0]
-		u, err := w.o.Look(p.task)
-		looks++
-		after := threadCPU()
-		looking += after - before
-		d.look(p, u, err, now)
-		before = threadCPU()
-	}
-	if looks > 0 {
-		d.stats.Looks += uint64(looks)
-		each := looking / time.Duration(looks)
-		if w.cost == 0 {
-			w.cost = each
+		deep := p.seen.ask <= now
+		before := threadCPU()
+		u, err := w.o.Look(p.task, deep)
+		if deep {
+			cost := threadCPU() - before
+			if w.cost == 0 {
+				w.cost = cost
+			}
+			w.cost += (cost - w.cost) / 16
+			p.seen.asked = now
+			d.stats.Questions++
 		}
-		w.cost += (each - w.cost) / 16
+		d.stats.Looks++
+		d.look(p, u, err, now)
 	}
 }
 
@@ -267,35 +268,38 @@ func (d *Driver) look(p *Pending, u Usage, err error, now time.Duration) {
 	grew := u.CPU > s.used
 	s.used = max(s.used, u.CPU)
 	if err != nil { // it has ended; whoever waits for it will say so
-		s.pace = w.o.SleepMost
-		p.budget = 0
+		s.asked, s.pace, p.budget = now, w.o.SleepMost, 0
 		w.plan(p, now)
 		return
 	}
-	before := s.width
+	width := s.width
 	if u.Threads > 0 {
 		s.width = u.Threads
 	}
-	if grew && !u.Asleep {
+	switch {
+	case u.State == Unknown:
+	case u.State == Awake && grew:
 		s.pace = w.o.Sleep
-	} else {
+	case s.asked == now:
 		s.pace = min(2*s.pace, w.o.SleepMost)
 	}
-	if p.budget > 0 && s.used >= p.budget || s.width != before {
-		if s.used >= p.budget {
-			p.budget = 0
-		}
+	if spent := p.budget > 0 && s.used >= p.budget; spent || s.width != width {
 		told := policy.Used{ID: p.call.ID, CPU: s.used}
-		if s.width != before {
+		if s.width != width {
 			told.Threads = s.width
+		}
+		if spent {
+			p.budget = 0
 		}
 		d.tell(told)
 	}
-	if u.Asleep != s.asleep && !p.halted {
-		s.asleep = u.Asleep
-		if u.Asleep {
+	if u.State != Unknown && !p.halted {
+		before := s.state
+		s.state = u.State
+		switch {
+		case u.State == Asleep && before != Asleep:
 			d.tell(policy.Slept{ID: p.call.ID})
-		} else {
+		case u.State == Awake && before == Asleep:
 			d.tell(policy.Woke{ID: p.call.ID})
 		}
 	}
