@@ -116,26 +116,19 @@ func tryNice() (string, error) {
 }
 
 func trySlice() (string, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		return "", err
-	}
 	const want = 20 * time.Millisecond
-	try := *before
-	try.Size, try.Runtime = unix.SizeofSchedAttr, uint64(want)
-	if err := unix.SchedSetAttr(0, &try, 0); err != nil {
-		return "", err
-	}
-	got, err := unix.SchedGetAttr(0, 0)
-	before.Size = unix.SizeofSchedAttr
-	err = errors.Join(err, unix.SchedSetAttr(0, before, 0))
+	err := onThread(func() error {
+		if err := setAttr(0, unix.SchedAttr{Policy: policyNormal, Runtime: uint64(want)}); err != nil {
+			return err
+		}
+		got, err := unix.SchedGetAttr(0, 0)
+		if err == nil && got.Runtime != uint64(want) {
+			err = errors.New("the kernel keeps its own")
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
-	}
-	if got.Runtime != uint64(want) {
-		return "", errors.New("the kernel keeps its own")
 	}
 	return fmt.Sprintf("%v to %v", sliceMin, sliceMax), nil
 }

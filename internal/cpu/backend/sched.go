@@ -47,6 +47,7 @@ type Sched struct {
 
 	mu    sync.Mutex
 	tasks map[*Task]struct{} // that were added and not removed; guarded by mu
+	owed  map[int]int        // niceness of sessions that the kernel did not take yet, by process; guarded by mu
 }
 
 var _ Backend = (*Sched)(nil)
@@ -54,7 +55,7 @@ var _ Backend = (*Sched)(nil)
 // NewSched makes it. It works everywhere.
 func NewSched(Options) *Sched {
 	session, _ := unix.Getsid(0)
-	return &Sched{nice: lowestNice(), autogroup: autogrouped(), session: session, tasks: map[*Task]struct{}{}}
+	return &Sched{nice: lowestNice(), autogroup: autogrouped(), session: session, tasks: map[*Task]struct{}{}, owed: map[int]int{}}
 }
 
 // Name implements Backend.
@@ -99,6 +100,7 @@ func (s *Sched) Add(t *Task, p Place) error {
 
 // Move implements Backend.
 func (s *Sched) Move(t *Task, p Place) error {
+	s.settle()
 	class, nice, slice := s.attributes(p)
 	if was, n, sl := s.attributes(t.place); was == class && n == nice && sl == slice {
 		t.place = p
@@ -170,7 +172,30 @@ func (s *Sched) setAutogroup(t *Task, class uint32, nice int32) {
 		}
 		t.grouped = words[2]
 	}
-	_ = writeFile(file, strconv.Itoa(int(nice)))
+	s.regroup(t.o.PID, int(nice))
+}
+
+// regroup writes the niceness of a session. The kernel takes ten such changes a second
+// from who has no privileges; one that it refuses for that is made up for later.
+func (s *Sched) regroup(pid, nice int) {
+	err := writeFile("/proc/"+strconv.Itoa(pid)+"/autogroup", strconv.Itoa(nice))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.owed, pid)
+	if errors.Is(err, unix.EAGAIN) {
+		s.owed[pid] = nice
+	}
+}
+
+// settle makes up for one change.
+func (s *Sched) settle() {
+	s.mu.Lock()
+	for pid, nice := range s.owed {
+		s.mu.Unlock()
+		s.regroup(pid, nice)
+		return
+	}
+	s.mu.Unlock()
 }
 
 // ungrouped reports whether a task is in no cpu group but the first, where sessions are
@@ -190,7 +215,9 @@ func (s *Sched) Remove(t *Task) error {
 	s.mu.Lock()
 	_, known := s.tasks[t]
 	delete(s.tasks, t)
+	delete(s.owed, t.o.PID)
 	s.mu.Unlock()
+	s.settle()
 	if !known {
 		return nil
 	}
@@ -246,19 +273,34 @@ func lowestNice() int {
 	return 20 - int(min(l.Cur, 40))
 }
 
-// tryAttr gives a thread of this process attributes for a moment.
+// tryAttr gives a thread attributes, and ends it: without privileges there is no way back
+// from some.
 func tryAttr(a unix.SchedAttr) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		return err
+	a.Size = unix.SizeofSchedAttr
+	return onThread(func() error { return unix.SchedSetAttr(0, &a, 0) })
+}
+
+// onThread runs f on a thread that ends with it. The main thread never ends, so it is not
+// used.
+func onThread(f func() error) error {
+	done := make(chan error)
+	var run func()
+	run = func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			started := make(chan struct{})
+			go func() {
+				close(started)
+				run()
+			}()
+			<-started // on another thread, as this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- f()
 	}
-	a.Size, before.Size = unix.SizeofSchedAttr, unix.SizeofSchedAttr
-	if err := unix.SchedSetAttr(0, &a, 0); err != nil {
-		return err
-	}
-	return unix.SchedSetAttr(0, before, 0)
+	go run()
+	return <-done
 }
 
 // autogrouped reports whether the kernel groups threads by session.
