@@ -138,7 +138,6 @@ func (c *Cgroup) Add(t *Task, p Place) error {
 	c.mu.Lock()
 	c.tasks[t] = struct{}{}
 	c.mu.Unlock()
-	t.placed = true
 	if t.o.Group != "" {
 		return c.Move(t, p)
 	}
@@ -239,7 +238,6 @@ func (c *Cgroup) Remove(t *Task) error {
 	if !known {
 		return nil
 	}
-	t.placed = false
 	if err := resume(t); errors.Is(err, ErrGone) {
 		c.mover.drop(t.o.PID)
 		return nil

@@ -75,11 +75,10 @@ func (d *Driver) group(tier policy.Tier) string {
 	if !ok {
 		return "none"
 	}
-	root, point := mountOf("cgroup", "cpu")
+	_, point := mountOf("cgroup", "cpu")
 	if point == "" {
-		root, point = mountOf("cgroup2", "")
+		_, point = mountOf("cgroup2", "")
 	}
-	_ = root
 	return c.Dir(tier)[len(point):]
 }
 

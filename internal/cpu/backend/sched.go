@@ -94,7 +94,6 @@ func (s *Sched) Add(t *Task, p Place) error {
 	s.mu.Lock()
 	s.tasks[t] = struct{}{}
 	s.mu.Unlock()
-	t.placed = true
 	return s.Move(t, p)
 }
 
@@ -221,12 +220,14 @@ func (s *Sched) Remove(t *Task) error {
 	if !known {
 		return nil
 	}
-	t.placed = false
 	err := resume(t)
 	if t.attr != nil && !errors.Is(err, ErrGone) {
 		back := s.set(t, t.attr.Policy, t.attr.Nice, 0)
 		if back == nil && t.grouped != "" {
 			_ = writeFile("/proc/"+strconv.Itoa(t.o.PID)+"/autogroup", t.grouped)
+		}
+		if back == nil {
+			t.attr, t.grouped, t.place = nil, "", Place{Tier: policy.Normal}
 		}
 		err = errors.Join(err, back)
 	}

@@ -106,18 +106,16 @@ func TestSchedTiers(t *testing.T) {
 	pin(t, a)
 	pin(t, b)
 	first, second := attach(t, TaskOptions{PID: a}), attach(t, TaskOptions{PID: b})
+	move := s.Add
 	place := func(ta, tb policy.Tier) {
 		t.Helper()
-		move := s.Move
-		if !first.placed {
-			move = s.Add
-		}
 		if err := move(first, Place{Tier: ta}); err != nil {
 			t.Fatal(err)
 		}
 		if err := move(second, Place{Tier: tb}); err != nil {
 			t.Fatal(err)
 		}
+		move = s.Move
 	}
 	place(policy.Normal, policy.Batch)
 	ahead(t, "normal before batch", first, second)

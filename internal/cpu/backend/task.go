@@ -39,7 +39,6 @@ type Task struct {
 
 	gauge   gauge
 	place   Place
-	placed  bool // by a backend, and not removed
 	stopped []int
 	frozen  bool
 
