@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -275,8 +276,11 @@ func parseStat(line []byte) (stat, error) {
 		return stat{}, errors.New("read stat: no name in it")
 	}
 	fields := strings.Fields(string(line[end+1:]))
-	if len(fields) < 20 || len(fields[0]) != 1 {
+	if len(fields) < 20 {
 		return stat{}, fmt.Errorf("read stat: %d fields", len(fields)+2)
+	}
+	if state := fields[0]; len(state) != 1 || !unicode.IsLetter(rune(state[0])) {
+		return stat{}, fmt.Errorf("read stat: state %q", state)
 	}
 	parent, err := strconv.Atoi(fields[1])
 	if err != nil {

@@ -25,6 +25,7 @@ func TestParseStat(t *testing.T) {
 		{"42 sh R 7 42", stat{}, false},
 		{"42 (sh) RR 7 42 42" + long + " 0 99", stat{}, false},
 		{"42 (sh) R 7 42 42" + strings.Repeat(" 0", 13) + " y 0 99", stat{}, false},
+		{"42 (sh) \x00 7 42 42" + long + " 0 99", stat{}, false},
 		{"42 (sh) R x 42 42" + long + " 0 99", stat{}, false},
 		{"", stat{}, false},
 	} {
@@ -42,7 +43,7 @@ func TestParseStat(t *testing.T) {
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("42 (sh) R 7 42 42 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 99 0"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if s, err := parseStat(line); err == nil && (s.state == 0 || s.start == "") {
+		if s, err := parseStat(line); err == nil && (s.state < 'A' || s.start == "") {
 			t.Errorf("%q: %+v", line, s)
 		}
 	})
