@@ -177,7 +177,7 @@ func (w late) Now() time.Time { return w.World.Now().Add(8 * 24 * time.Hour) }
 type nobody struct{}
 
 func (nobody) Program(context.Context, string, string) (*engine.Program, error) {
-	return nil, errors.New("a run that has ended does not need its app")
+	return nil, fmt.Errorf("a run that has ended does not need its app, which is %w", engine.ErrGone)
 }
 
 // folder lets an engine use a data folder.

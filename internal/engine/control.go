@@ -23,7 +23,7 @@ func (e *Engine) Cancel(ctx context.Context, id, reason string) error {
 func (e *Engine) Signal(ctx context.Context, id, name, path string, value any) error {
 	ev := flow.Signalled{Name: name, Path: path, Value: value}
 	return e.await(ctx, func(done func(error)) {
-		e.change(id, done, func(r *run) error {
+		e.change(id, done, false, func(r *run) error {
 			if err := r.machine.CheckSignal(ev); err != nil {
 				return fmt.Errorf("run %s: %w", id, err)
 			}
@@ -68,7 +68,12 @@ func (e *Engine) await(ctx context.Context, ask func(done func(error))) error {
 // Apply gives an event to a run from outside, and tells done when that is
 // durable.
 func (e *Engine) Apply(id string, ev flow.Event, done func(error)) {
-	e.change(id, done, func(r *run) error {
+	c, cancels := ev.(flow.Cancelled)
+	e.change(id, done, cancels, func(r *run) error {
+		if r.machine == nil {
+			r.cancelUnread(c.Reason)
+			return nil
+		}
 		r.apply(ev)
 		return nil
 	})
@@ -76,7 +81,7 @@ func (e *Engine) Apply(id string, ev flow.Event, done func(error)) {
 
 // SetPaused is Pause or Resume without waiting.
 func (e *Engine) SetPaused(id string, paused bool, done func(error)) {
-	e.change(id, done, func(r *run) error {
+	e.change(id, done, false, func(r *run) error {
 		if paused {
 			r.pause()
 		} else {
@@ -87,8 +92,9 @@ func (e *Engine) SetPaused(id string, paused bool, done func(error)) {
 }
 
 // change has something done to a run that has not ended, and tells done when
-// that is durable, or why f refuses it.
-func (e *Engine) change(id string, done func(error), f func(r *run) error) {
+// that is durable, or why f refuses it. It waits until a run goes on after a
+// restart, unless unread says that f can do with one that lacks its app.
+func (e *Engine) change(id string, done func(error), unread bool, f func(r *run) error) {
 	r := e.live(id)
 	if r == nil {
 		done(e.absent(id))
@@ -99,7 +105,7 @@ func (e *Engine) change(id string, done func(error), f func(r *run) error) {
 		switch {
 		case e.ctx.Err() != nil:
 			done(e.why())
-		case r.machine == nil && r.outcome == nil:
+		case r.machine == nil && r.outcome == nil && !(unread && r.idle()):
 			r.early = append(r.early, turn)
 		case r.outcome != nil:
 			done(fmt.Errorf("run %s: %w", id, ErrEnded))

@@ -50,6 +50,9 @@ type Options struct {
 	// Broken is told, once, that the store has failed: nothing can be promised
 	// from then on, and the process should end.
 	Broken func(error)
+	// Lacking is told of a run that cannot go on after a restart because its app
+	// could not be made ready, and when that is tried again.
+	Lacking func(r Run, why error, again time.Duration)
 	// Ended is told of every run that has ended, durably. The trace is nil unless
 	// Trace is set.
 	Ended func(Run, *telemetry.Trace)

@@ -113,7 +113,7 @@ type bench struct {
 
 func (b *bench) Program(_ context.Context, name, version string) (*engine.Program, error) {
 	if name != b.program.App.Name || version != "" && version != b.program.Version {
-		return nil, fmt.Errorf("no app %s, version %s", name, version)
+		return nil, fmt.Errorf("app %s, version %s, is %w", name, version, engine.ErrGone)
 	}
 	return b.program, nil
 }

@@ -14,6 +14,7 @@ var (
 	ErrConflict = errors.New("the idempotency key belongs to a run with another input")
 	ErrDraining = errors.New("the node is shutting down")
 	ErrTooLarge = errors.New("too large")
+	ErrGone     = errors.New("gone") // wrapped by a Catalog whose version of an app is not there and will not come by itself
 )
 
 // InputError refuses a run whose input is not what its workflow wants, and wraps

@@ -31,9 +31,9 @@ func (e *Engine) Get(ctx context.Context, id string) (Detail, error) {
 		return h.detail(), nil
 	}
 	h, err := e.history(ctx, id)
-	var gone *goneError
-	if errors.As(err, &gone) && gone.rec.Status.Ended() {
-		return Detail{Run: gone.rec.Run, Steps: []flow.StepView{}}, nil
+	var unready *unreadyError
+	if errors.As(err, &unready) && unready.rec.Status.Ended() {
+		return Detail{Run: unready.rec.Run, Steps: []flow.StepView{}}, nil
 	}
 	if err != nil {
 		return Detail{}, err
@@ -41,14 +41,15 @@ func (e *Engine) Get(ctx context.Context, id string) (Detail, error) {
 	return h.detail(), nil
 }
 
-// goneError says that a run's version of its app is not there.
-type goneError struct {
+// unreadyError says that a run's version of its app is not there, or cannot be
+// made ready.
+type unreadyError struct {
 	rec *record
 	err error
 }
 
-func (e *goneError) Error() string { return fmt.Sprintf("run %s: %v", e.rec.ID, e.err) }
-func (e *goneError) Unwrap() error { return e.err }
+func (e *unreadyError) Error() string { return fmt.Sprintf("run %s: %v", e.rec.ID, e.err) }
+func (e *unreadyError) Unwrap() error { return e.err }
 
 func (h *history) detail() Detail {
 	d := Detail{Run: h.rec.Run, Steps: h.machine.Steps(), Signals: h.machine.Waiting()}
@@ -86,7 +87,7 @@ func (e *Engine) blank(ctx context.Context, rec *record) (*history, error) {
 	}
 	p, err := e.o.Catalog.Program(ctx, rec.App, rec.Version)
 	if err != nil {
-		return nil, &goneError{rec, err}
+		return nil, &unreadyError{rec, err}
 	}
 	return newHistory(p, rec, e.o.Blobs)
 }

@@ -1,16 +1,13 @@
 package engine
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
-	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/store"
 	"github.com/weft-run/weft/internal/telemetry"
 )
@@ -178,14 +175,19 @@ func (e *Engine) Recover() error {
 }
 
 // revive reads the journal of a run and lets it go on, beginning with what then
-// does. If it cannot go on, because its app is gone, failed is told in a turn of
-// the run.
+// does. If it cannot go on, because its app is gone or not ready, failed is told
+// in a turn of the run.
 func (e *Engine) revive(r *run, then func(), failed func(error)) {
-	p, err := e.o.Catalog.Program(e.ctx, r.rec.App, r.rec.Version)
-	var h *history
+	r.mu.Lock()
+	err := r.rec.load(e.o.Blobs)
+	r.mu.Unlock()
+	var p *Program
 	if err == nil {
-		err = r.rec.load(e.o.Blobs)
+		if p, err = e.o.Catalog.Program(e.ctx, r.rec.App, r.rec.Version); err != nil {
+			err = &unreadyError{&r.rec, err}
+		}
 	}
+	var h *history
 	if err == nil {
 		h, err = newHistory(p, &r.rec, e.o.Blobs)
 	}
@@ -196,7 +198,7 @@ func (e *Engine) revive(r *run, then func(), failed func(error)) {
 	}
 	r.box.post(func() {
 		switch {
-		case e.ctx.Err() != nil || r.dead:
+		case e.ctx.Err() != nil || r.dead || r.outcome != nil:
 		case err != nil:
 			failed(err)
 		default:
@@ -205,21 +207,9 @@ func (e *Engine) revive(r *run, then func(), failed func(error)) {
 	})
 }
 
-// stuck ends a run that cannot go on. One whose app could not be made ready
-// because the node is about to end goes on in the next one.
-func (r *run) stuck(err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, ErrDraining) {
-		return
-	}
-	r.program = &Program{App: &app.App{Name: r.rec.App}}
-	r.finishRun(flow.FinishRun{Status: flow.Failed, Failure: &flow.Failure{
-		Kind: domain.KindRefused, Message: fmt.Sprintf("the run cannot go on: %v; deploy version %s of app %s again and retry the run", err, r.rec.Version, r.rec.App),
-	}})
-	r.journal.flush()
-}
-
 // goOn continues a run from its history.
 func (r *run) goOn(p *Program, h *history, then func()) {
+	r.lacking = nil
 	r.program, r.machine, r.shelf, r.restore = p, h.machine, h.shelf, true
 	r.paused, r.stood, r.journal.seq = h.paused, h.stood, h.seq
 	if r.e.o.Trace {
@@ -240,6 +230,11 @@ func (r *run) goOn(p *Program, h *history, then func()) {
 			r.carryOut(nil, []flow.Command{c})
 		}
 	}
+	r.catchUp()
+}
+
+// catchUp does what was asked of a run before it could go on.
+func (r *run) catchUp() {
 	early := r.early
 	r.early = nil
 	for _, f := range early {

@@ -39,6 +39,7 @@ type run struct {
 	domain  Domain // from the first call on
 	spans   *telemetry.Recorder
 	early   []func() // what was asked of it before it goes on after a restart
+	lacking *lacking // it cannot go on yet after a restart; nil: it can, or is about to
 	dead    bool     // the engine is closing or broken: nothing happens any more
 
 	context   string // traceparent for its calls; empty: none

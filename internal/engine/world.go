@@ -69,7 +69,8 @@ type Blob interface {
 // Catalog knows the deployed apps.
 type Catalog interface {
 	// Program returns a version of an app with its functions built; version ""
-	// is the active one.
+	// is the active one. An error that waiting does not mend wraps ErrGone or
+	// domain.ErrModule.
 	Program(ctx context.Context, app, version string) (*Program, error)
 }
 

@@ -51,11 +51,20 @@ type making struct {
 // Program implements engine.Catalog.
 func (s *Server) Program(ctx context.Context, name, version string) (*engine.Program, error) {
 	d, err := s.deployed(ctx, name, version)
+	if errors.Is(err, registry.ErrNotFound) {
+		err = gone{err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return d.program, nil
 }
+
+// gone says of a version that is not deployed what the engine wants to know.
+type gone struct{ error }
+
+func (g gone) Unwrap() error        { return g.error }
+func (g gone) Is(target error) bool { return target == engine.ErrGone }
 
 // deployed is a version of an app, ready for calls; version "" is the active one.
 func (s *Server) deployed(ctx context.Context, name, version string) (*deployed, error) {

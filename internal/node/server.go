@@ -140,6 +140,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 		World: engine.Real, Sandboxes: sandboxes{s.pool}, Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
 		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,
 		Scratch: s.scratch.Path, Ended: cfg.Ended, Context: cfg.Context, Broken: s.fail,
+		Lacking: func(r engine.Run, why error, again time.Duration) {
+			cfg.Logger.Warn("a run cannot go on yet: its app cannot be made ready", "run", r.ID, "app", r.App, "version", r.Version, "error", why, "again", again)
+		},
 	})
 	if err := s.Runs.Recover(); err != nil {
 		return s, err

@@ -197,7 +197,7 @@ func (l *life) faults() func(op string) error {
 // Program implements engine.Catalog.
 func (l *life) Program(_ context.Context, name, version string) (*engine.Program, error) {
 	if name != l.program.App.Name || version != "" && version != l.program.Version {
-		return nil, fmt.Errorf("no app %s version %s", name, version)
+		return nil, fmt.Errorf("app %s version %s is %w", name, version, engine.ErrGone)
 	}
 	return l.program, nil
 }
