@@ -67,10 +67,10 @@ func TestInvoke(t *testing.T) {
 		{"a function that is not there", "dog", nil, 404, "not-found", ""},
 	} {
 		for _, how := range []string{"", "?stream=true"} {
+			if how != "" && c.kind == domain.KindOutput {
+				continue // what is streamed is not limited
+			}
 			t.Run(c.name+how, func(t *testing.T) {
-				if how != "" && strings.HasPrefix(c.name, "too much") {
-					t.Skip("what is streamed is not limited")
-				}
 				if _, once := c.body.(io.Reader); once && how != "" {
 					c.body = io.MultiReader(bytes.NewReader(bytes.Repeat([]byte("y"), 1<<20+1)))
 				}

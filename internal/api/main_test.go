@@ -1,21 +1,16 @@
 package api_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
-	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/build/buildtest"
 	"github.com/weft-run/weft/internal/bundle"
-	"github.com/weft-run/weft/internal/node"
 )
 
 // patience bounds what a test waits for. Nothing should come near it: it is
@@ -46,38 +41,12 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-var errToolchain = errors.New("needs clang, lld and wasi-libc: run make deps")
-
-// probe builds testdata/probe.c once and returns the module.
-var probe = sync.OnceValues(func() (string, error) {
-	for _, tool := range []string{"clang", "wasm-ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return "", errToolchain
-		}
-	}
-	if _, err := os.Stat("/usr/lib/wasm32-wasi/libc.a"); err != nil {
-		return "", errToolchain
-	}
-	b, err := node.NewBuilder(cache)
-	if err != nil {
-		return "", err
-	}
-	m, err := b.Build(context.Background(), ".", build.Source{Function: "probe", Path: "testdata/probe.c"}, nil)
-	return m.Path, err
-})
-
 // pack writes an app into a folder, builds it and packs it. PROBE in the app
 // file stands for the module of probe.c, STATE for a folder that functions may
 // write to.
 func pack(t *testing.T, yaml string) []byte {
 	t.Helper()
-	module, err := probe()
-	if errors.Is(err, errToolchain) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	module := buildtest.C(t, cache, "testdata/probe.c")
 	dir := t.TempDir()
 	yaml = strings.ReplaceAll(yaml, "PROBE", module)
 	if err := os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(yaml), 0o644); err != nil {

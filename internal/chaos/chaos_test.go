@@ -3,11 +3,11 @@ package chaos_test
 import (
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/build/buildtest"
 	"github.com/weft-run/weft/internal/chaos"
 )
 
@@ -33,11 +33,7 @@ func binary(t *testing.T) string {
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("needs %s: run make build", path)
 	}
-	for _, tool := range []string{"clang", "wasm-ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s for its functions: run make deps", tool)
-		}
-	}
+	buildtest.NeedC(t)
 	return path
 }
 

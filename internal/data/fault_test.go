@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/data"
+	"github.com/weft-run/weft/internal/tmpfs"
 )
 
 // long is a value that is torn if it is not there whole.
@@ -286,7 +287,7 @@ func TestOrderOnDisk(t *testing.T) {
 
 // A real file system of 1 MiB.
 func TestFullDisk(t *testing.T) {
-	dir := tmpfs(t, "1m")
+	dir := tmpfs.New(t, "1m")
 	f, err := data.Open(filepath.Join(dir, "data"), data.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -323,26 +324,6 @@ func TestFullDisk(t *testing.T) {
 	if got := content(t, f, "r", "x"); len(got) != 900<<10 {
 		t.Errorf("with space there are %d bytes", len(got))
 	}
-}
-
-// tmpfs makes a file system in memory that nobody else sees. It goes with the
-// descriptor that it is reached by.
-func tmpfs(t *testing.T, size string) string {
-	t.Helper()
-	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		t.Skipf("a file system of its own needs the privilege to mount: fsopen: %v", err)
-	}
-	defer unix.Close(fsfd)
-	if err := errors.Join(unix.FsconfigSetString(fsfd, "size", size), unix.FsconfigCreate(fsfd)); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fmt.Sprintf("/proc/self/fd/%d", fd)
 }
 
 // Every name has a file name of its own that is one part of a path, hides nothing

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -18,13 +17,12 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
-	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/build/buildtest"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
 	"github.com/weft-run/weft/internal/telemetry"
-	"github.com/weft-run/weft/sdk/c"
 )
 
 // patience bounds what a test waits for. Nothing should come near it: it is
@@ -228,42 +226,12 @@ func cgroupsOf(pid int) []string {
 	return found
 }
 
-// actor builds testdata/actor.c once and returns the module. It skips tests
-// where C functions cannot be compiled.
+// actor is the module of testdata/actor.c. It skips tests where C functions cannot
+// be compiled.
 func actor(t *testing.T) string {
 	t.Helper()
-	path, err := buildActor()
-	if errors.Is(err, errToolchain) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return buildtest.C(t, cache, "testdata/actor.c")
 }
-
-var errToolchain = errors.New("needs clang, lld and wasi-libc: run make deps")
-
-var buildActor = sync.OnceValues(func() (string, error) {
-	for _, tool := range []string{"clang", "wasm-ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return "", errToolchain
-		}
-	}
-	if _, err := os.Stat("/usr/lib/wasm32-wasi/libc.a"); err != nil {
-		return "", errToolchain
-	}
-	include := filepath.Join(cache, "include")
-	if err := os.MkdirAll(include, 0o755); err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(include, "weft.h"), c.Header, 0o644); err != nil {
-		return "", err
-	}
-	b := build.New(build.Config{CacheDir: filepath.Join(cache, "modules"), IncludeDir: include})
-	m, err := b.Build(context.Background(), ".", build.Source{Function: "actor", Path: "testdata/actor.c"}, nil)
-	return m.Path, err
-})
 
 // load writes an app into a folder of its own and reads it. ACTOR in the app
 // file stands for the actor's module.

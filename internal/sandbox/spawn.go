@@ -197,18 +197,84 @@ func (s *Spawner) Spawn(ctx context.Context, opts SpawnOptions) (*Process, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, name, err := s.enlist(opts.Limits)
+	p, err := s.begin(opts.Limits, func(p *Process, e entry) error { return s.start(p, e, opts) })
+	if err != nil {
+		return nil, fmt.Errorf("spawn %s host: %w", opts.Role, err)
+	}
+	return p, nil
+}
+
+// entry is what a new process enters its group by, and what it is cloned with.
+type entry struct {
+	doors []*os.File // of groups of version 1; it writes to them itself
+	attr  *syscall.SysProcAttr
+	pidfd *int // set by the clone
+}
+
+// begin enters a new process in the books, makes its group, and has it started.
+func (s *Spawner) begin(l Limits, start func(*Process, entry) error) (*Process, error) {
+	p, name, err := s.enlist(l)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(p, name, opts); err != nil {
+	if err := s.beginIn(p, name, start); err != nil {
 		if p.pid == 0 { // nothing was started that could end
 			close(p.done)
 		}
 		s.forget(p)
-		return nil, fmt.Errorf("spawn %s host: %w", opts.Role, err)
+		return nil, err
 	}
 	return p, nil
+}
+
+// enlist enters a new process, and the name of its group, in the books.
+func (s *Spawner) enlist(l Limits) (*Process, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, "", ErrClosed
+	}
+	s.last++
+	p := &Process{spawner: s, limits: l, done: make(chan struct{})}
+	s.running[p] = struct{}{}
+	return p, strconv.Itoa(s.last), nil
+}
+
+func (s *Spawner) beginIn(p *Process, name string, start func(*Process, entry) error) (err error) {
+	if p.group, err = s.cgroups.create(name); err != nil {
+		return err
+	}
+	defer func() {
+		if p.pid == 0 { // else its end closes the group
+			err = errors.Join(err, p.group.close())
+		}
+	}()
+	if err := p.group.limit(nil, p.limits); err != nil {
+		return err
+	}
+	doors, err := p.group.entrances()
+	if err != nil {
+		return err
+	}
+	defer closeAll(doors)
+	e := entry{doors: doors, attr: s.iso.attributes(s.root), pidfd: new(int)}
+	*e.pidfd = -1
+	e.attr.Pdeathsig = syscall.SIGKILL
+	e.attr.Setsid = true
+	e.attr.PidFD = e.pidfd
+	if p.group.dir != nil {
+		e.attr.UseCgroupFD = true
+		e.attr.CgroupFD = int(p.group.dir.Fd())
+	}
+	return start(p, e)
+}
+
+// output is where a process writes what nobody else takes.
+func (s *Spawner) output(f *os.File) *os.File {
+	if f == nil {
+		return s.null
+	}
+	return f
 }
 
 func (o *SpawnOptions) validate() error {
@@ -225,23 +291,7 @@ func (o *SpawnOptions) validate() error {
 	return nil
 }
 
-func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) {
-	if p.group, err = s.cgroups.create(name); err != nil {
-		return err
-	}
-	defer func() {
-		if p.pid == 0 { // else its end closes the group
-			err = errors.Join(err, p.group.close())
-		}
-	}()
-	if err := p.group.limit(nil, opts.Limits); err != nil {
-		return err
-	}
-	entrances, err := p.group.entrances()
-	if err != nil {
-		return err
-	}
-	defer closeAll(entrances)
+func (s *Spawner) start(p *Process, e entry, opts SpawnOptions) error {
 	goRead, goWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -251,38 +301,26 @@ func (s *Spawner) start(p *Process, name string, opts SpawnOptions) (err error) 
 	if s.iso.Mount {
 		grants = nil
 	}
-	attr := s.iso.attributes(s.root)
-	attr.Pdeathsig = syscall.SIGKILL
-	attr.Setsid = true
-	pidfd := -1
-	attr.PidFD = &pidfd
 	if s.sharedNet {
-		attr.Cloneflags &^= syscall.CLONE_NEWNET
+		e.attr.Cloneflags &^= syscall.CLONE_NEWNET
 	}
-	if p.group.dir != nil {
-		attr.UseCgroupFD = true
-		attr.CgroupFD = int(p.group.dir.Fd())
-	}
-	stderr := opts.Stderr
-	if stderr == nil {
-		stderr = s.null
-	}
+	stderr := s.output(opts.Stderr)
 	files := []*os.File{goRead, stderr, stderr, opts.Control}
 	for _, g := range grants {
 		files = append(files, g.File)
 	}
-	files = append(files, entrances...)
-	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, attr)
+	files = append(files, e.doors...)
+	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, e.attr)
 	goRead.Close()
 	if err != nil {
 		return err
 	}
-	p.begin(pid, pidfd)
+	p.begin(pid, *e.pidfd)
 	limits := opts.Limits
 	if _, ok := s.cgroups.node["pids"]; ok {
 		limits.Pids = 0 // the group keeps it, and unlike RLIMIT_NPROC it can be raised later
 	}
-	if _, err = goWrite.Write(enterConfig(s.iso, s.root, grants, len(entrances), limits)); err != nil {
+	if _, err = goWrite.Write(enterConfig(s.iso, s.root, grants, len(e.doors), limits)); err != nil {
 		_ = p.Kill()
 		<-p.done
 	}

@@ -45,74 +45,26 @@ func (s *Spawner) SpawnWarden(ctx context.Context, opts WardenOptions) (*Process
 	if err := s.CanConfine(); err != nil {
 		return nil, err
 	}
-	p, name, err := s.enlist(opts.Limits)
+	p, err := s.begin(opts.Limits, func(p *Process, e entry) error { return s.startWarden(p, e, opts) })
 	if err != nil {
-		return nil, err
-	}
-	if err := s.startWarden(p, name, opts); err != nil {
-		if p.pid == 0 { // nothing was started that could end
-			close(p.done)
-		}
-		s.forget(p)
 		return nil, fmt.Errorf("spawn warden: %w", err)
 	}
 	return p, nil
 }
 
-// enlist enters a new process, and the name of its group, in the books.
-func (s *Spawner) enlist(l Limits) (*Process, string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, "", ErrClosed
-	}
-	s.last++
-	p := &Process{spawner: s, limits: l, done: make(chan struct{})}
-	s.running[p] = struct{}{}
-	return p, strconv.Itoa(s.last), nil
-}
-
-func (s *Spawner) startWarden(p *Process, name string, opts WardenOptions) (err error) {
-	if p.group, err = s.cgroups.create(name); err != nil {
-		return err
-	}
-	defer func() {
-		if p.pid == 0 { // else its end closes the group
-			err = errors.Join(err, p.group.close())
-		}
-	}()
-	if err := p.group.limit(nil, opts.Limits); err != nil {
-		return err
-	}
-	entrances, err := p.group.entrances()
-	if err != nil {
-		return err
-	}
-	defer closeAll(entrances)
-	attr := s.iso.attributes(s.root)
-	attr.Cloneflags &^= syscall.CLONE_NEWNET // it makes its own
+func (s *Spawner) startWarden(p *Process, e entry, opts WardenOptions) error {
+	e.attr.Cloneflags &^= syscall.CLONE_NEWNET // it makes its own
 	if !s.root {
-		attr.AmbientCaps = wardenCapabilities
+		e.attr.AmbientCaps = wardenCapabilities
 	}
-	attr.Pdeathsig = syscall.SIGKILL
-	attr.Setsid = true
-	pidfd := -1
-	attr.PidFD = &pidfd
-	if p.group.dir != nil {
-		attr.UseCgroupFD = true
-		attr.CgroupFD = int(p.group.dir.Fd())
-	}
-	stderr := opts.Stderr
-	if stderr == nil {
-		stderr = s.null
-	}
+	stderr := s.output(opts.Stderr)
 	files := []*os.File{opts.Config, stderr, stderr, opts.Control}
-	files = append(append(files, entrances...), opts.Mounts...)
-	pid, err := s.exe([]string{"weft-warden", strconv.Itoa(len(entrances))}, nil, files, attr)
+	files = append(append(files, e.doors...), opts.Mounts...)
+	pid, err := s.exe([]string{"weft-warden", strconv.Itoa(len(e.doors))}, nil, files, e.attr)
 	if err != nil {
 		return err
 	}
-	p.begin(pid, pidfd)
+	p.begin(pid, *e.pidfd)
 	return nil
 }
 

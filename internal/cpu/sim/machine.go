@@ -154,12 +154,6 @@ func (m *Machine) Wake(at time.Duration) {
 	}
 }
 
-// UsedNow is the CPU time that t has had until now.
-func (m *Machine) UsedNow(t *Task) time.Duration {
-	m.settle()
-	return t.used
-}
-
 // soonest is when something happens next.
 func (m *Machine) soonest() time.Duration {
 	at := m.timer

@@ -57,9 +57,6 @@ func (t *Task) Used() time.Duration { return t.used }
 // Remaining is the CPU time that it still needs. Only oracles look at it.
 func (t *Task) Remaining() time.Duration { return t.Job.CPU - t.used }
 
-// Placed is where the task stands, with the key as it is now.
-func (t *Task) Placed() Placement { return t.place }
-
 // before reports whether t takes the core from u.
 func (t *Task) before(u *Task) bool {
 	if t.place.Level != u.place.Level {

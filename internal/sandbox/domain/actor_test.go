@@ -2,15 +2,12 @@ package domain
 
 import (
 	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/weft-run/weft/internal/build"
-	"github.com/weft-run/weft/sdk/c"
+	"github.com/weft-run/weft/internal/build/buildtest"
 )
 
 // actor is a function that does what its input tells it, compiled from the
@@ -18,27 +15,8 @@ import (
 // be compiled.
 func actor(t testing.TB, p *Pool) *Function {
 	t.Helper()
-	for _, tool := range []string{"clang", "wasm-ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs clang, lld and wasi-libc: run make deps")
-		}
-	}
-	dir := filepath.Join(p.images.dir, "..", "sources")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "weft.h"), c.Header, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	source, err := filepath.Abs("../../node/testdata/actor.c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := build.New(build.Config{CacheDir: dir, IncludeDir: dir}).Build(t.Context(), ".", build.Source{Function: "actor", Path: source}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := p.Image(t.Context(), m.Path)
+	module := buildtest.C(t, filepath.Join(p.images.dir, "..", "sources"), "../../node/testdata/actor.c")
+	image, err := p.Image(t.Context(), module)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,22 +2,20 @@ package pebble_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weft-run/weft/internal/store/pebble"
+	"github.com/weft-run/weft/internal/tmpfs"
 )
 
 // A real file system runs full, at several sizes, and gets space again.
 func TestRealDiskRunsFull(t *testing.T) {
 	for _, ballast := range []int{3 << 20, 5 << 19, 2<<20 + 12345} {
-		dir := tmpfs(t, "4m")
+		dir := tmpfs.New(t, "4m")
 		if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, ballast), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,24 +44,4 @@ func TestRealDiskRunsFull(t *testing.T) {
 			t.Errorf("with space: %v", err)
 		}
 	}
-}
-
-// tmpfs makes a file system in memory that nobody else sees. It goes with the
-// descriptor that it is reached by.
-func tmpfs(t *testing.T, size string) string {
-	t.Helper()
-	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		t.Skipf("a file system of its own needs the privilege to mount: fsopen: %v", err)
-	}
-	defer unix.Close(fsfd)
-	if err := errors.Join(unix.FsconfigSetString(fsfd, "size", size), unix.FsconfigCreate(fsfd)); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fmt.Sprintf("/proc/self/fd/%d", fd)
 }
