@@ -28,6 +28,8 @@ var layers = map[string][]string{
 	"internal/build/buildtest":      {"internal/build", "sdk/c"},
 	"internal/scratch":              {},
 	"internal/tmpfs":                {},
+	"internal/python":               {},
+	"internal/layer":                {"internal/python", "internal/scratch"},
 	"sdk/c":                         {},
 	"internal/lint":                 {},
 	"internal/admission":            {},
@@ -55,7 +57,7 @@ var layers = map[string][]string{
 	"internal/sandbox/wasm/engine":  {},
 	"internal/sandbox/wasm/confine": {"internal/sandbox/seccomp"},
 	"internal/sandbox/seccomp":      {},
-	"internal/sandbox/process":      {"internal/sandbox", "internal/sandbox/seccomp", "internal/buffer", "internal/flow", "sdk/python"},
+	"internal/sandbox/process":      {"internal/sandbox", "internal/sandbox/seccomp", "internal/buffer", "internal/flow", "internal/python", "sdk/python"},
 	"sdk/python":                    {},
 
 	"internal/engine":   {"internal/flow", "internal/store", "internal/app", "internal/telemetry", "internal/buffer", "internal/admission", "internal/sandbox/domain", "internal/sandbox/wire"},

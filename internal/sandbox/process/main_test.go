@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/python"
 	"github.com/weft-run/weft/internal/sandbox"
 	_ "github.com/weft-run/weft/internal/sandbox/process/warden" // the test binary is its own host executable
 )
@@ -57,7 +58,7 @@ func newPool(t testing.TB, o Options) *Pool {
 // needPython skips the test where there is none.
 func needPython(t testing.TB) {
 	t.Helper()
-	if _, err := findPython(context.Background(), "python3"); err != nil {
+	if _, err := python.Find(context.Background(), "python3"); err != nil {
 		t.Skip(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/python"
 	"github.com/weft-run/weft/internal/sandbox"
 )
 
@@ -83,7 +84,7 @@ type Pool struct {
 // candidate is an interpreter that has been looked for once.
 type candidate struct {
 	once  sync.Once
-	found *interpreter
+	found *python.Interpreter
 	err   error
 }
 
@@ -174,7 +175,7 @@ func (p *Pool) server(ctx context.Context, f *Function) (*server, error) {
 }
 
 // interpreter finds a Python once.
-func (p *Pool) interpreter(ctx context.Context, name string) (*interpreter, error) {
+func (p *Pool) interpreter(ctx context.Context, name string) (*python.Interpreter, error) {
 	p.mu.Lock()
 	py := p.pythons[name]
 	if py == nil {
@@ -182,7 +183,7 @@ func (p *Pool) interpreter(ctx context.Context, name string) (*interpreter, erro
 		p.pythons[name] = py
 	}
 	p.mu.Unlock()
-	py.once.Do(func() { py.found, py.err = findPython(ctx, name) })
+	py.once.Do(func() { py.found, py.err = python.Find(ctx, name) })
 	if py.err != nil { // it may be installed by the next time
 		p.mu.Lock()
 		if p.pythons[name] == py {

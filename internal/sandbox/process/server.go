@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/python"
 	"github.com/weft-run/weft/internal/sandbox"
 )
 
@@ -111,14 +112,14 @@ func (s *server) live() {
 func (s *server) start(ctx context.Context) error {
 	f := *s.f
 	f.Limits = s.limit
-	var py *interpreter
+	var py *python.Interpreter
 	if f.Runtime == Python && f.Root == "" {
 		var err error
 		if py, err = s.pool.interpreter(ctx, s.pool.o.Python); err != nil {
 			return s.refused(false, "%v", err)
 		}
 	} else if f.Runtime == Python {
-		py = &interpreter{}
+		py = &python.Interpreter{}
 	}
 	c, err := newConfig(s.pool.spawner, &f, py, s.pool.limited)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-run/weft/internal/python"
 	"github.com/weft-run/weft/internal/sandbox"
 )
 
@@ -227,7 +228,7 @@ func memoryFile(name string, b []byte) (*os.File, error) {
 const mfdNoExec = 8 // MFD_NOEXEC_SEAL
 
 // newConfig says everything about a version to its warden.
-func newConfig(s *sandbox.Spawner, f *Function, py *interpreter, limited limits) (*config, error) {
+func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited limits) (*config, error) {
 	iso, root := s.Isolated()
 	l := f.Limits
 	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet, cpu: l.CPU, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
