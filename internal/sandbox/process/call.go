@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/flow"
 )
 
 // Call is one execution of a function.
@@ -38,6 +41,16 @@ type Call struct {
 	Trace   string   // traceparent
 	Env     []string // variables of this call alone, NAME=value
 
+	// Of an application, which answers requests: the request, whose body is the
+	// input, and who hears the head of its response. Without a request it gets a
+	// POST of the input to "/"; without Respond a status of 400 or more is a
+	// failure. Respond is called once, before any of the body is in Stream, and
+	// before Wait returns.
+	HTTP    *Request
+	Respond func(status int, header http.Header)
+
+	control *os.File // of a worker: the socket from which it gets its calls
+
 	Grace time.Duration // between SIGTERM and SIGKILL when its time is over; default: SIGKILL at once
 }
 
@@ -61,7 +74,11 @@ func (p *Pool) Start(ctx context.Context, c Call) (*Process, error) {
 		if err != nil {
 			return nil, err
 		}
-		process, err := s.start1(c, began)
+		start := s.start1
+		if c.Function.Resident != ResidentNone {
+			start = func(c Call, began time.Time) (*Process, error) { return s.startResident(ctx, c, began) }
+		}
+		process, err := start(c, began)
 		if err == nil {
 			return process, nil
 		}
@@ -69,6 +86,9 @@ func (p *Pool) Start(ctx context.Context, c Call) (*Process, error) {
 		if gone { // since we looked; another one may do better
 			p.forget(s)
 			s.end()
+		}
+		if f := (*flow.Failure)(nil); errors.As(err, &f) || ctx.Err() != nil {
+			return nil, err
 		}
 		if !gone || try == 1 {
 			return nil, s.refused(false, "%v", err)
@@ -89,7 +109,7 @@ func (s *server) start1(c Call, began time.Time) (*Process, error) {
 		m.text, m.a, err = s.assignment(c)
 	}
 	if err == nil {
-		if s.limit.Time > 0 {
+		if s.limit.Time > 0 && c.control == nil {
 			p.timer = time.AfterFunc(s.limit.Time, p.expire)
 		}
 		err = s.hand(p, m, files)
@@ -161,6 +181,15 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 		}
 		return text, uint32(len(env)), nil
 	}
+	text, err := json.Marshal(s.meta(&c))
+	if err == nil && len(text) > textMax {
+		err = fmt.Errorf("its environment and context of %d bytes are too long", len(text))
+	}
+	return text, 0, err
+}
+
+// meta is what a handler's context says.
+func (s *server) meta(c *Call) map[string]any {
 	env := map[string]string{}
 	for _, v := range c.Env {
 		name, value, _ := strings.Cut(v, "=")
@@ -171,11 +200,7 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 	if s.limit.Time > 0 {
 		meta["left"] = s.limit.Time.Seconds()
 	}
-	text, err := json.Marshal(meta)
-	if err == nil && len(text) > textMax {
-		err = fmt.Errorf("its environment and context of %d bytes are too long", len(text))
-	}
-	return text, 0, err
+	return meta
 }
 
 // open makes the descriptors of a call: those to send, in order, and which of
@@ -206,7 +231,9 @@ func (p *Process) open() (files, theirs []*os.File, err error) {
 	theirs = append(theirs, write)
 	p.reading.Go(func() { p.hear(read) })
 	files = []*os.File{stdin, stdout, write}
-	if c.Slots != nil {
+	if c.control != nil {
+		files = append(files, c.control)
+	} else if c.Slots != nil {
 		conn, end, err := newPair(frameMax)
 		if err != nil {
 			return nil, theirs, err

@@ -15,8 +15,12 @@
 // capability and behind a list of allowed system calls. When Wait returns,
 // nothing of the call is left.
 //
+// A function in Python may be resident: workers, which are processes like those
+// of calls, serve its calls one after another, or as an ASGI application many at
+// a time. Then its calls share memory, and take 0.1 ms instead of 2.
+//
 // The C part is in package warden, which the host executable links; the Python
-// part is python/server.py and the module weft of sdk/python.
+// part is the folder python and the module weft of sdk/python.
 //
 // What is trusted: the kernel, the node, the warden. Code of users is not, and
 // the walls around a version hold whatever it does. What a call does cannot
@@ -28,6 +32,8 @@
 //	server.go    one fork server and its connection
 //	call.go      starting calls
 //	process.go   a call that runs, and how it ended
+//	resident.go  workers: processes that serve many calls
+//	http.go      requests for applications
 //	slots.go     the control socket of a call: buffers without a copy
 //	tree.go      the file tree of a version, its configuration
 //	python.go    the interpreter

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,11 @@ type Function struct {
 	Program string   // Native: the executable, below Dir or absolute in the sandbox
 	Args    []string // Native: its arguments, without its name
 	Module  string   // Python: the module in Dir, "report" or "reports.daily"
-	Handler string   // Python: the function in it; default "handler"
+	Handler string   // Python: the function in it; default "handler", of an application "app"
+
+	Resident    Resident // Python: calls are served by processes that stay
+	Workers     int      // Resident: how many of them at most; default 4
+	Concurrency int      // Resident, ASGI: requests that one of them serves at a time; default 100
 
 	Root   string            // folder whose files are those of the sandbox; "": the host's libraries and programs
 	Layers []string          // folders of libraries, absolute: /layers/0 and so on; for Python on the module path, after Dir
@@ -98,6 +103,12 @@ func (f *Function) validate() error {
 		return fmt.Errorf("unknown runtime %q", f.Runtime)
 	case f.Runtime == Native && f.Program == "":
 		return errors.New("a native function needs a program")
+	case f.Runtime == Native && f.Resident != ResidentNone:
+		return errors.New("only functions in Python have workers")
+	case !slices.Contains([]Resident{ResidentNone, ResidentHandler, ResidentWSGI, ResidentASGI}, f.Resident):
+		return fmt.Errorf("unknown kind of workers %q", f.Resident)
+	case f.Workers < 0 || f.Concurrency < 0:
+		return errors.New("a number of workers or of requests is negative")
 	case f.Runtime == Python && !dotted(f.Module):
 		return fmt.Errorf("%q is not the name of a Python module", f.Module)
 	case f.Limits.Memory < 0 || f.Limits.Pids < 0 || f.Limits.Files < 0 || f.Limits.Tmp < 0 || f.Limits.Output < 0:

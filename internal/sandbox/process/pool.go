@@ -256,6 +256,7 @@ func (p *Pool) expire() {
 			}
 			for _, s := range quiet {
 				s.discard()
+				s.dismiss(p.o.Idle, now)
 			}
 		}
 	}

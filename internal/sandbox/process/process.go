@@ -30,6 +30,11 @@ type Process struct {
 	output *os.File    // nil: the output goes elsewhere
 	slots  *slotServer
 
+	worker  *worker    // that serves the call; nil: the call has a process of its own
+	cpu     int64      // of a worker's call: µs; guarded by server.mu
+	status  int        // of a response; written by the worker's listener
+	logging sync.Mutex // held while call.Log is called
+
 	reading sync.WaitGroup // of standard error, and of the control socket
 	expired atomic.Bool
 	killed  atomic.Bool
@@ -92,6 +97,10 @@ func (p *Process) Wait() Result {
 // Killing a call that has ended does nothing.
 func (p *Process) Kill() {
 	p.killed.Store(true)
+	if p.worker != nil {
+		p.quit()
+		return
+	}
 	p.signal(unix.SIGKILL)
 }
 
@@ -104,6 +113,10 @@ func (p *Process) signal(s unix.Signal) {
 // expire ends a call whose time is over.
 func (p *Process) expire() {
 	p.expired.Store(true)
+	if p.worker != nil {
+		p.quit()
+		return
+	}
 	if p.call.Grace > 0 {
 		p.signal(unix.SIGTERM)
 		select {
@@ -203,6 +216,7 @@ func (p *Process) fail(kind, format string, args ...any) *flow.Failure {
 // judge says what was wrong with a call, nil for nothing.
 func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Failure {
 	l := p.server.limit
+	told := p.said(said, text)
 	killed := status.Signaled() && status.Signal() == unix.SIGKILL
 	failed := !status.Exited() || status.ExitStatus() != 0
 	switch {
@@ -214,16 +228,8 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 		return nil
 	case p.group.OutOfMemory() > 0:
 		return p.fail(KindLimit, "was ended: it used more than the %d MiB of memory that it may", l.Memory>>20)
-	case said == saidMemory:
-		return p.fail(KindLimit, "was ended: it used more than the %d MiB of memory that it may: %s", l.Memory>>20, text)
-	case said == saidOutput:
-		f := p.fail(KindOutput, "has no valid output: %s", text)
-		f.Permanent = true
-		return f
-	case said == saidRaised:
-		return p.fail(KindExit, "raised %s", text)
-	case said == saidRefused:
-		return p.fail(KindRefused, "could not run: %s", text)
+	case told != nil:
+		return told
 	case killed && l.CPU > 0 && p.result.CPU >= l.CPU/2, status.Signaled() && status.Signal() == unix.SIGXCPU:
 		return p.fail(KindLimit, "was ended: it used more than the %v of CPU time that it may", l.CPU)
 	case status.Signaled() && status.Signal() == unix.SIGXFSZ:

@@ -1,8 +1,10 @@
 package process
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
+	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -11,8 +13,8 @@ import (
 	sdk "github.com/weft-run/weft/sdk/python"
 )
 
-//go:embed python/server.py
-var pythonServer string
+//go:embed python/*.py
+var pythonFiles embed.FS
 
 // last returns the end of a text, in one line.
 func last(s string, n int) string {
@@ -26,23 +28,33 @@ func last(s string, n int) string {
 // python adds the interpreter, the server and the function's place in it.
 func (c *config) python(f *Function, py *python.Interpreter, env []string) error {
 	c.flags |= flagPython
-	path := py.Path
+	program := py.Path
 	if f.Root == "" {
 		for _, place := range py.Places {
 			c.add(recBind, 0, place, in(place))
 		}
 	} else {
-		path = "/usr/bin/python3"
+		program = "/usr/bin/python3"
 	}
 	modules, err := sdk.Files()
 	if err != nil {
 		return err
 	}
-	c.add(recFile, 0o444, "weft/server.py", pythonServer)
+	own, err := fs.Glob(pythonFiles, "python/*.py")
+	if err != nil {
+		return err
+	}
+	for _, name := range own {
+		text, err := pythonFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		c.add(recFile, 0o444, "weft/"+path.Base(name), string(text))
+	}
 	for name, text := range modules {
 		c.add(recFile, 0o444, "weft/"+name, text)
 	}
-	for _, a := range []string{path, "-I", "-S", "-B", "/weft/server.py"} {
+	for _, a := range []string{program, "-I", "-S", "-B", "/weft/server.py"} {
 		c.add(recArg, 0, a)
 	}
 	paths := []string{"/fn"}
@@ -54,7 +66,7 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 		return err
 	}
 	settings, err := json.Marshal(map[string]any{
-		"function": f.Name, "module": f.Module, "handler": f.Handler, "paths": paths, "oldest": python.Oldest,
+		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest,
 		"cpu": int64((f.Limits.CPU + time.Second - 1) / time.Second),
 	})
 	if err != nil {

@@ -44,6 +44,11 @@ type server struct {
 	said      []byte              // the end of what the server printed; guarded by mu
 	broken    string              // why the warden says that it cannot serve; guarded by mu
 	isReady   bool                // guarded by mu
+	workers   []*worker           // guarded by mu
+	hiring    sync.Mutex          // held while a worker is looked for or started
+	seats     chan struct{}       // one for each call that workers may serve at a time
+	leaving   chan struct{}       // closed by end
+	ended     sync.Once           // the closing of leaving
 }
 
 // prepared is a call's process before it has anything to do.
@@ -53,8 +58,19 @@ type prepared struct {
 }
 
 func newServer(p *Pool, f *Function) *server {
-	s := &server{pool: p, f: f, limit: f.Limits, ready: make(chan struct{}), started: make(chan struct{}), calls: map[uint64]*Process{}}
+	s := &server{pool: p, f: f, limit: f.Limits, ready: make(chan struct{}), started: make(chan struct{}), leaving: make(chan struct{}), calls: map[uint64]*Process{}}
 	s.limit.EnsureDefaults()
+	if f.Resident != ResidentNone {
+		copied := *f
+		if copied.Workers == 0 {
+			copied.Workers = 4
+		}
+		if copied.Concurrency == 0 {
+			copied.Concurrency = 100
+		}
+		s.f = &copied
+		s.seats = make(chan struct{}, copied.Workers*copied.room())
+	}
 	return s
 }
 
@@ -69,7 +85,12 @@ func (s *server) failure() error {
 func (s *server) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isReady && len(s.calls) == 0
+	for _, w := range s.workers {
+		if len(w.calls) > 0 {
+			return false
+		}
+	}
+	return s.isReady && len(s.calls) <= len(s.workers) // a worker is one of them
 }
 
 // refused is the failure of a function that cannot be served.
@@ -286,15 +307,32 @@ func (s *server) finish(exit sandbox.Exit) {
 	}
 }
 
-// end ends the server and all of its calls. It does not wait.
+// end ends the server and all of its calls. It does not wait: workers that have
+// nothing to do are given the time to stop.
 func (s *server) end() {
 	s.mu.Lock()
 	s.ending = true
 	s.mu.Unlock()
+	s.ended.Do(func() { close(s.leaving) })
 	<-s.started
-	if s.process != nil {
-		s.process.Kill()
+	if s.process == nil {
+		return
 	}
+	stopping := s.dismiss(0, time.Now())
+	if len(stopping) == 0 {
+		s.process.Kill()
+		return
+	}
+	s.pool.work.Go(func() {
+		late := time.After(stopTime)
+		for _, w := range stopping {
+			select {
+			case <-w.host.done:
+			case <-late:
+			}
+		}
+		s.process.Kill()
+	})
 }
 
 // errEnding is what prepare returns when the server is about to be gone.

@@ -14,9 +14,11 @@ or "STEP[2]/x" is another's. All functions raise subclasses of weft.Error.
 """
 from __future__ import annotations
 
+import contextvars as _contextvars
 import os as _os
 import time as _time
 
+from . import _slots
 from ._slots import (
     Ambiguous,
     Buffer,
@@ -73,14 +75,25 @@ class Context:
         return "weft.Context(run=%r, step=%r, index=%r, attempt=%r)" % (self.run, self.step, self.index, self.attempt)
 
 
-_current = None
+_current = _contextvars.ContextVar("weft_context", default=None)
+_last = None  # what code sees that has left its call's context, such as threads
 
 
 def _begin(context):
-    global _current
-    _current = context
+    global _last
+    _last = context
+    _current.set(context)
+
+
+def _reopen(fd):
+    """The call that begins has its buffers behind fd; -1: it has none."""
+    if fd >= 0:
+        _os.environ["WEFT_FD"] = str(fd)
+    else:
+        _os.environ.pop("WEFT_FD", None)
+    _slots._connection.reset()
 
 
 def context():
-    """The context of the call that this process serves, None outside of one."""
-    return _current
+    """The context of the call that this code serves, None outside of one."""
+    return _current.get() or _last

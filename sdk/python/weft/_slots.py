@@ -72,6 +72,13 @@ class _Connection:
         self.pid = os.getpid()
         return self.sock
 
+    def reset(self):
+        """Forgets the connection: the next call has another."""
+        with self.lock:
+            if self.sock is not None:
+                self.sock.close()
+            self.sock = None
+
     def ask(self, op, name="", size=0, kind=0, segment=0, data=b""):
         """Sends a request and waits for its answer; threads may do so at the same time."""
         encoded = name.encode()

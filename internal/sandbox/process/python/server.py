@@ -49,8 +49,8 @@ def send(sock, kind, a=0, number=0, v=(0, 0, 0, 0), text="", fds=()):
     sock.sendmsg([head, body], control)
 
 
-def receive(sock):
-    data, control, _, _ = sock.recvmsg(HEAD.size + (64 << 10), socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
+def receive(sock, flags=0):
+    data, control, _, _ = sock.recvmsg(HEAD.size + (64 << 10), socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC | flags)
     fds = []
     for level, kind, body in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -107,25 +107,36 @@ class Server:
             self.filter = ctypes.create_string_buffer(f.read())
         self.program = SockFprog((len(self.filter) - 1) // 8, ctypes.addressof(self.filter))
         self.handler = None
+        self.log = None
 
     def load(self):
         """Imports the function. Whatever it prints is its log."""
         import importlib
 
-        sys.stdout.reconfigure(line_buffering=True)
         sys.path[:] = self.settings["paths"] + ["/weft"] + sys.path
+        resident = self.settings["resident"]
+        if resident:
+            import weft_worker
+
+            self.log = weft_worker.install_log()
+            if resident == "asgi":
+                import weft_asgi  # noqa: F401
+            elif resident == "wsgi":
+                import weft_http  # noqa: F401
+        else:
+            sys.stdout.reconfigure(line_buffering=True)
         sys.argv = [self.settings["module"]]
         import weft
 
         self.weft = weft
 
-        name = self.settings["handler"] or "handler"
+        name = self.settings["handler"] or ("app" if resident in ("wsgi", "asgi") else "handler")
         module = importlib.import_module(self.settings["module"])
         self.handler = getattr(module, name, None)
         if not callable(self.handler):
             there = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
-            raise LookupError("module %s has no function %s%s" % (
-                self.settings["module"], name, "; it has " + ", ".join(sorted(there)[:10]) if there else ""))
+            raise LookupError("module %s has no %s %s%s" % (
+                self.settings["module"], "application" if name == "app" else "function", name, "; it has " + ", ".join(sorted(there)[:10]) if there else ""))
         import inspect
 
         if inspect.iscoroutinefunction(self.handler) or inspect.isasyncgenfunction(self.handler):
@@ -249,7 +260,7 @@ class Call:
         check(libc.syscall(CAPSET, head, (ctypes.c_uint32 * 6)()), "capset")
         check(libc.prctl(4, 0, 0, 0, 0), "become undumpable")
         check(libc.prctl(22, 2, ctypes.byref(s.program), 0, 0), "install the filter")
-        if s.settings["cpu"]:
+        if s.settings["cpu"] and not s.settings["resident"]:
             resource.setrlimit(resource.RLIMIT_CPU, (s.settings["cpu"], s.settings["cpu"]))
         if "random" in sys.modules:
             sys.modules["random"].seed()
@@ -265,30 +276,28 @@ class Call:
         os.dup2(fds[0], 0)
         os.dup2(fds[2], 1)
         os.dup2(fds[2], 2)
+        resident = self.server.settings["resident"]
         if len(fds) > 3:
             os.dup2(fds[3], 3, inheritable=False)
-            os.environ["WEFT_FD"] = "3"
+            if not resident:
+                os.environ["WEFT_FD"] = "3"
         for fd in fds:
             if fd > 3:
                 os.close(fd)
-        os.environ.update(meta.get("env") or {})
-        context = self.server.weft.Context(meta)
-        self.server.weft._begin(context)
         try:
-            event = read_event(meta.get("raw"))
-        except ValueError as e:
-            self.say(REFUSED, "the input is not JSON: %s" % e)
-            return 1
-        try:
-            result = self.server.handler(event, context)
+            if resident:
+                import weft_worker
+
+                return weft_worker.work(self.server, fcntl.fcntl(3, fcntl.F_DUPFD_CLOEXEC, self.high), self.server.settings)
+            os.environ.update(meta.get("env") or {})
+            context = self.server.weft.Context(meta)
+            self.server.weft._begin(context)
+            result = self.server.handler(read_event(meta.get("raw")), context)
             if hasattr(result, "__await__"):
                 import asyncio
 
                 result = asyncio.run(awaited(result))
-            write_result(out, result)
-        except Unwritable as e:
-            self.say(OUTPUT, str(e))
-            return 1
+            write_result(lambda data: write_all(out, data), result)
         except SystemExit as e:
             if e.code in (None, 0):
                 return 0
@@ -296,19 +305,29 @@ class Call:
                 return e.code & 255 or 1
             print(e.code, file=sys.stderr)
             return 1
-        except OSError as e:
-            if e.errno == 27 and e.filename is None:  # EFBIG
-                self.say(OUTPUT, "a file or the output is longer than it may be: %s" % explain(e))
-            else:
-                self.say(RAISED, explain(e))
-            return 1
-        except MemoryError as e:
-            self.say(MEMORY, explain(e))
-            return 1
         except BaseException as e:
-            self.say(RAISED, explain(e))
+            self.say(*failure(e))
             return 1
         return 0
+
+
+class Refused(Exception):
+    """A call that cannot be made, through no fault of the handler."""
+
+
+def failure(e):
+    """What to say of a call that has ended with an exception."""
+    if isinstance(e, Unwritable):
+        return OUTPUT, str(e)
+    if isinstance(e, Refused):
+        return REFUSED, str(e)
+    if isinstance(e, OSError) and e.errno == errno.EFBIG and e.filename is None:
+        return OUTPUT, "a file or the output is longer than it may be: %s" % explain(e)
+    if isinstance(e, MemoryError):
+        return MEMORY, explain(e)
+    if isinstance(e, SystemExit) and e.code in (None, 0):
+        return 0, ""
+    return RAISED, explain(e)
 
 
 CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
@@ -331,7 +350,10 @@ def read_event(raw):
         data = f.readall() or b""
     if raw:
         return memoryview(bytearray(data))
-    return json.loads(data) if data.strip() else None
+    try:
+        return json.loads(data) if data.strip() else None
+    except ValueError as e:
+        raise Refused("the input is not JSON: %s" % e)
 
 
 class Unwritable(Exception):
@@ -383,32 +405,32 @@ def raw_chunk(value):
     return isinstance(value, (bytes, bytearray, memoryview))
 
 
-def write_result(out, result):
+def write_result(write, result):
     """Bytes as they are, a generator piece by piece, anything else as JSON."""
     if raw_chunk(result):
-        return write_all(out, result)
+        return write(result)
     if isinstance(result, types.GeneratorType):
         for piece in result:
-            write_piece(out, piece)
+            write_piece(write, piece)
         return None
     if isinstance(result, types.AsyncGeneratorType):
         import asyncio
 
         async def drain():
             async for piece in result:
-                write_piece(out, piece)
+                write_piece(write, piece)
 
         return asyncio.run(drain())
-    return write_all(out, encode(result))
+    return write(encode(result))
 
 
-def write_piece(out, piece):
+def write_piece(write, piece):
     if raw_chunk(piece):
-        write_all(out, piece)
+        write(piece)
     elif isinstance(piece, str):
-        write_all(out, piece.encode())
+        write(piece.encode())
     else:
-        write_all(out, encode(piece) + b"\n")
+        write(encode(piece) + b"\n")
 
 
 def main():
