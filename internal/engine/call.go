@@ -78,7 +78,7 @@ func (r *run) pass(a *active) {
 func (r *run) admit(a *active) {
 	r.busy[a.fn.Name]++
 	if r.e.o.Gate == nil {
-		r.launch(a)
+		r.turn(a)
 		return
 	}
 	a.state = waiting
@@ -87,7 +87,7 @@ func (r *run) admit(a *active) {
 	leave, err := r.e.o.Gate.Request(d, func() {
 		r.post(func() {
 			if r.calls[a.Call] == a && a.state == waiting {
-				r.launch(a)
+				r.turn(a)
 			}
 		})
 	})
@@ -110,7 +110,7 @@ func (r *run) launch(a *active) {
 	err := r.open()
 	call := domain.Call{
 		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
-		Attempt: a.Attempt, Key: a.Key, Trace: r.context, Alone: a.Alone || r.options.apart,
+		Attempt: a.Attempt, Key: a.Key, Trace: r.context, Alone: a.Alone || r.options.apart, CPU: a.turn,
 	}
 	if err == nil {
 		switch stdin := a.Stdin.(type) {
@@ -154,8 +154,9 @@ func (r *run) prepare(a *active) {
 	}
 }
 
-// quiet stops the call's timer and gives back its admission.
+// quiet stops the call's timer and gives back its admission and its turn.
 func (a *active) quiet() {
+	a.turn.End(0, true) // unless the domain has
 	if a.timeout != nil {
 		a.timeout()
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Blobs     Blobs
 	Catalog   Catalog
 	Gate      Gate  // nil: calls are admitted at once
+	CPU       CPU   // nil: the kernel alone schedules calls
 	Logs      Logs  // nil: nobody keeps what functions write to standard error
 	Meter     Meter // nil: nobody counts
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/flow"
@@ -20,6 +21,7 @@ type Program struct {
 	Redact func(text []byte) []byte
 
 	followers map[string]map[string][]*domain.Function // by workflow and step; made by NewProgram
+	paths     *paths                                   // the same
 }
 
 // edition is the version that the program is of.
@@ -27,6 +29,7 @@ func (p *Program) edition() edition { return edition{p.App.Name, p.Version} }
 
 // NewProgram makes the program of an app whose functions are ready.
 func NewProgram(p Program) *Program {
+	p.paths = &paths{of: map[string]map[string]time.Duration{}, made: map[string]time.Time{}}
 	p.followers = map[string]map[string][]*domain.Function{}
 	for name, w := range p.App.Workflows {
 		steps := map[string][]*domain.Function{}

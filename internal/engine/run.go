@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/store"
@@ -74,10 +75,11 @@ type local struct {
 type active struct {
 	flow.StartCall
 	fn      *domain.Function
-	asked   time.Duration // since the run's start
-	begun   time.Duration // when it was given to the domain
-	timeout func()        // stops the timer of its function's time-out
-	leave   func()        // gives back its admission, or its place in the queue
+	asked   time.Duration   // since the run's start
+	begun   time.Duration   // when it was given to the domain
+	timeout func()          // stops the timer of its function's time-out
+	leave   func()          // gives back its admission, or its place in the queue
+	turn    *scheduler.Call // its turn on the processor; nil: nobody schedules it
 	state   callState
 	outcome string // for the meter
 }
@@ -89,7 +91,7 @@ const (
 	gated   callState = iota // until what it depends on is durable
 	held                     // until the run goes on
 	queued                   // for a place under its function's concurrency
-	waiting                  // for admission by the node
+	waiting                  // for admission by the node, or for the processor
 	running
 )
 

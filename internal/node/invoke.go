@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weft-run/weft/internal/admission"
 	"github.com/weft-run/weft/internal/app"
@@ -73,8 +74,12 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 	}
 	out := stdout
 	stdout = nil // the lane closes it
+	deadline, _ := ctx.Deadline()
+	if at := time.Now().Add(f.Timeout); f.Timeout > 0 && (deadline.IsZero() || at.Before(deadline)) {
+		deadline = at
+	}
 	words := &lastWords{log: req.Log}
-	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Stdout: out, Log: words.add})
+	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Deadline: deadline, Stdout: out, Log: words.add})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
@@ -44,6 +45,9 @@ type Config struct {
 	Quota int64
 	// Secret finds a secret of an app. Default: there are none.
 	Secret func(app, name string) ([]byte, error)
+	// CPU is the scheduler of calls; the node closes it. Default: the kernel alone
+	// schedules.
+	CPU *scheduler.Scheduler
 	// Idle is how long an unused domain host is kept. Default 5 minutes.
 	Idle time.Duration
 }
@@ -85,12 +89,20 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.scratch, err = scratch.Make(""); err != nil {
 		return nil, fmt.Errorf("%w; set TMPDIR to a folder that can be written", err)
 	}
-	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle})
+	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle, CPU: cfg.CPU})
 	if err != nil {
 		return nil, errors.Join(err, n.scratch.Remove())
 	}
-	n.runs = engine.New(engine.Options{World: engine.Real, Sandboxes: sandboxes{n.pool}, Trace: true, Quota: cfg.Quota, Scratch: n.scratch.Path})
+	n.runs = engine.New(engine.Options{World: engine.Real, Sandboxes: sandboxes{n.pool}, CPU: processor(cfg.CPU), Trace: true, Quota: cfg.Quota, Scratch: n.scratch.Path})
 	return n, nil
+}
+
+// processor is a scheduler as engines want it.
+func processor(s *scheduler.Scheduler) engine.CPU {
+	if s == nil {
+		return nil
+	}
+	return s
 }
 
 // writeHeader puts the C SDK where C functions include it from, unless it is
@@ -122,7 +134,7 @@ func (n *Node) Degraded() []string { return n.pool.Degraded() }
 // Close ends everything that the node started. Nothing is left of it but its
 // cache.
 func (n *Node) Close() error {
-	err := errors.Join(n.runs.Close(), n.pool.Close())
+	err := errors.Join(n.runs.Close(), n.pool.Close(), n.cfg.CPU.Close())
 	n.closeImages()
 	return errors.Join(err, n.scratch.Remove())
 }

@@ -164,7 +164,7 @@ func (s *Server) load(of edition, a *app.App) (*deployed, error) {
 	if d.program, err = s.build(s.ctx, a, of.version, nil); err != nil {
 		return nil, err
 	}
-	d.lane = s.pool.Lane(domain.LaneOptions{Version: d.program.Hosts, Folders: d.program.Folders, Quota: s.cfg.Quota})
+	d.lane = s.pool.Lane(domain.LaneOptions{App: of.app, Edition: of.version, Version: d.program.Hosts, Folders: d.program.Folders, Quota: s.cfg.Quota})
 	return d, nil
 }
 
@@ -190,6 +190,7 @@ func (s *Server) changed(name string) {
 	s.serving.Unlock()
 	s.schedule(name)
 	s.warm(name)
+	s.forgetProfiles(name)
 }
 
 // settle has of an app what it is to have: hosts for its active version, none

@@ -129,6 +129,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if s.Node, err = New(ctx, cfg.Config); err != nil {
 		return s, err
 	}
+	if err := s.cfg.CPU.Load(s.Store); err != nil {
+		return s, err
+	}
 	s.Apps, err = registry.Open(ctx, filepath.Join(cfg.Dir, appsName), s.Store, registry.Options{
 		Limits: cfg.Bundle, Check: cfg.Check, Prepare: s.prepare, InUse: func(app, version string) int { return s.Runs.Using(app, version) }, Changed: s.changed,
 	})
@@ -137,7 +140,7 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	}
 	s.Gate = admission.New(cfg.Admission)
 	s.Runs = engine.New(engine.Options{
-		World: engine.Real, Sandboxes: sandboxes{s.pool}, Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
+		World: engine.Real, Sandboxes: sandboxes{s.pool}, CPU: processor(cfg.CPU), Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
 		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,
 		Scratch: s.scratch.Path, Ended: cfg.Ended, Context: cfg.Context, Broken: s.fail,
 		Lacking: func(r engine.Run, why error, again time.Duration) {
@@ -162,6 +165,7 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 		}
 	})
 	s.background.Go(s.sweep)
+	s.background.Go(s.keepProfiles)
 	return s, nil
 }
 
@@ -267,6 +271,9 @@ func (s *Server) close() error {
 	}
 	if s.Logs != nil {
 		errs = append(errs, s.Logs.Close())
+	}
+	if s.Node != nil && s.Store != nil {
+		errs = append(errs, s.saveProfiles())
 	}
 	if s.Store != nil {
 		errs = append(errs, s.Store.Close())

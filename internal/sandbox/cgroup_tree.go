@@ -84,6 +84,24 @@ func (t *Tree) Close() error {
 	return errors.Join(append(errs, t.of.close())...)
 }
 
+// Raise gives all that the spawner has started a share of the processor beside what else
+// runs on the machine: that of so many ordinary processes, at least 1. Where there are no
+// groups it does nothing.
+func (s *Spawner) Raise(share int) error {
+	dir, ok := s.cgroups.node["cpu"]
+	if !ok {
+		return nil
+	}
+	for _, c := range controls(s.cgroups.version, Limits{Weight: share * normalWeight}) {
+		if c.controller == "cpu" && !c.optional {
+			if err := s.cgroups.files.Write(path.Join(dir, c.file), c.value); err != nil {
+				return fmt.Errorf("raise the share of sandboxes: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // CPU is the directory of a group in the hierarchy that shares out the
 // processor; "" where there is none.
 func (g *Group) CPU() string { return g.group.file("cpu", "") }

@@ -72,6 +72,19 @@ func (p *Process) begin(pid, pidfd int) {
 // PID returns its process id in the node's pid namespace.
 func (p *Process) PID() int { return p.pid }
 
+// CPU is the directory of its group in the hierarchy that shares out the processor, and
+// Freezer the same where that has cgroup.freeze; "" where there is none.
+func (p *Process) CPU() (group, freezer string) {
+	if p.group == nil {
+		return "", ""
+	}
+	group = p.group.file("cpu", "")
+	if p.spawner.cgroups.version == 2 {
+		freezer = group
+	}
+	return group, freezer
+}
+
 // Kill ends it and everything in its pid namespace. It does not wait. Killing a
 // process that has ended does nothing.
 func (p *Process) Kill() error {

@@ -73,7 +73,7 @@ func NewDriver(o DriverOptions) (*Driver, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Driver{backend: o.Backend, log: o.Log, epoch: time.Now(), wake: make(chan struct{}, 1), quit: make(chan struct{}),
+	d := &Driver{backend: newCrews(o.Backend), log: o.Log, epoch: time.Now(), wake: make(chan struct{}, 1), quit: make(chan struct{}),
 		strategy: o.Strategy, calls: map[policy.ID]*Pending{}, said: map[string]bool{}}
 	d.watch = newWatch(o.Watch)
 	d.watch.tick = o.Strategy.Next()
@@ -89,6 +89,7 @@ type Pending struct {
 	driver   *Driver
 	call     policy.Call
 	order    uint64
+	arrived  time.Duration
 	admitted chan struct{} // closed when the policy starts the call
 
 	// What follows is guarded by the driver's mu.
@@ -116,7 +117,7 @@ func (d *Driver) Arrive(c policy.Call) (*Pending, error) {
 		return nil, fmt.Errorf("call %d has arrived already", c.ID)
 	}
 	d.order++
-	p := &Pending{driver: d, call: c, order: d.order, admitted: make(chan struct{})}
+	p := &Pending{driver: d, call: c, order: d.order, arrived: d.Now(), admitted: make(chan struct{})}
 	d.calls[c.ID] = p
 	d.tell(policy.Arrived{Call: c})
 	return p, nil
@@ -151,7 +152,24 @@ func (p *Pending) Run(t *Task) error {
 	}
 	d.watch.begin(p, d.Now())
 	d.tell(policy.Started{ID: p.call.ID})
+	if t.o.Thread > 0 { // it has run before it was attached
+		u, err := d.watch.o.Look(t, false)
+		d.look(p, u, err, d.Now())
+	}
 	return nil
+}
+
+// Name is that of the backend.
+func (d *Driver) Name() string { return d.backend.Name() }
+
+// Traits are those of the backend.
+func (d *Driver) Traits() Traits { return d.backend.Traits() }
+
+// Locked calls f while no event is carried out, so that it may use the policy's book.
+func (d *Driver) Locked(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
 }
 
 // Flag tells that the call may or may no longer be stopped.
@@ -232,6 +250,31 @@ func (d *Driver) Replace(s policy.Strategy) {
 			d.tell(policy.Slept{ID: p.call.ID})
 		}
 	}
+}
+
+// Current is a call that has not ended, for people.
+type Current struct {
+	Call    policy.Call
+	Tier    policy.Tier
+	Age     time.Duration // since it came
+	Used    time.Duration // of CPU time, as last seen
+	Begun   bool          // the policy has started it
+	Watched bool          // it has a task
+	Asleep  bool
+	Stopped bool
+}
+
+// Current lists the calls that have not ended, as they came.
+func (d *Driver) Current() []Current {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.Now()
+	var out []Current
+	for _, p := range d.inOrder() {
+		out = append(out, Current{Call: p.call, Tier: p.place.Tier, Age: now - p.arrived, Used: p.seen.used, Begun: p.begun, Watched: p.added,
+			Asleep: p.seen.state == Asleep, Stopped: p.halted})
+	}
+	return out
 }
 
 // Status shows what the driver does.

@@ -77,6 +77,9 @@ func (g *gauge) init(pid int) error {
 // threads, if the task did not get on or was not asked for long. The error is ErrGone when
 // the process has ended.
 func (t *Task) Look(deep bool) (Usage, error) {
+	if t.o.Thread > 0 {
+		return t.lookThread(deep)
+	}
 	g := &t.gauge
 	if err := g.read(t.o.PID); err != nil {
 		return Usage{CPU: g.total}, err

@@ -106,7 +106,7 @@ func (s *Sched) Move(t *Task, p Place) error {
 		return nil
 	}
 	if t.attr == nil {
-		a, err := unix.SchedGetAttr(t.o.PID, 0)
+		a, err := unix.SchedGetAttr(t.id(), 0)
 		if err != nil {
 			return fmt.Errorf("move process %d: %w", t.o.PID, gone(err))
 		}
@@ -150,7 +150,7 @@ func setAttr(tid int, a unix.SchedAttr) error {
 // setAutogroup gives the session of a task a niceness. A failure leaves the order among
 // sessions as it was, which the probe tells of.
 func (s *Sched) setAutogroup(t *Task, class uint32, nice int32) {
-	if !s.autogroup || !ungrouped(t) {
+	if !s.autogroup || t.o.Thread > 0 || !ungrouped(t) {
 		return
 	}
 	if session, err := unix.Getsid(t.o.PID); err != nil || session == s.session {

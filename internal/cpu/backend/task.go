@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +31,13 @@ type TaskOptions struct {
 	// its group was made with the tier's weight, or its parent had the tier's niceness.
 	// Nil: it is as any process.
 	Born *policy.Tier
+	// Thread is the one thread of the process that the task is; 0: it is all of the process.
+	// Base is the CPU time that the thread had used when the task began.
+	Thread int
+	Base   time.Duration
+	// Crew holds what the task's process runs beside it; nil: nothing. A task that is a
+	// thread has one.
+	Crew *Crew
 }
 
 // Task is a process with its threads and all that it starts. Its methods, and those of
@@ -62,6 +70,13 @@ func Attach(o TaskOptions) (*Task, error) {
 	if o.Born != nil {
 		t.place.Tier = *o.Born
 	}
+	if o.Thread > 0 {
+		if err := t.openThread(); err != nil {
+			unix.Close(fd)
+			return nil, fmt.Errorf("attach to thread %d: %w", o.Thread, err)
+		}
+		return t, nil
+	}
 	if err := t.gauge.init(o.PID); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("attach to process %d: %w", o.PID, err)
@@ -71,6 +86,9 @@ func Attach(o TaskOptions) (*Task, error) {
 
 // PID is the process.
 func (t *Task) PID() int { return t.o.PID }
+
+// id is what the kernel schedules first of the task.
+func (t *Task) id() int { return cmp.Or(t.o.Thread, t.o.PID) }
 
 // Place is where a backend has put the task.
 func (t *Task) Place() Place { return t.place }
@@ -210,6 +228,12 @@ func threads(pid int) []int {
 // not seen: one that is made meanwhile may be the child of one that was not yet visited.
 // Threads that end are skipped; any other error ends the walk.
 func (t *Task) eachThread(visit func(tid int) error) error {
+	if t.o.Thread > 0 {
+		if !t.alive() {
+			return ErrGone
+		}
+		return gone(visit(t.o.Thread))
+	}
 	return t.sweep(func(pid int) []int { return threads(pid) }, visit)
 }
 

@@ -111,8 +111,12 @@ func (w *weft) Step(now time.Duration, e Event) []Command {
 	case Flagged:
 		if c, ok := w.calls[e.ID]; ok {
 			c.call.Flags = e.Flags
-			if c.place == loose && w.stoppable(now, c) {
+			switch {
+			case c.place == loose && w.stoppable(now, c):
 				w.halt(now, c)
+			case c.place == halted && e.Flags != 0: // somebody waits for it
+				c.place = loose
+				w.do(now, &c.slip, Command{Op: Continue, Tier: Batch, Budget: w.report(c)})
 			}
 		}
 	case Deadline:

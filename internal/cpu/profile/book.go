@@ -21,8 +21,10 @@ type Book struct {
 
 // page is a function's profile.
 type page struct {
-	name    string
-	profile Profile
+	name     string
+	profile  Profile
+	mistakes float64 // faded sum of |mean before - CPU time| / CPU time, and what it counts
+	judged   float64
 }
 
 // NewBook makes a book for at most functions profiles; 0 means DefaultFunctions.
@@ -49,15 +51,32 @@ func prior() Profile {
 
 // Observe adds a call of function that ended after cpu of processor time.
 func (b *Book) Observe(function string, cpu time.Duration) {
-	b.page(function).Observe(cpu)
+	pg := b.page(function)
+	if pg.profile.Known() {
+		off := pg.profile.Mean() - cpu
+		pg.mistakes = fading*pg.mistakes + float64(max(off, -off))/float64(max(cpu, Shortest))
+		pg.judged = fading*pg.judged + 1
+	}
+	pg.profile.Observe(cpu)
 	b.general.Observe(cpu)
 }
 
-// page is the profile of function, made when there is none.
-func (b *Book) page(function string) *Profile {
+// Error is by how much the calls of function differed from the mean of those before them,
+// as a part of what they needed: the mean over the last fifty or so. It is 0 while the
+// function is not known.
+func (b *Book) Error(function string) float64 {
+	e, ok := b.pages[function]
+	if !ok || e.Value.(*page).judged == 0 {
+		return 0
+	}
+	return e.Value.(*page).mistakes / e.Value.(*page).judged
+}
+
+// page is the page of function, made when there is none.
+func (b *Book) page(function string) *page {
 	if e, ok := b.pages[function]; ok {
 		b.recent.MoveToFront(e)
-		return &e.Value.(*page).profile
+		return e.Value.(*page)
 	}
 	if len(b.pages) >= b.limit {
 		oldest := b.recent.Back()
@@ -66,7 +85,7 @@ func (b *Book) page(function string) *Profile {
 	}
 	pg := &page{name: function}
 	b.pages[function] = b.recent.PushFront(pg)
-	return &pg.profile
+	return pg
 }
 
 // Get is a copy of the profile of function as it was observed; the zero Profile when
@@ -79,7 +98,7 @@ func (b *Book) Get(function string) Profile {
 }
 
 // Put sets the profile of function, as it was read from a disk.
-func (b *Book) Put(function string, p Profile) { *b.page(function) = p }
+func (b *Book) Put(function string, p Profile) { b.page(function).profile = p }
 
 // Drop forgets a function.
 func (b *Book) Drop(function string) {

@@ -27,6 +27,7 @@ func (d *Domain) end(k *call, r Result) {
 
 // refuse ends a call that never reached a host.
 func (d *Domain) refuse(k *call, err error) {
+	k.CPU.End(0, true)
 	d.mu.Lock()
 	k.running = false
 	stopped := k.stopped
@@ -104,6 +105,7 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 			return err
 		}
 		k.waiting, k.limited = m.Name, m.Limited
+		d.owe()
 		d.stalled()
 	case *wire.Resumed:
 		k, err := running(m.Call)
@@ -111,6 +113,7 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 			return err
 		}
 		k.waiting = ""
+		d.owe()
 		if k.ask != nil {
 			k.ask = nil
 			d.table.Unwait(k.attempt)
@@ -162,6 +165,22 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 	return nil
 }
 
+// owe tells the calls whether another one waits for a slot, which each of them may be the
+// one to publish; d.mu is held.
+func (d *Domain) owe() {
+	waiting := 0
+	for _, k := range d.calls {
+		if k.running && k.waiting != "" {
+			waiting++
+		}
+	}
+	for _, k := range d.calls {
+		if k.running && !k.single {
+			k.CPU.Owes(waiting > 0 && k.waiting == "")
+		}
+	}
+}
+
 // done records the end of a call; d.mu is held. The host has broken the protocol
 // when it fails, and the call is still one that runs there.
 func (d *Domain) done(h *host, k *call, m *wire.Done) error {
@@ -183,7 +202,14 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 		d.table.Unwait(k.attempt)
 	}
 	delete(h.calls, k.ID)
+	waited := k.waiting != ""
 	k.running, k.waiting, k.ask = false, "", nil
+	if waited {
+		d.owe()
+	}
+	if k.CPU.End(time.Duration(m.CPU), k.stopped || m.Status != wire.StatusOK) {
+		h.spent = true // the kernel keeps it where long calls are
+	}
 	r := Result{
 		Call: k.ID, Code: m.Code, Output: m.Output, Host: h.name, Begun: k.begun,
 		Wall: time.Duration(m.Wall), CPU: time.Duration(m.CPU), Memory: m.Memory, Loaded: m.Loaded, Moved: m.Moved,
@@ -252,6 +278,7 @@ func trace(frames []wire.Frame, lines []string) string {
 // runs alone next time, its siblings are run again without using their budget.
 func (d *Domain) lost(h *host, err error) {
 	exit, why := h.whyEnded(err)
+	h.sandbox.Close()
 	h.conn.Close()
 	h.stderr.close()
 	d.pool.ended(h)
@@ -270,6 +297,7 @@ func (d *Domain) lost(h *host, err error) {
 	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
 		k := h.calls[id]
 		k.running, k.waiting, k.ask = false, "", nil
+		k.CPU.End(0, true)
 		d.forget(k)
 		if k.stopped || d.finished {
 			continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
@@ -70,11 +71,12 @@ type Call struct {
 	Step     string
 	Index    int // -1 outside a foreach
 	Attempt  int
-	Key      string // idempotency key
-	Trace    string // W3C traceparent for the function's environment; empty: none
-	Input    []byte // standard input
-	Stdin    string // a slot whose bytes are standard input instead
-	Alone    bool   // in a host of its own
+	Key      string          // idempotency key
+	Trace    string          // W3C traceparent for the function's environment; empty: none
+	Input    []byte          // standard input
+	Stdin    string          // a slot whose bytes are standard input instead
+	Alone    bool            // in a host of its own
+	CPU      *scheduler.Call // admitted; nil: nobody schedules it. The domain ends it.
 	Streams  []*os.File
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
@@ -24,6 +25,7 @@ const startTimeout = 10 * time.Second
 type host struct {
 	name    string
 	process *sandbox.Process
+	sandbox *scheduler.Sandbox // nil: nobody schedules its calls
 	conn    *wire.Conn
 	stderr  *tail
 	started time.Duration // from spawn to Ready
@@ -119,6 +121,7 @@ func (h *host) kill() {
 	h.process.Kill()
 	h.conn.Close()
 	<-h.process.Done()
+	h.sandbox.Close()
 	h.stderr.close()
 }
 

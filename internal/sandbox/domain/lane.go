@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
 )
 
 // LaneOptions configure a Lane.
 type LaneOptions struct {
-	Version string // of the app: as in Options
-	Folders []File // every folder that a function of it may use
-	Quota   int64  // bytes of buffers of the invocations in one host; default 4 GiB
+	App, Edition string // what the CPU time of functions is learned under
+	Version      string // of the app: as in Options
+	Folders      []File // every folder that a function of it may use
+	Quota        int64  // bytes of buffers of the invocations in one host; default 4 GiB
 	// Width is how many invocations a host carries out at a time. Default 32.
 	Width int
 	// Linger is how long a host without an invocation stays with the lane, before
@@ -57,7 +59,8 @@ type Invocation struct {
 	Trace    string        // W3C traceparent for the function's environment; empty: none
 	Input    []byte        // standard input
 	Body     *Body         // standard input instead of Input; it must stay open
-	Timeout  time.Duration // 0: none
+	Timeout  time.Duration // 0: none. What it waits for the processor before it begins does not count
+	Deadline time.Time     // by which it should have ended; zero: none
 	// Stdout, if it is not nil, is where standard output goes as it is written:
 	// one end of a pipe or socket. Nothing counts it against the function's limit.
 	// Invoke closes it when the function has ended.
@@ -145,7 +148,16 @@ func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*ca
 			k.Input = i.Body.Inline()
 		}
 	}
-	s, err := l.sit(alone)
+	k.CPU = l.pool.o.CPU.Begin(scheduler.Demand{App: l.o.App, Version: l.o.Edition, Function: i.Function.Name, Deadline: i.Deadline})
+	defer k.CPU.End(0, true) // unless the domain has
+	select {
+	case <-k.CPU.Admitted():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.pool.ctx.Done():
+		return nil, ErrLaneClosed
+	}
+	s, err := l.sit(alone || k.CPU.Apart())
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +204,7 @@ func (l *Lane) sit(alone bool) (*seat, error) {
 	}
 	if !alone {
 		for _, s := range l.seats {
-			if s.inside < l.o.Width && !s.spent {
+			if s.inside < l.o.Width && !s.spent && !s.d.long() {
 				s.inside++
 				return s, nil
 			}
@@ -205,6 +217,14 @@ func (l *Lane) sit(alone bool) (*seat, error) {
 	s := &seat{d: d, inside: 1, spent: alone}
 	l.seats = append(l.seats, s)
 	return s, nil
+}
+
+// long reports whether a long call runs in the host, where others would keep it from being
+// stopped.
+func (d *Domain) long() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.main != nil && d.main.sandbox.Long()
 }
 
 // spend keeps further invocations from a seat: its host is ended if the call that

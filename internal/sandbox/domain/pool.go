@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox"
 )
 
@@ -41,6 +43,8 @@ type PoolOptions struct {
 	Memory int64
 	// Compile bounds the compilation of modules.
 	Compile CompileLimits
+	// CPU schedules the calls. Default: the kernel alone does.
+	CPU *scheduler.Scheduler
 	// Expressions bounds the time of evaluating the expressions of one step.
 	// Default 10 seconds.
 	Expressions time.Duration
@@ -64,7 +68,8 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
 
-	tick atomic.Int64 // counts seconds
+	tick   atomic.Int64 // counts seconds
+	tiered atomic.Bool  // the groups of hosts are tiers
 
 	mu      sync.Mutex
 	ready   []*host                         // clean; guarded by mu, as all below
@@ -136,6 +141,7 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 		domains: map[string]map[*Domain]struct{}{}, kept: map[string]*keep{}, likely: map[string][]*Function{}, idle: map[string]time.Duration{}, lanes: map[*Lane]struct{}{},
 	}
 	p.expr.pool = p
+	o.CPU.Watch(p.tiers)
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.mu.Lock()
 	p.refill()
@@ -246,10 +252,18 @@ func (p *Pool) refillSoon() {
 }
 
 func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, error) {
-	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: hostFiles}, folders...)
+	limits := sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: hostFiles}
+	var born *policy.Tier
+	if p.tiered.Load() {
+		born = new(policy.Tier) // Express
+		limits.Weight = expressWeight
+	}
+	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, limits, folders...)
 	if err != nil {
 		return nil, err
 	}
+	group, freezer := h.process.CPU()
+	h.sandbox = p.o.CPU.Sandbox(scheduler.Process{PID: h.process.PID(), Group: group, Freezer: freezer, Born: born})
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
 	defer stop()
 	if err := p.warmUp(h); err != nil {
@@ -257,6 +271,25 @@ func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, err
 		return nil, err
 	}
 	return h, nil
+}
+
+const (
+	// expressWeight is that of a host's group where groups are tiers: short calls run there
+	// until they turn out to be long.
+	expressWeight = 10_000
+	// hostsShare is the share of the processor of all hosts together, by that of an ordinary
+	// process.
+	hostsShare = 5
+)
+
+// tiers is told whether the groups of hosts are tiers.
+func (p *Pool) tiers(on bool) {
+	p.tiered.Store(on)
+	share := 1
+	if on {
+		share = hostsShare
+	}
+	_ = p.spawner.Raise(share) // what is not raised has the share that it had
 }
 
 // startsMax is how many starts of hosts may fail while somebody waits for one: a

@@ -42,7 +42,7 @@ func (d *Domain) begin(k *call) {
 			}
 			return
 		}
-		delete(d.main.calls, k.ID)
+		d.main.unsend(k)
 	}
 	if d.queue = append(d.queue, k); !d.seeking {
 		d.seeking = true
@@ -76,7 +76,7 @@ func (d *Domain) seek() {
 		d.queue = nil
 		if gone(d.sendAll(h, queue, err)) {
 			for _, k := range queue {
-				delete(h.calls, k.ID)
+				h.unsend(k)
 			}
 			d.queue = append(queue, d.queue...)
 		}
@@ -136,7 +136,7 @@ func (d *Domain) startAlone(k *call) {
 				err = h.conn.Flush()
 			}
 			if gone(err) {
-				delete(h.calls, k.ID)
+				h.unsend(k)
 			}
 			d.mu.Unlock()
 		}
@@ -147,6 +147,12 @@ func (d *Domain) startAlone(k *call) {
 			return
 		}
 	}
+}
+
+// unsend takes a call back that was sent to a host that was gone; its domain's mu is held.
+func (h *host) unsend(k *call) {
+	k.CPU.Leave()
+	delete(h.calls, k.ID)
 }
 
 // gone reports whether sending failed because the host had ended by itself: its
@@ -219,6 +225,13 @@ func (d *Domain) send(h *host, k *call) error {
 	if err != nil {
 		return err
 	}
+	k.CPU.Enter(h.sandbox, k.ID)
+	sent := false
+	defer func() {
+		if !sent {
+			k.CPU.Leave()
+		}
+	}()
 	m := &wire.Start{
 		Call: k.ID, Function: id, Path: k.Path, Step: k.Step, Index: int64(k.Index),
 		Attempt: uint64(k.Attempt), Key: k.Key, Trace: k.Trace, Input: k.Input, Stdin: k.Stdin, Single: k.single, Stream: k.stdout != nil,
@@ -250,7 +263,7 @@ func (d *Domain) send(h *host, k *call) error {
 	if err != nil {
 		return err
 	}
-	k.host, k.begun = h, time.Now()
+	k.host, k.begun, sent = h, time.Now(), true
 	h.calls[k.ID] = k
 	return nil
 }

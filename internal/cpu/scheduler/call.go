@@ -1,0 +1,207 @@
+package scheduler
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
+)
+
+// Demand says what a call is.
+type Demand struct {
+	App, Version, Function string
+	Deadline               time.Time     // by which it should have ended; zero: none
+	RunWork                time.Duration // CPU time that its run still needs along its critical path; 0: not known
+	OnPath                 bool          // it is on that path
+}
+
+// Process is a process in which a call runs.
+type Process struct {
+	PID     int
+	Group   string // directory of its cgroup in the hierarchy of the cpu controller, with nothing else in it; "": none
+	Freezer string // the same in version 2, for cgroup.freeze; "": none
+	// Born is the tier that it was made in; nil: it is as any process.
+	Born *policy.Tier
+}
+
+func (p Process) options() backend.TaskOptions {
+	return backend.TaskOptions{PID: p.PID, Group: p.Group, Freezer: p.Freezer, Born: p.Born}
+}
+
+// Call is a call that has not ended. A nil Call is one that nobody schedules: its methods
+// do nothing, and it is admitted.
+type Call struct {
+	s       *Scheduler
+	pending *backend.Pending
+	demand  Demand
+	begun   time.Time
+	over    chan struct{} // closed by End
+
+	mu      sync.Mutex
+	ended   bool          // guarded by mu, as all below
+	sandbox *Sandbox      // nil: not in one
+	number  uint64        // in sandbox
+	task    *backend.Task // nil: none yet
+	owes    bool          // a slot that another call waits for
+	flags   policy.Flags  // as the policy was told last
+}
+
+// now is closed.
+var now = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Begin brings a call. It may run when Admitted is closed, which may be so at once. End
+// must be called for it.
+func (s *Scheduler) Begin(d Demand) *Call {
+	if s == nil {
+		return nil
+	}
+	driver := s.driver.Load()
+	if driver == nil {
+		return nil
+	}
+	c := &Call{s: s, demand: d, begun: time.Now(), over: make(chan struct{}), flags: policy.Unstoppable}
+	arrival := policy.Call{ID: policy.ID(s.last.Add(1)), Function: Name(d.App, d.Version, d.Function), App: d.App, RunWork: d.RunWork, OnPath: d.OnPath, Flags: c.flags}
+	if !d.Deadline.IsZero() {
+		arrival.Deadline = max(driver.Now()+time.Until(d.Deadline), 1)
+	}
+	var err error
+	if c.pending, err = driver.Arrive(arrival); err != nil { // it was closed just now
+		return nil
+	}
+	return c
+}
+
+// Admitted is closed when the call may begin.
+func (c *Call) Admitted() <-chan struct{} {
+	if c == nil {
+		return now
+	}
+	return c.pending.Admitted()
+}
+
+// Then reports whether the call may begin now. If not, it calls f when it may, in a
+// goroutine, unless End comes first.
+func (c *Call) Then(f func()) bool {
+	select {
+	case <-c.Admitted():
+		return true
+	default:
+	}
+	go func() {
+		select {
+		case <-c.Admitted():
+			f()
+		case <-c.over:
+		}
+	}()
+	return false
+}
+
+// Apart reports whether the call, which was admitted, is known to be long: it had better
+// have a process to itself, where it can be stopped.
+func (c *Call) Apart() bool { return c != nil && c.pending.Tier() >= policy.Batch }
+
+// Own tells that the call runs in a process of its own.
+func (c *Call) Own(p Process) {
+	if c == nil {
+		return
+	}
+	task, err := c.s.o.Attach(p.options())
+	if err != nil { // it has ended, and that will be told
+		return
+	}
+	c.run(task)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flag(0)
+}
+
+// Forking tells whether the call's process is being forked, when it cannot be stopped.
+func (c *Call) Forking(on bool) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	flags := c.flags &^ policy.Forking
+	if on {
+		flags |= policy.Forking
+	}
+	c.flag(flags)
+}
+
+// Owes tells whether the call owes a slot that another one waits for.
+func (c *Call) Owes(on bool) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	flags := c.flags &^ policy.OwesSlot
+	if on {
+		flags |= policy.OwesSlot
+	}
+	c.flag(flags)
+}
+
+// flag tells the policy why the call may not be stopped; mu is held.
+func (c *Call) flag(flags policy.Flags) {
+	if c.ended || flags == c.flags {
+		return
+	}
+	c.flags = flags
+	c.pending.Flag(flags)
+}
+
+// run gives the call its task.
+func (c *Call) run(task *backend.Task) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.task != nil {
+		_ = task.Close()
+		return
+	}
+	if err := c.pending.Run(task); err != nil { // it has ended, or the scheduler has
+		_ = task.Close()
+		return
+	}
+	c.task = task
+}
+
+// End tells that the call is over after so much CPU time; 0: what was seen last. Failed
+// says that this is not what such calls need. Retire says that the kernel keeps the
+// process in a lower tier, so it should not be used for another call. Only the first End
+// counts.
+func (c *Call) End(cpu time.Duration, failed bool) (retire bool) {
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return false
+	}
+	c.ended = true
+	task, sandbox := c.task, c.sandbox
+	c.mu.Unlock()
+	close(c.over)
+	retire = c.pending.End(cpu, failed)
+	if task != nil {
+		if err := task.Close(); err != nil && !errors.Is(err, backend.ErrGone) {
+			c.s.o.Log.Warn("a descriptor of a call was not closed", "error", err)
+		}
+	}
+	if sandbox != nil {
+		sandbox.leave(c)
+	}
+	if !failed {
+		c.s.count(c.demand.App, cpu, time.Since(c.begun))
+	}
+	return retire
+}
