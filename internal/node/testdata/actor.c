@@ -126,6 +126,8 @@ static int act(char *line) {
 		say("release: errno %d", weft_release(&view));
 	} else if (!strcmp(a[0], "spin")) {
 		spin();
+	} else if (!strcmp(a[0], "work")) { /* work THOUSANDS of rounds */
+		for (volatile long i = 0; i < k * 1000; i++) {}
 	} else if (!strcmp(a[0], "sleep")) {
 		usleep((useconds_t)k * 1000);
 	} else if (!strcmp(a[0], "grow")) { /* until memory.grow refuses */
