@@ -18,12 +18,10 @@ func Alloc(n int) (*Buffer, error) {
 	if n < inlineSize {
 		return &Buffer{data: words(n)}, nil
 	}
-	w := reserve(n, true)
-	if e := hostAlloc(w.start(), w.size); e != 0 {
-		w.recycle()
+	w, e := fresh(n)
+	if e != 0 {
 		return nil, failure("allocate", "buffer", e)
 	}
-	w.show()
 	return &Buffer{data: w.bytes(n), win: w}, nil
 }
 
@@ -91,11 +89,32 @@ func put(slot string, typ uint64, data []byte) error {
 	return failure("publish", slot, hostPut(slot, typ, pointer(data), len(data)))
 }
 
+// fresh returns a window of at least n bytes that shows a new buffer.
+func fresh(n int) (*window, errno) {
+	if d := connected(); d != nil {
+		return d.alloc(n)
+	}
+	w := reserve(n, true)
+	if e := hostAlloc(w.start(), w.size); e != 0 {
+		w.recycle()
+		return nil, e
+	}
+	w.show()
+	return w, 0
+}
+
 // scratch holds memory for values that are small enough to be copied.
 var scratch = sync.Pool{New: func() any { b := words(inlineSize); return &b }}
 
 // read takes or borrows a slot whose type must be typ, 0 for any.
 func read(operation, slot string, typ uint64) (*View, error) {
+	if d := connected(); d != nil {
+		data, w, e := d.read(slot, typ, operation == "take")
+		if e != 0 {
+			return nil, failure(operation, slot, e)
+		}
+		return &View{data: data, win: w}, nil
+	}
 	host := hostTake
 	if operation == "borrow" {
 		host = hostBorrow

@@ -37,11 +37,13 @@ const (
 	errnoQuota       errno = 19
 	errnoExist       errno = 20
 	errnoFault       errno = 21
+	errnoTooLarge    errno = 22
 	errnoInval       errno = 28
 	errnoIO          errno = 29
 	errnoMultilink   errno = 34
 	errnoNoEntry     errno = 44
 	errnoNoMemory    errno = 48
+	errnoNoSpace     errno = 51
 	errnoOverflow    errno = 61
 	errnoPrototype   errno = 67
 	errnoTimedOut    errno = 73
@@ -64,6 +66,8 @@ var reasons = map[errno]error{
 	errnoFault:       errors.New("memory is outside of the function"),
 	errnoIO:          errors.New("input/output error"),
 	errnoNoMemory:    errors.New("out of memory"),
+	errnoTooLarge:    errors.New("too large for one buffer"),
+	errnoNoSpace:     errors.New("no memory or disk left for it"),
 	errnoOverflow:    errors.New("value is larger than the memory given for it"),
 	errnoConnRefused: errors.New("connection refused"),
 	errnoUnreachable: errors.New("host is unreachable"),

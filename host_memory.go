@@ -13,8 +13,8 @@ import (
 	"unsafe"
 )
 
-// Outside of a sandbox the slots are a table in the memory of the process, for tests of function code. Everything is
-// copied, nothing is limited, and no grant is asked for.
+// Outside of a sandbox (no WEFT_FD in the environment) the slots are a table in the memory of the process, for tests of
+// function code. Everything is copied, nothing is limited, and no grant is asked for.
 var slots = struct {
 	sync.Mutex
 	values    map[string]value
@@ -72,6 +72,9 @@ func validName(slot string) bool {
 func hostEnv(name string) string { return os.Getenv(name) }
 
 func hostPut(slot string, typ uint64, data unsafe.Pointer, n int) errno {
+	if d := connected(); d != nil {
+		return d.put(slot, typ, unsafe.Slice((*byte)(data), n))
+	}
 	slots.Lock()
 	defer slots.Unlock()
 	if !validName(slot) || strings.LastIndexByte(slot, '/') > 0 {
@@ -117,6 +120,9 @@ func memoryRead(slot string, typ uint64, data unsafe.Pointer, n int, consume boo
 }
 
 func hostWait(slot string, timeout int64) errno {
+	if d := connected(); d != nil {
+		return d.wait(slot, timeout)
+	}
 	var limit <-chan time.Time
 	if timeout >= 0 {
 		timer := time.NewTimer(time.Duration(timeout))
@@ -143,6 +149,9 @@ func hostWait(slot string, timeout int64) errno {
 }
 
 func hostLen(slot string) (size, typ uint64, e errno) {
+	if d := connected(); d != nil {
+		return d.length(slot)
+	}
 	slots.Lock()
 	defer slots.Unlock()
 	name, e := find(slot)
@@ -168,6 +177,9 @@ func hostRelease(data unsafe.Pointer) errno {
 }
 
 func hostDial(host string, port uint16) (int32, errno) {
+	if connected() != nil {
+		return 0, errnoNotCapable // a process has no network
+	}
 	conn, err := net.Dial("tcp", address(host, port))
 	if err != nil {
 		var unknown *net.DNSError
@@ -181,6 +193,9 @@ func hostDial(host string, port uint16) (int32, errno) {
 }
 
 func hostListen(port uint16) (int32, errno) {
+	if connected() != nil {
+		return 0, errnoNotCapable
+	}
 	listener, err := net.Listen("tcp", address("127.0.0.1", port))
 	if err != nil {
 		return 0, errnoBusy

@@ -44,10 +44,16 @@
 //
 // A function may stay in memory between the calls of a run: see [Resident].
 //
+// # Native functions
+//
+// The same source built for Linux is a native function. It finds the variable WEFT_FD in its environment and asks the
+// node for buffers over that socket; views are then mappings outside of Go's heap, and using one after its release is a
+// fault of the program. There are no connections: [Dial] and [Listen] return [ErrNotGranted].
+//
 // # Testing
 //
-// Outside of a sandbox (any GOOS but wasip1) the same API works over a table of slots in the memory of the process, so
-// that the code of a function can be tested with plain go test.
+// Outside of a sandbox (any GOOS but wasip1, and no WEFT_FD) the same API works over a table of slots in the memory of
+// the process, so that the code of a function can be tested with plain go test.
 package weft
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -65,18 +66,19 @@ func TestFingerprintIsTheOneOfC(t *testing.T) {
 
 func TestPutTakeBorrow(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 16<<10 - 1, 16 << 10, 64 << 10, 1<<20 + 5} {
+		slot := fmt.Sprint("bytes", size)
 		want := bytes.Repeat([]byte{7, 1, 9}, size/3+1)[:size]
-		if err := weft.Put("bytes", want); err != nil {
+		if err := weft.Put(slot, want); err != nil {
 			t.Fatal(err)
 		}
-		if err := weft.Put("bytes", want); !errors.Is(err, weft.ErrExists) {
+		if err := weft.Put(slot, want); !errors.Is(err, weft.ErrExists) {
 			t.Errorf("second put: %v", err)
 		}
-		if n, err := weft.Len("bytes"); n != int64(size) || err != nil {
+		if n, err := weft.Len(slot); n != int64(size) || err != nil {
 			t.Errorf("length %d %v, want %d", n, err, size)
 		}
 		for _, read := range []func(string) (*weft.View, error){weft.Borrow, weft.Take} {
-			v, err := read("bytes")
+			v, err := read(slot)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,14 +95,15 @@ func TestPutTakeBorrow(t *testing.T) {
 				t.Errorf("second release: %v", err)
 			}
 		}
-		if _, err := weft.Take("bytes"); !errors.Is(err, weft.ErrNotFound) {
+		if _, err := weft.Take(slot); !errors.Is(err, weft.ErrNotFound) {
 			t.Errorf("take of a consumed slot: %v", err)
 		}
 	}
 }
 
 func TestAllocIsZeroAfterReuse(t *testing.T) {
-	for range 3 {
+	for i := range 3 {
+		slot := fmt.Sprint("part", i)
 		b, err := weft.Alloc(100 << 10)
 		if err != nil {
 			t.Fatal(err)
@@ -112,13 +115,13 @@ func TestAllocIsZeroAfterReuse(t *testing.T) {
 			b.Bytes()[i] = 1
 		}
 		b.Truncate(70 << 10)
-		if err := b.Publish("part"); err != nil {
+		if err := b.Publish(slot); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Release(); err != nil {
 			t.Fatal(err)
 		}
-		v, err := weft.Take("part")
+		v, err := weft.Take(slot)
 		if err != nil || len(v.Bytes()) != 70<<10 || v.Bytes()[0] != 1 {
 			t.Fatalf("%v, %d bytes", err, len(v.Bytes()))
 		}

@@ -21,10 +21,13 @@ const (
 // shows something in it, so that the collector never gives it to anybody else; and it is larger than the window by one
 // page, so that no other Go object shares a page with the window. Once released the pages are ordinary memory that
 // reads as zero, which is how Go's allocator left them: nothing in Go's heap can tell that they were a window.
+//
+// In a native function a window is a mapping of a buffer's memory file instead, outside of Go's heap.
 type window struct {
-	memory []byte  // what Go's allocator gave
+	memory []byte  // what Go's allocator gave, or the mapping
 	offset uintptr // of the window in it
 	size   int     // of the window, whole pages
+	mapped *mapped // what is mapped; nil in Go's heap
 }
 
 // windows is the table of all windows of the program.
@@ -104,6 +107,13 @@ func (w *window) show() {
 // release makes the window ordinary zero memory again. A nil window and one released before are left alone.
 func (w *window) release() error {
 	if w == nil || windowAt(w.start()) != w {
+		return nil
+	}
+	if w.mapped != nil {
+		windows.Lock()
+		delete(windows.shown, uintptr(w.start()))
+		windows.Unlock()
+		w.mapped.release(w)
 		return nil
 	}
 	switch e := hostRelease(w.start()); e {

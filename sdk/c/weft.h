@@ -24,9 +24,11 @@
  *
  * Everything that can fail returns 0, or an error number that weft_error() makes readable.
  *
- * Compiled for anything but WebAssembly, the same functions work over a table of slots in the memory of the process and
- * may be called from many threads: so functions can be tested, and compared with one plain process. weft_native_call()
- * at the end of this file runs one.
+ * Compiled for anything but WebAssembly, the same functions may be called from many threads. In a native function of weft
+ * (WEFT_FD is in the environment) they speak with the node. Elsewhere they work over a table of slots in the memory of the
+ * process: so functions can be tested, and compared with one plain process. weft_native_call() at the end of this file
+ * runs one. With WEFT_MAIN defined, as weft does when it builds a native function, WEFT_FUNCTION and WEFT_HANDLER make a
+ * main; without it they make functions only, so that several of them can be linked together.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -58,12 +60,14 @@ enum {
 	WEFT_EQUOTA = 19,      /* the run may not hold as much data */
 	WEFT_EEXISTS = 20,     /* the slot is already published */
 	WEFT_EFAULT = 21,      /* memory outside of the function */
+	WEFT_ETOOLARGE = 22,   /* one buffer cannot be as large */
 	WEFT_EUNREACHABLE = 23,
 	WEFT_ENAME = 28,       /* EINVAL: not a name of a slot */
 	WEFT_EIO = 29,
 	WEFT_EAMBIGUOUS = 34,  /* several slots have this name */
 	WEFT_ENOTFOUND = 44,   /* no such slot is published */
 	WEFT_ENOMEM = 48,
+	WEFT_ENOSPACE = 51,    /* no memory or disk is left for it */
 	WEFT_EOVERFLOW = 61,   /* the value is larger than the memory given for it */
 	WEFT_ETYPE = 67,       /* the slot holds another type */
 	WEFT_ETIMEOUT = 73,
@@ -79,12 +83,14 @@ static inline const char *weft_error(int e) {
 	case WEFT_EQUOTA: return "buffer quota of the run is exceeded";
 	case WEFT_EEXISTS: return "slot is already published";
 	case WEFT_EFAULT: return "memory is outside of the function";
+	case WEFT_ETOOLARGE: return "too large for one buffer";
 	case WEFT_EUNREACHABLE: return "host is unreachable";
 	case WEFT_ENAME: return "not a name of a slot";
 	case WEFT_EIO: return "input/output error";
 	case WEFT_EAMBIGUOUS: return "several slots have this name, write it with its step";
 	case WEFT_ENOTFOUND: return "no such slot";
 	case WEFT_ENOMEM: return "out of memory";
+	case WEFT_ENOSPACE: return "no memory or disk left for it";
 	case WEFT_EOVERFLOW: return "value is larger than the memory given for it";
 	case WEFT_ETYPE: return "slot holds another type";
 	case WEFT_ETIMEOUT: return "timed out";
@@ -471,6 +477,22 @@ static inline void weft_end(void) {
 	c->output_size = 0;
 }
 
+/* weft_serve runs a body as one call and writes its output. */
+static inline int weft_serve(int (*body)(void)) {
+	int status = body();
+	for (size_t done = 0; done < weft_current.output_size;) {
+		ssize_t n = write(1, weft_current.output + done, weft_current.output_size - done);
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) {
+			status = weft_fail("write output: %s", strerror(errno));
+			break;
+		}
+		done += (size_t)n;
+	}
+	weft_end();
+	return status;
+}
+
 #ifdef __wasm__
 
 __attribute__((import_module("wasi_snapshot_preview1"), import_name("environ_sizes_get"))) uint32_t
@@ -505,22 +527,6 @@ static inline const char *weft_step(void) { return weft_env("WEFT_STEP", ""); }
 static inline int weft_index(void) {
 	const char *index = weft_env("WEFT_INDEX", "");
 	return *index ? atoi(index) : -1;
-}
-
-/* weft_serve runs a body as one call and writes its output. */
-static inline int weft_serve(int (*body)(void)) {
-	int status = body();
-	for (size_t done = 0; done < weft_current.output_size;) {
-		ssize_t n = write(1, weft_current.output + done, weft_current.output_size - done);
-		if (n < 0 && errno == EINTR) continue;
-		if (n <= 0) {
-			status = weft_fail("write output: %s", strerror(errno));
-			break;
-		}
-		done += (size_t)n;
-	}
-	weft_end();
-	return status;
 }
 
 /* WEFT_FUNCTION begins the body of a function that is started for every call. */
@@ -701,23 +707,371 @@ static inline int weft_accept(int listener, int *fd) {
 } /* of extern "C", for the headers below */
 #endif
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* weft_env is a variable of the environment of this call. */
+static inline const char *weft_env(const char *name, const char *fallback) {
+	const char *value = getenv(name);
+	return value ? value : fallback;
+}
+
+static inline const char *weft_step(void) { return weft_current.step ? weft_current.step : weft_env("WEFT_STEP", ""); }
+
+static inline int weft_index(void) {
+	const char *index = weft_env("WEFT_INDEX", "");
+	return weft_current.step ? weft_current.index : *index ? atoi(index) : -1;
+}
+
+#ifdef WEFT_MAIN
+#define WEFT_FUNCTION(name)                                     \
+	static int weft_function_##name(void);                      \
+	int main(void) { return weft_serve(weft_function_##name); } \
+	static int weft_function_##name(void)
+#else
 #define WEFT_FUNCTION(name) int weft_function_##name(void)
+#endif
 #define WEFT_HANDLER(name) WEFT_FUNCTION(name)
 
-static inline const char *weft_step(void) { return weft_current.step ? weft_current.step : ""; }
+/* -- the node: packets over the socket in WEFT_FD (docs/processes.md), and mappings of the memory files beside them -- */
 
-static inline int weft_index(void) { return weft_current.step ? weft_current.index : -1; }
+enum { WEFT_NEED = 1, WEFT_PUT, WEFT_TAKE, WEFT_BORROW, WEFT_WAIT, WEFT_LEN };
+enum { WEFT_NAME_MAX = 1 << 10, WEFT_PACKET_DATA = 64 << 10 };
+
+/* The head of a packet; numbers are little endian, as those of every machine that has native functions. */
+struct weft_head {
+	uint32_t op, id; /* op of an answer: its status */
+	uint64_t size, type, segment;
+	uint32_t name, data; /* lengths of what follows */
+};
+
+/* A request that waits for its answer, which is written into it. */
+struct weft_request {
+	struct weft_request *next;
+	struct weft_head head;
+	char *data;
+	int file; /* -1: none came */
+	int answered;
+};
+
+/* A mapping of a buffer. While it is filled it is shared, and file open. Nobody may be able to write what has been
+ * published: before that it becomes a private mapping of the same pages at the same place. */
+struct weft_mapping {
+	struct weft_mapping *next;
+	char *data;
+	size_t size;
+	uint64_t segment;
+	int file; /* -1: private */
+	int spare; /* released before it was published, and empty */
+};
+
+__attribute__((weak)) pthread_mutex_t weft_node_lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+__attribute__((weak)) pthread_cond_t weft_node_answered = PTHREAD_COND_INITIALIZER;
+__attribute__((weak)) int weft_node_fd = -1, weft_node_state, weft_node_reading; /* state: 0 unknown, 1 none, 2 there, 3 lost */
+__attribute__((weak)) uint32_t weft_node_last;
+__attribute__((weak)) struct weft_request *weft_node_asking;
+__attribute__((weak)) struct weft_mapping *weft_mappings;
+__attribute__((weak)) char weft_node_packet[WEFT_NAME_MAX + WEFT_PACKET_DATA]; /* of the thread that reads */
+
+/* weft_node reports whether there is a node to speak with. */
+static inline int weft_node(void) {
+	pthread_mutex_lock(&weft_node_lock);
+	if (!weft_node_state) {
+		const char *fd = getenv("WEFT_FD");
+		int kind = 0;
+		socklen_t size = sizeof kind;
+		weft_node_state = 1;
+		if (fd && *fd) {
+			weft_node_fd = atoi(fd);
+			weft_node_state = getsockopt(weft_node_fd, SOL_SOCKET, SO_TYPE, &kind, &size) || kind != SOCK_SEQPACKET ? 3 : 2;
+			if (weft_node_state == 2) fcntl(weft_node_fd, F_SETFD, FD_CLOEXEC); /* the answers are for this process */
+		}
+	}
+	int there = weft_node_state > 1;
+	pthread_mutex_unlock(&weft_node_lock);
+	return there;
+}
+
+/* weft_receive reads one answer into the request that waits for it. The caller holds the lock, which is given up
+ * meanwhile. */
+static inline int weft_receive(void) {
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct weft_head head;
+	struct iovec parts[2];
+	struct msghdr m;
+	int file = -1;
+	ssize_t n;
+	parts[0].iov_base = &head, parts[0].iov_len = sizeof head;
+	parts[1].iov_base = weft_node_packet, parts[1].iov_len = sizeof weft_node_packet;
+	memset(&m, 0, sizeof m);
+	m.msg_iov = parts;
+	m.msg_iovlen = 2;
+	m.msg_control = &control;
+	m.msg_controllen = sizeof control;
+	weft_node_reading = 1;
+	pthread_mutex_unlock(&weft_node_lock);
+	do n = recvmsg(weft_node_fd, &m, 0x40000000); /* MSG_CMSG_CLOEXEC */
+	while (n < 0 && errno == EINTR);
+	pthread_mutex_lock(&weft_node_lock);
+	weft_node_reading = 0;
+	if (n > 0 && m.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_type == SCM_RIGHTS)
+		memcpy(&file, CMSG_DATA(&control.head), sizeof file);
+	if (n < (ssize_t)sizeof head || (size_t)n != sizeof head + (size_t)head.name + head.data) {
+		if (file >= 0) close(file);
+		weft_node_state = 3;
+		return 0;
+	}
+	struct weft_request **r = &weft_node_asking;
+	while (*r && (*r)->head.id != head.id) r = &(*r)->next;
+	struct weft_request *found = *r;
+	if (found && head.data) {
+		found->data = (char *)malloc(head.data);
+		if (!found->data) abort();
+		memcpy(found->data, weft_node_packet + head.name, head.data);
+	}
+	if (found) {
+		found->head = head;
+		found->file = file;
+		found->answered = 1;
+		*r = found->next;
+	} else if (file >= 0) {
+		close(file);
+	}
+	return 1;
+}
+
+/* weft_ask sends a request and waits for its answer; data and file of that are the caller's. One of the threads that
+ * wait reads for all. */
+static inline int weft_ask(struct weft_request *r, uint32_t op, const char *slot, uint64_t size, uint64_t type, uint64_t segment,
+	const void *data, size_t n) {
+	static const unsigned char errors[] = {WEFT_OK, WEFT_ENOTFOUND, WEFT_EEXISTS, WEFT_ETYPE, WEFT_EQUOTA, WEFT_EAMBIGUOUS,
+		WEFT_ENAME, WEFT_ETOOLARGE, WEFT_EBUSY, WEFT_ETIMEOUT, WEFT_EIO, WEFT_EDEADLOCK, WEFT_ENOSPACE};
+	struct iovec parts[3];
+	struct msghdr m;
+	ssize_t sent;
+	size_t length = strlen(slot);
+	if (length > WEFT_NAME_MAX) return WEFT_ENAME;
+	memset(r, 0, sizeof *r);
+	memset(&m, 0, sizeof m);
+	r->file = -1;
+	r->head.op = op;
+	r->head.size = size;
+	r->head.type = type;
+	r->head.segment = segment;
+	r->head.name = (uint32_t)length;
+	r->head.data = (uint32_t)n;
+	parts[0].iov_base = &r->head, parts[0].iov_len = sizeof r->head;
+	parts[1].iov_base = (void *)(uintptr_t)slot, parts[1].iov_len = length;
+	parts[2].iov_base = (void *)(uintptr_t)data, parts[2].iov_len = n;
+	m.msg_iov = parts;
+	m.msg_iovlen = 3;
+	pthread_mutex_lock(&weft_node_lock);
+	r->head.id = ++weft_node_last;
+	do sent = weft_node_state == 2 ? sendmsg(weft_node_fd, &m, MSG_NOSIGNAL) : -2;
+	while (sent == -1 && errno == EINTR);
+	if (sent < 0) {
+		pthread_mutex_unlock(&weft_node_lock);
+		return WEFT_EIO;
+	}
+	r->next = weft_node_asking;
+	weft_node_asking = r;
+	while (!r->answered && weft_node_state == 2) {
+		if (weft_node_reading) {
+			pthread_cond_wait(&weft_node_answered, &weft_node_lock);
+		} else {
+			weft_receive();
+			pthread_cond_broadcast(&weft_node_answered);
+		}
+	}
+	int answered = r->answered;
+	pthread_mutex_unlock(&weft_node_lock);
+	if (!answered) return WEFT_EIO;
+	return r->head.op < sizeof errors ? errors[r->head.op] : (int)WEFT_EIO;
+}
+
+static inline int weft_map(weft_view *view, size_t value, size_t size, uint64_t segment, int file, int shared) {
+	struct weft_mapping *w = (struct weft_mapping *)malloc(sizeof *w);
+	void *data = w ? mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, file, 0) : MAP_FAILED;
+	if (data == MAP_FAILED) {
+		free(w);
+		close(file);
+		return WEFT_ENOMEM;
+	}
+	if (!shared) close(file);
+	w->data = (char *)data;
+	w->size = size;
+	w->segment = segment;
+	w->file = shared ? file : -1;
+	w->spare = 0;
+	pthread_mutex_lock(&weft_node_lock);
+	w->next = weft_mappings;
+	weft_mappings = w;
+	pthread_mutex_unlock(&weft_node_lock);
+	view->data = data;
+	view->size = value;
+	view->window = size;
+	return 0;
+}
+
+static inline int weft_node_alloc(weft_view *view, size_t n) {
+	struct weft_request r;
+	view->data = NULL;
+	view->size = n;
+	view->window = 0;
+	if (n < WEFT_INLINE) {
+		view->data = calloc(1, n ? n : 1);
+		return view->data ? 0 : WEFT_ENOMEM;
+	}
+	pthread_mutex_lock(&weft_node_lock);
+	struct weft_mapping *w = weft_mappings;
+	while (w && !(w->spare && w->size >= n && w->size / 2 <= n)) w = w->next;
+	if (w) {
+		w->spare = 0;
+		view->data = w->data;
+		view->window = w->size;
+	}
+	pthread_mutex_unlock(&weft_node_lock);
+	if (w) return 0;
+	int e = weft_ask(&r, WEFT_NEED, "", n, 0, 0, NULL, 0);
+	if (e) return e;
+	free(r.data);
+	return r.file < 0 ? WEFT_EIO : weft_map(view, n, (size_t)r.head.size, r.head.segment, r.file, 1);
+}
+
+/* weft_written reports whether pages of a private mapping are the process's own, or may be: pagemap(5) of the kernel's
+ * documentation; bit 63 present, 62 swapped out, 61 a page of a file. */
+static inline int weft_written(const char *data, size_t size) {
+	uint64_t pages[512];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), left = (size + page - 1) / page;
+	off_t at = (off_t)((uintptr_t)data / page * sizeof *pages);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), found = fd < 0;
+	while (left > 0 && !found) {
+		size_t want = left < 512 ? left : 512;
+		ssize_t n = pread(fd, pages, want * sizeof *pages, at);
+		found = n != (ssize_t)(want * sizeof *pages);
+		for (size_t i = 0; i < want && !found; i++) found = pages[i] >> 62 && !(pages[i] >> 61 & 1);
+		at += n;
+		left -= want;
+	}
+	if (fd >= 0) close(fd);
+	return found;
+}
+
+/* weft_settle returns the segment that the memory at data shows, which nobody here can write to any more; 0 when it shows
+ * none, or has been written to. */
+static inline uint64_t weft_settle(const void *data, size_t n) {
+	uint64_t segment = 0;
+	pthread_mutex_lock(&weft_node_lock);
+	struct weft_mapping *w = weft_mappings;
+	while (w && (w->data != data || w->spare)) w = w->next;
+	if (w && n <= w->size && w->file >= 0) {
+		if (mmap(w->data, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, w->file, 0) != MAP_FAILED) {
+			close(w->file);
+			w->file = -1;
+			segment = w->segment;
+		}
+	} else if (w && n <= w->size && !weft_written(w->data, w->size)) {
+		segment = w->segment;
+	}
+	pthread_mutex_unlock(&weft_node_lock);
+	return segment;
+}
+
+static inline int weft_node_put(const char *slot, uint64_t type, const void *data, size_t n) {
+	struct weft_request r;
+	uint64_t segment = n >= WEFT_INLINE ? weft_settle(data, n) : 0;
+	int e;
+	if (!segment && n > WEFT_PACKET_DATA) { /* writing fresh pages of a file is faster than filling a mapping */
+		if ((e = weft_ask(&r, WEFT_NEED, "", n, 0, 0, NULL, 0))) return e;
+		free(r.data);
+		segment = r.head.segment;
+		for (size_t done = 0; done < n && !e;) {
+			ssize_t written = pwrite(r.file, (const char *)data + done, n - done, (off_t)done);
+			if (written > 0)
+				done += (size_t)written;
+			else if (errno != EINTR)
+				e = WEFT_ENOSPACE;
+		}
+		if (r.file >= 0) close(r.file);
+		if (e) return e;
+	}
+	e = segment ? weft_ask(&r, WEFT_PUT, slot, n, type, segment, NULL, 0) : weft_ask(&r, WEFT_PUT, slot, n, type, 0, data, n);
+	if (!e) free(r.data);
+	return e;
+}
+
+static inline int weft_node_read(const char *slot, uint64_t type, weft_view *view, int consume) {
+	struct weft_request r;
+	view->data = NULL;
+	view->size = view->window = 0;
+	int e = weft_ask(&r, consume ? WEFT_TAKE : WEFT_BORROW, slot, 0, type, 0, NULL, 0);
+	if (e) return e;
+	view->size = (size_t)r.head.size;
+	if (r.file >= 0 && r.head.size > 0) {
+		free(r.data);
+		return weft_map(view, view->size, view->size, r.head.segment, r.file, 0);
+	}
+	if (r.file >= 0) close(r.file);
+	view->data = r.data ? r.data : malloc(1);
+	return view->data ? 0 : WEFT_ENOMEM;
+}
+
+/* weft_node_release gives a view up. A buffer that was never published is kept, without memory, for the next one of
+ * about its size: the run is charged for it until the call ends. */
+static inline int weft_node_release(weft_view *view) {
+	if (!view->window) {
+		free(view->data);
+	} else {
+		pthread_mutex_lock(&weft_node_lock);
+		struct weft_mapping **w = &weft_mappings;
+		while (*w && (*w)->data != view->data) w = &(*w)->next;
+		struct weft_mapping *found = *w;
+		if (found && found->file >= 0 && madvise(found->data, found->size, 9) == 0) { /* MADV_REMOVE: zero again */
+			found->spare = 1;
+		} else if (found) {
+			*w = found->next;
+			munmap(found->data, found->size);
+			if (found->file >= 0) close(found->file);
+			free(found);
+		}
+		pthread_mutex_unlock(&weft_node_lock);
+	}
+	view->data = NULL;
+	view->size = view->window = 0;
+	return 0;
+}
+
+static inline int weft_node_wait(const char *slot, int64_t timeout_ns) {
+	struct weft_request r;
+	int e = weft_ask(&r, WEFT_WAIT, slot, timeout_ns < 0 ? 0 : timeout_ns ? (uint64_t)timeout_ns : 1, 0, 0, NULL, 0);
+	if (!e) free(r.data);
+	return e;
+}
+
+static inline int weft_node_len(const char *slot, uint64_t *size, uint64_t *type) {
+	struct weft_request r;
+	int e = weft_ask(&r, WEFT_LEN, slot, 0, 0, 0, NULL, 0);
+	if (e) return e;
+	free(r.data);
+	if (size) *size = r.head.size;
+	if (type) *type = r.head.type;
+	return 0;
+}
+
+/* -- without a node: a table in memory -- */
 
 /* A block is the memory of one value; refs counts its views and the slot that holds it. */
 struct weft_block {
@@ -810,6 +1164,7 @@ static inline int weft_find(const char *slot, struct weft_slot ***place) {
 }
 
 static inline int weft_alloc(weft_view *view, size_t n) {
+	if (weft_node()) return weft_node_alloc(view, n);
 	pthread_mutex_lock(&weft_lock);
 	struct weft_block *b = weft_block_new(n, 1);
 	pthread_mutex_unlock(&weft_lock);
@@ -821,6 +1176,7 @@ static inline int weft_alloc(weft_view *view, size_t n) {
 }
 
 static inline int weft_put(const char *slot, uint64_t type, const void *data, size_t n) {
+	if (weft_node()) return weft_node_put(slot, type, data, n);
 	struct weft_slot **place, *s = (struct weft_slot *)malloc(sizeof *s);
 	int e = s ? weft_full_name(slot, s->name, sizeof s->name) : WEFT_ENOMEM;
 	if (e) {
@@ -855,6 +1211,7 @@ static inline int weft_put(const char *slot, uint64_t type, const void *data, si
 }
 
 static inline int weft_read(const char *slot, uint64_t type, weft_view *view, int consume) {
+	if (weft_node()) return weft_node_read(slot, type, view, consume);
 	struct weft_slot **place, *s;
 	pthread_mutex_lock(&weft_lock);
 	int e = weft_find(slot, &place);
@@ -885,6 +1242,7 @@ static inline int weft_borrow(const char *slot, uint64_t type, weft_view *view) 
 }
 
 static inline int weft_release(weft_view *view) {
+	if (weft_node()) return weft_node_release(view);
 	pthread_mutex_lock(&weft_lock);
 	struct weft_block *b = view->data ? weft_block_at(view->data) : NULL;
 	if (b) b->refs--;
@@ -895,6 +1253,7 @@ static inline int weft_release(weft_view *view) {
 }
 
 static inline int weft_wait(const char *slot, int64_t timeout_ns) {
+	if (weft_node()) return weft_node_wait(slot, timeout_ns);
 	struct timespec until;
 	struct weft_slot **place;
 	int e, woken = 0;
@@ -913,6 +1272,8 @@ static inline int weft_wait(const char *slot, int64_t timeout_ns) {
 }
 
 static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type) {
+	if (size) *size = 0;
+	if (weft_node()) return weft_node_len(slot, size, type);
 	struct weft_slot **place;
 	pthread_mutex_lock(&weft_lock);
 	int e = weft_find(slot, &place);
@@ -923,6 +1284,7 @@ static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type) {
 }
 
 static inline int weft_dial(const char *host, uint16_t port, int *fd) {
+	if (weft_node()) return WEFT_ENOTGRANTED; /* a process has no network */
 	struct addrinfo hints, *list = NULL;
 	char service[8];
 	memset(&hints, 0, sizeof hints);
@@ -942,6 +1304,7 @@ static inline int weft_dial(const char *host, uint16_t port, int *fd) {
 }
 
 static inline int weft_listen(uint16_t port, int *fd) {
+	if (weft_node()) return WEFT_ENOTGRANTED;
 	struct sockaddr_in a;
 	int one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
 	memset(&a, 0, sizeof a);

@@ -21,13 +21,16 @@ type Slots interface {
 	// Need returns a segment of at least n bytes for the call to fill. It stays
 	// the implementation's, which releases it some time after the call's end.
 	Need(n int64) (*buffer.Segment, error)
-	// Put publishes a value: of at most 64 KiB inline, or of a segment of Need. The
-	// latter can be mapped and written by nobody from then on but through mappings
-	// that the call itself has kept, until it ends: who hands it to others earlier
-	// than that seals it (Segment.Seal).
+	// Put publishes a value: of at most 64 KiB inline, of a segment of Need, or of one
+	// that the call has read or published before. A segment of Need can be mapped and
+	// written by nobody from then on but through mappings that the call itself has
+	// kept, until it ends: who hands it to others earlier than that seals it
+	// (Segment.Seal).
 	Put(name string, v buffer.Value) error
 	Take(name string, typ uint64) (buffer.Value, error)
 	Borrow(name string, typ uint64) (buffer.Value, error)
+	// Len returns the length of a value and the fingerprint of its type.
+	Len(name string) (size int64, typ uint64, err error)
 	// Wait returns when the slot is there. Its context ends with the call, or at
 	// the time that the call has set.
 	Wait(ctx context.Context, name string) error
@@ -40,6 +43,7 @@ const (
 	opTake   = 3
 	opBorrow = 4
 	opWait   = 5
+	opLen    = 6
 
 	statusNotFound  = 1
 	statusExists    = 2
@@ -51,6 +55,8 @@ const (
 	statusMapped    = 8
 	statusTimeout   = 9
 	statusOther     = 10
+	statusDeadlock  = 11
+	statusSpace     = 12
 
 	frameHead   = 40
 	nameMax     = 1 << 10
@@ -105,6 +111,7 @@ type slotServer struct {
 	conn     *socket
 	slots    Slots
 	segments map[uint64]*buffer.Segment // of Need, that were not put
+	shown    map[uint64]*buffer.Segment // that the call has read or put, and can publish by reference
 	asked    int
 	fresh    *fresh
 	waits    sync.WaitGroup
@@ -156,7 +163,7 @@ func sealedForFuture(g *buffer.Segment) bool {
 }
 
 func newSlotServer(conn *socket, s Slots, f *fresh) *slotServer {
-	return &slotServer{conn: conn, slots: s, fresh: f, segments: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
+	return &slotServer{conn: conn, slots: s, fresh: f, segments: map[uint64]*buffer.Segment{}, shown: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
 }
 
 // serve returns when the call has closed the socket, has ended, or has broken
@@ -212,12 +219,18 @@ func (s *slotServer) handle(ctx context.Context, f frame) bool {
 				a.data = h.Bytes
 			case *buffer.Segment:
 				if err = s.fresh.sealNow(h); err == nil {
+					s.shown[h.ID()] = h
+					a.segment = h.ID()
 					file, err = duplicate(h)
 				}
 			default:
 				err = errors.New("the value is not in memory")
 			}
 		}
+	case opLen:
+		var size int64
+		size, a.typ, err = s.slots.Len(f.name)
+		a.size = uint64(size)
 	case opWait:
 		select {
 		case s.waiting <- struct{}{}:
@@ -241,6 +254,9 @@ func (s *slotServer) put(f frame) error {
 		}
 		return s.slots.Put(f.name, buffer.Value{Holder: &buffer.Inline{Bytes: append([]byte(nil), f.data...)}, Len: int64(f.size), Type: f.typ})
 	}
+	if g := s.shown[f.segment]; g != nil && f.size <= uint64(g.Capacity()) {
+		return s.slots.Put(f.name, buffer.Value{Holder: g, Len: int64(f.size), Type: f.typ})
+	}
 	g := s.segments[f.segment]
 	if g == nil || f.size > uint64(g.Capacity()) {
 		return errors.New("the call has no such buffer")
@@ -256,6 +272,7 @@ func (s *slotServer) put(f frame) error {
 		return err
 	}
 	delete(s.segments, f.segment)
+	s.shown[f.segment] = g
 	return nil
 }
 
@@ -302,7 +319,7 @@ func statusOf(err error) uint32 {
 		{buffer.ErrNotFound, statusNotFound}, {buffer.ErrTaken, statusNotFound}, {buffer.ErrExists, statusExists},
 		{buffer.ErrType, statusType}, {buffer.ErrQuota, statusQuota}, {buffer.ErrAmbiguous, statusAmbiguous},
 		{buffer.ErrName, statusName}, {buffer.ErrTooLarge, statusTooLarge}, {buffer.ErrSeal, statusMapped},
-		{context.DeadlineExceeded, statusTimeout},
+		{context.DeadlineExceeded, statusTimeout}, {buffer.ErrDeadlock, statusDeadlock}, {buffer.ErrSpace, statusSpace},
 	} {
 		if errors.Is(err, e.err) {
 			return e.status

@@ -17,12 +17,12 @@ type memory struct {
 	mu      sync.Mutex
 	table   *buffer.Table
 	supply  *buffer.Supply
-	waiters map[buffer.Attempt]chan struct{}
+	changed chan struct{} // closed and replaced at every publication
 	made    []*buffer.Segment
 }
 
 func newMemory(t testing.TB, quota int64) *memory {
-	m := &memory{table: buffer.NewTable(quota), waiters: map[buffer.Attempt]chan struct{}{},
+	m := &memory{table: buffer.NewTable(quota), changed: make(chan struct{}),
 		supply: buffer.NewSupply(buffer.SupplyOptions{Resident: -1})}
 	t.Cleanup(func() {
 		m.table.Drop()
@@ -63,11 +63,9 @@ func (a *attempt) Put(name string, v buffer.Value) error {
 	if err := a.m.table.Put(a.a, name, v); err != nil {
 		return err
 	}
-	ready, err := a.m.table.Commit(a.a)
-	for _, r := range ready {
-		close(a.m.waiters[r])
-		delete(a.m.waiters, r)
-	}
+	_, err := a.m.table.Commit(a.a)
+	close(a.m.changed)
+	a.m.changed = make(chan struct{})
 	return err
 }
 
@@ -83,25 +81,27 @@ func (a *attempt) Borrow(name string, typ uint64) (buffer.Value, error) {
 	return a.m.table.Borrow(a.a, name, typ)
 }
 
-func (a *attempt) Wait(ctx context.Context, name string) error {
+func (a *attempt) Len(name string) (int64, uint64, error) {
 	a.m.mu.Lock()
-	there, err := a.m.table.Wait(a.a, name)
-	if there || err != nil {
-		a.m.mu.Unlock()
-		return err
-	}
-	c := make(chan struct{})
-	a.m.waiters[a.a] = c
-	a.m.mu.Unlock()
-	select {
-	case <-c:
-		return nil
-	case <-ctx.Done():
+	defer a.m.mu.Unlock()
+	return a.m.table.Len(a.a, name)
+}
+
+func (a *attempt) Wait(ctx context.Context, name string) error {
+	for {
 		a.m.mu.Lock()
-		defer a.m.mu.Unlock()
+		there, err := a.m.table.Wait(a.a, name)
 		a.m.table.Unwait(a.a)
-		delete(a.m.waiters, a.a)
-		return ctx.Err()
+		changed := a.m.changed
+		a.m.mu.Unlock()
+		if there || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -327,6 +327,7 @@ func TestStatusOfErrors(t *testing.T) {
 	}{
 		{buffer.ErrNotFound, statusNotFound}, {fmt.Errorf("x: %w", buffer.ErrExists), statusExists},
 		{context.DeadlineExceeded, statusTimeout}, {errors.New("x"), statusOther},
+		{&buffer.Deadlock{}, statusDeadlock}, {buffer.ErrSpace, statusSpace},
 	} {
 		if got := statusOf(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)

@@ -23,6 +23,7 @@ from ._slots import (
     Ambiguous,
     Buffer,
     Closed,
+    Deadlock,
     Error,
     Exists,
     NotFound,
@@ -37,7 +38,7 @@ from ._slots import (
 )
 
 __all__ = [
-    "Ambiguous", "Buffer", "Closed", "Context", "Error", "Exists", "NotFound", "QuotaExceeded", "TypeMismatch",
+    "Ambiguous", "Buffer", "Closed", "Context", "Deadlock", "Error", "Exists", "NotFound", "QuotaExceeded", "TypeMismatch",
     "alloc", "array", "borrow", "context", "put", "take", "wait",
 ]
 

@@ -42,11 +42,15 @@ class Ambiguous(Error):
     """Several slots have this name: say of which step."""
 
 
+class Deadlock(Error):
+    """Nobody is left to publish the slot."""
+
+
 class Closed(Error):
     """There is no connection for buffers: none was given, or it is closed."""
 
 
-_ERRORS = {1: NotFound, 2: Exists, 3: TypeMismatch, 4: QuotaExceeded, 5: Ambiguous, 9: TimeoutError}
+_ERRORS = {1: NotFound, 2: Exists, 3: TypeMismatch, 4: QuotaExceeded, 5: Ambiguous, 9: TimeoutError, 11: Deadlock}
 
 
 class _Connection:
