@@ -1,0 +1,192 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/bench/crew"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/sandbox"
+)
+
+// Options are what a stage is made with.
+type Options struct {
+	Program   string   // the executable that serves as a crew
+	Arguments []string // with which it does
+	Workers   int      // processes that are there at first. Default 16.
+	Attempts  int      // how often a run is made at most until one is not disturbed. Default 3.
+	Log       *slog.Logger
+}
+
+// The weights of groups beside what else runs on the machine, by that of an ordinary
+// process: all calls, and this process.
+const (
+	callsShare = 10
+	nodeShare  = 100
+)
+
+// Stage is where runs are made. Close it.
+type Stage struct {
+	o       Options
+	cores   int
+	calls   *sandbox.Tree // groups of the workers; nil where there are none
+	node    *sandbox.Tree // and of this process
+	crews   []*crew.Crew
+	workers []*worker
+	made    int // groups
+
+	mu   sync.Mutex
+	free []*worker // guarded by mu
+}
+
+// worker is a process with its group.
+type worker struct {
+	*crew.Worker
+	group string // "": none
+}
+
+// NewStage makes a stage. Without cgroups, workers share the group that this process is in.
+func NewStage(o Options) (*Stage, error) {
+	if o.Workers == 0 {
+		o.Workers = 16
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 3
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Stage{o: o, cores: runtime.NumCPU()}
+	if err := s.groups(); err != nil {
+		o.Log.Warn("calls have no groups", "error", err)
+	}
+	if err := s.hire(o.Workers); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// groups makes the group of this process and that of the calls.
+func (s *Stage) groups() (err error) {
+	if s.calls, err = sandbox.NewTree("cpu", "calls"); err != nil {
+		s.calls = nil
+		return err
+	}
+	if s.node, err = sandbox.NewTree("cpu", "replay"); err != nil {
+		s.node = nil
+		return err
+	}
+	own, err := s.node.Make("node")
+	if err != nil {
+		return err
+	}
+	file, normal := weightFile(s.calls.Version())
+	return errors.Join(
+		s.calls.Write(s.calls.Dir()+"/"+file, strconv.Itoa(callsShare*normal)),
+		s.node.Write(s.node.Dir()+"/"+file, strconv.Itoa(nodeShare*normal)),
+		s.node.Write(own+"/"+file, strconv.Itoa(nodeShare*normal)),
+		s.node.Write(own+"/cgroup.procs", strconv.Itoa(os.Getpid())),
+	)
+}
+
+// weightFile is the control file of a group's weight, and that of one ordinary process.
+func weightFile(version int) (name string, normal int) {
+	if version == 1 {
+		return "cpu.shares", 1024
+	}
+	return "cpu.weight", 100
+}
+
+// hire starts so many more workers.
+func (s *Stage) hire(n int) error {
+	c, err := crew.Start(n, s.o.Program, s.o.Arguments...)
+	if err != nil {
+		return err
+	}
+	s.crews = append(s.crews, c)
+	for _, w := range c.Workers {
+		x := &worker{Worker: w}
+		if s.calls != nil {
+			s.made++
+			dir, err := s.calls.Make(fmt.Sprint("call", s.made))
+			if err != nil {
+				return err
+			}
+			if err := s.calls.Write(dir+"/cgroup.procs", strconv.Itoa(w.PID)); err != nil {
+				return err
+			}
+			x.group = dir
+		}
+		s.workers = append(s.workers, x)
+	}
+	return nil
+}
+
+// ready makes at least n workers free, each as any process is, and in groups of a tier.
+func (s *Stage) ready(n int, tier policy.Tier) error {
+	if more := n - len(s.workers); more > 0 {
+		if err := s.hire(more); err != nil {
+			return err
+		}
+	}
+	s.free = nil
+	for _, w := range s.workers {
+		if err := unix.SchedSetAttr(w.PID, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0); err != nil && !errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("make worker %d ordinary: %w", w.PID, err)
+		}
+		if w.group != "" {
+			file, _ := weightFile(s.calls.Version())
+			if err := s.calls.Write(w.group+"/"+file, strconv.Itoa(backend.Weight(s.calls.Version(), tier))); err != nil {
+				return err
+			}
+		}
+		s.free = append(s.free, w)
+	}
+	return nil
+}
+
+// take takes a free worker, the one that was used last.
+func (s *Stage) take() (*worker, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.free)
+	if n == 0 {
+		return nil, fmt.Errorf("all %d workers are busy", len(s.workers))
+	}
+	w := s.free[n-1]
+	s.free = s.free[:n-1]
+	return w, nil
+}
+
+// give gives it back.
+func (s *Stage) give(w *worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, w)
+}
+
+// Close ends the workers, puts this process back where it was and removes the groups.
+func (s *Stage) Close() error {
+	var errs []error
+	for _, c := range s.crews {
+		errs = append(errs, c.Close())
+	}
+	s.crews = nil
+	if s.node != nil {
+		errs = append(errs, s.node.Write(s.node.Home()+"/cgroup.procs", strconv.Itoa(os.Getpid())), s.node.Close())
+		s.node = nil
+	}
+	if s.calls != nil {
+		errs = append(errs, s.calls.Close())
+		s.calls = nil
+	}
+	return errors.Join(errs...)
+}
