@@ -9,7 +9,8 @@
 //
 // A wrong output ends the experiment: there is no report of unchecked work. Rounds are as many as the time budget allows.
 //
-// Below it are data (seeded inputs with their answers), load (an open-loop load generator) and baseline (the same work without weft).
+// Below it are data (seeded inputs with their answers), load (an open-loop load generator), baseline (the same work without weft), crew
+// (processes that compute on demand) and replay (lists of calls, played on them under a policy of the processor).
 package bench
 
 import (
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/bench/crew"
 	"github.com/weft-run/weft/internal/scratch"
 )
 
@@ -39,6 +41,9 @@ func Experiments() []Experiment {
 		invoke(),
 		steps(),
 		recovery(),
+		processor(),
+		processorAblation(),
+		processorSensitivity(),
 	}
 }
 
@@ -124,6 +129,9 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error
 		return nil, err
 	}
 	r.Skipped = lab.skipped
+	for _, f := range lab.notes {
+		r.Notes = append(r.Notes, f()...)
+	}
 	r.Took = time.Since(began)
 	return r, nil
 }
@@ -151,4 +159,9 @@ func findExamples() string {
 const ChildCommand = baseline.Command
 
 // ChildMain is the main function of such a process; args are what follows ChildCommand. It returns the exit status.
-func ChildMain(args []string) int { return baseline.ChildMain(args) }
+func ChildMain(args []string) int {
+	if len(args) > 0 && args[0] == crew.Role {
+		return crew.Serve(args[1:])
+	}
+	return baseline.ChildMain(args)
+}

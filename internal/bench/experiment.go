@@ -33,6 +33,7 @@ type Requirement struct{ Measure, Variant, Text string }
 type Case struct {
 	Variant string // the policy's name: lazy, eager, reference, file, limit, …
 	Expect  string // the digest that every sample's output must have
+	Last    bool   // sampled behind the others of each round, since it is made of what they measured
 	// Sample does the work once, times it itself, and says what came out.
 	Sample func(ctx context.Context) (Sample, error)
 }
@@ -115,6 +116,7 @@ type Lab struct {
 	groups  []*Group
 	skipped []Skip
 	cleanup []func() error
+	notes   []func() []string
 	answers map[string]*data.Answers // of the data sets made so far, by folder
 }
 
@@ -135,6 +137,9 @@ func (l *Lab) Skip(variant, reason string) {
 	}
 	l.skipped = append(l.skipped, Skip{variant, reason})
 }
+
+// Conclude has f called when all is measured; what it returns is said below the table.
+func (l *Lab) Conclude(f func() []string) { l.notes = append(l.notes, f) }
 
 // Cleanup has f called after the measuring, failed or not; the last one first.
 func (l *Lab) Cleanup(f func() error) { l.cleanup = append(l.cleanup, f) }

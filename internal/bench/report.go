@@ -27,6 +27,8 @@ type Report struct {
 	// does not hold is not made.
 	Checked bool  `json:"checked"`
 	Rows    []Row `json:"rows"`
+	// Notes say in words what the rows do not.
+	Notes []string `json:"notes,omitempty"`
 
 	Description string        `json:"-"`
 	Baselines   []string      `json:"-"` // variants to which the ratios are
@@ -185,6 +187,9 @@ func (r *Report) Table(w io.Writer) error {
 	}
 	align(&b, lines, 2)
 	fmt.Fprintln(&b)
+	for _, note := range r.Notes {
+		fmt.Fprintln(&b, note)
+	}
 	for _, s := range r.Skipped {
 		fmt.Fprintf(&b, "skipped %s: %s\n", s.Variant, s.Reason)
 	}

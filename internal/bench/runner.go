@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -85,9 +87,16 @@ func measure(ctx context.Context, g *Group, seed uint64, deadline time.Time) (*m
 	return m, nil
 }
 
+// rank puts the cases that are Last behind the others.
+var rank = map[bool]int{false: 0, true: 1}
+
 // round samples each case once.
 func (m *measurement) round(ctx context.Context, count bool) error {
-	for _, i := range m.random.Perm(len(m.group.cases)) {
+	order := m.random.Perm(len(m.group.cases))
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(rank[m.group.cases[a].Last], rank[m.group.cases[b].Last])
+	})
+	for _, i := range order {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

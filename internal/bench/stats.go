@@ -45,3 +45,26 @@ func nearestRank(sorted []float64, percent int) float64 {
 	rank := (percent*len(sorted) + 99) / 100
 	return sorted[max(rank, 1)-1]
 }
+
+// twoSided are the quantiles 0.975 of Student's distribution by degrees of freedom, from 1 on; beyond them that of the normal one is near.
+var twoSided = []float64{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086}
+
+// Interval is the mean of samples and half the width of its 95 % interval, by Student's distribution. Fewer than two samples have none.
+func Interval(samples []float64) (mean, half float64, err error) {
+	n := float64(len(samples))
+	if n < 2 {
+		return 0, 0, errNoSamples
+	}
+	for _, v := range samples {
+		mean += v / n
+	}
+	var squares float64
+	for _, v := range samples {
+		squares += (v - mean) * (v - mean)
+	}
+	t := 1.96
+	if free := len(samples) - 1; free <= len(twoSided) {
+		t = twoSided[free-1]
+	}
+	return mean, t * math.Sqrt(squares/(n-1)/n), nil
+}

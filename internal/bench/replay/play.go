@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/crew"
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/sim"
@@ -89,25 +90,19 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 	if err := s.ready(need, born); err != nil {
 		return nil, err
 	}
-	strategy, err := policy.New(v.Policy, v.Options)
-	if err != nil {
-		return nil, err
-	}
 	if v.Unprivileged {
 		if err := Nice(false); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, Nice(true)) }()
 	}
-	b, _, err := backend.New(v.Backend, backend.Options{NodeStays: true, Log: s.o.Log})
-	if err != nil {
-		return nil, err
+	var d *backend.Driver
+	if v.Policy != "" {
+		if d, err = s.drive(v); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, d.Close()) }()
 	}
-	d, err := backend.NewDriver(backend.DriverOptions{Strategy: strategy, Backend: b, Log: s.o.Log})
-	if err != nil {
-		return nil, errors.Join(err, b.Close())
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
 	r := &run{stage: s, driver: d, variant: v, out: &Outcome{}}
 	if grouped {
 		r.tier = &born
@@ -144,10 +139,30 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 		r.out.Busy += jobs[i].CPU
 		r.out.Span = max(r.out.Span, r.out.Results[i].End)
 	}
-	status := d.Status()
-	r.out.View, r.out.Scheduler, r.out.Program = status.Policy, status.Stats.CPU, after.own-before.own
+	r.out.Program = after.own - before.own
+	if d != nil {
+		status := d.Status()
+		r.out.View, r.out.Scheduler = status.Policy, status.Stats.CPU
+	}
 	r.out.Noise = noise(before, after, s.cores, r.out.Busy)
 	return r.out, nil
+}
+
+// drive makes the driver of a variant.
+func (s *Stage) drive(v Variant) (*backend.Driver, error) {
+	strategy, err := policy.New(v.Policy, v.Options)
+	if err != nil {
+		return nil, err
+	}
+	b, _, err := backend.New(v.Backend, backend.Options{NodeStays: true, Log: s.o.Log})
+	if err != nil {
+		return nil, err
+	}
+	d, err := backend.NewDriver(backend.DriverOptions{Strategy: strategy, Backend: b, Log: s.o.Log})
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return d, nil
 }
 
 // call does one call, from its arrival to its end.
@@ -160,35 +175,9 @@ func (r *run) call(i int, c *Call, job *sim.Job) {
 }
 
 func (r *run) do(i int, c *Call, job *sim.Job) error {
-	pending, err := r.driver.Arrive(policy.Call{ID: policy.ID(i), Function: job.Function, App: job.App})
+	done, end, err := r.scheduled(policy.ID(i), c, job)
 	if err != nil {
 		return err
-	}
-	defer pending.End(0, true) // unless it has ended well
-	<-pending.Admitted()
-	w, err := r.stage.take()
-	if err != nil {
-		return err
-	}
-	o := backend.TaskOptions{PID: w.PID}
-	if r.tier != nil {
-		o.Group, o.Born = w.group, r.tier
-	}
-	task, err := backend.Attach(o)
-	if err != nil {
-		return err
-	}
-	defer task.Close()
-	if err := pending.Run(task); err != nil {
-		return err
-	}
-	done, err := w.Do(c.Task)
-	if err != nil {
-		return err
-	}
-	end := time.Since(r.began)
-	if retire := pending.End(done.CPU, false); !retire {
-		r.stage.give(w)
 	}
 	if done.Sum != c.Want {
 		return fmt.Errorf("call %d of %s: %w: %#x, want %#x", i, job.Function, ErrWrong, done.Sum, c.Want)
@@ -204,4 +193,43 @@ func (r *run) do(i int, c *Call, job *sim.Job) error {
 	r.out.Losses += done.Losses
 	r.out.Calls++
 	return nil
+}
+
+// scheduled has a worker do a call, under the driver if there is one, and returns when it
+// has ended.
+func (r *run) scheduled(id policy.ID, c *Call, job *sim.Job) (done crew.Done, end time.Duration, err error) {
+	var pending *backend.Pending
+	if r.driver != nil {
+		if pending, err = r.driver.Arrive(policy.Call{ID: id, Function: job.Function, App: job.App}); err != nil {
+			return done, 0, err
+		}
+		defer pending.End(0, true) // unless it has ended well
+		<-pending.Admitted()
+	}
+	w, err := r.stage.take()
+	if err != nil {
+		return done, 0, err
+	}
+	if pending != nil {
+		o := backend.TaskOptions{PID: w.PID}
+		if r.tier != nil {
+			o.Group, o.Born = w.group, r.tier
+		}
+		task, err := backend.Attach(o)
+		if err != nil {
+			return done, 0, err
+		}
+		defer task.Close()
+		if err := pending.Run(task); err != nil {
+			return done, 0, err
+		}
+	}
+	if done, err = w.Do(c.Task); err != nil {
+		return done, 0, err
+	}
+	end = time.Since(r.began)
+	if pending == nil || !pending.End(done.CPU, false) { // else the kernel keeps it demoted
+		r.stage.give(w)
+	}
+	return done, end, nil
 }

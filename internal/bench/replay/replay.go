@@ -76,7 +76,7 @@ func kernelOf(function string) (work.Kernel, bool) {
 // Variant is a way to schedule the calls.
 type Variant struct {
 	Name    string
-	Policy  string // of package policy
+	Policy  string // of package policy; "": no driver at all
 	Backend string // of package backend
 	// Options of the policy. Its Book is what is known before the run, and learns.
 	Options policy.Options

@@ -29,7 +29,7 @@ type Options struct {
 // The weights of groups beside what else runs on the machine, by that of an ordinary
 // process: all calls, and this process.
 const (
-	callsShare = 10
+	callsShare = 100
 	nodeShare  = 100
 )
 

@@ -218,4 +218,17 @@ func HeavyTail(w Window) []sim.Job {
 }
 
 // Mixes are the generators by name.
-var Mixes = map[string]func(Window) []sim.Job{"short-long": ShortAndLong, "huawei": Huawei, "azure": Azure, "heavy-tail": HeavyTail}
+var Mixes = map[string]func(Window) []sim.Job{"short-long": ShortAndLong, "huawei": Huawei, "azure": Azure, "heavy-tail": HeavyTail, "sleepers": Sleepers}
+
+// Sleepers is a mix of calls that compute and calls that wait for something half way: 2 to
+// 8 ms that compute, as many that sleep for 20 ms, some of 100 to 200 ms that sleep for 50,
+// and a few of half a second that do not.
+func Sleepers(w Window) []sim.Job {
+	const ms = time.Millisecond
+	return Generate(w, []Kind{
+		{Function: "quick", Class: "short", Share: 40, Draw: Between(2*ms, 8*ms)},
+		{Function: "waiting", Class: "waiting", Share: 40, Draw: Between(2*ms, 8*ms), Sleep: 20 * ms},
+		{Function: "medium", Class: "medium", Share: 8, Draw: Between(100*ms, 200*ms), Sleep: 50 * ms},
+		{Function: "heavy", Class: "long", Share: 1, Draw: Constant(500 * ms)},
+	})
+}

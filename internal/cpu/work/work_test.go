@@ -3,6 +3,7 @@ package work
 import (
 	"flag"
 	"fmt"
+	"go/format"
 	"math"
 	"os"
 	"slices"
@@ -28,7 +29,11 @@ func TestAnswers(t *testing.T) {
 			fmt.Fprintf(&s, "\t{%#x, %#x, %#x, %#x}, // %v\n", got[k][0], got[k][1], got[k][2], got[k][3], k)
 		}
 		s.WriteString("}\n")
-		if err := os.WriteFile("answers.go", []byte(s.String()), 0o644); err != nil {
+		text, err := format.Source([]byte(s.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("answers.go", text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
