@@ -6,6 +6,7 @@ import (
 	"net"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,9 @@ import (
 
 // Runtimes of functions, and what a function's standard output holds.
 const (
-	RuntimeWasm = "wasm"
+	RuntimeWasm   = "wasm"   // a WebAssembly module
+	RuntimePython = "python" // a handler in Python, each call a process
+	RuntimeNative = "native" // a program of this machine, each call a process
 
 	OutputJSON  = "json"  // a JSON value
 	OutputText  = "text"  // becomes a JSON string
@@ -42,8 +45,9 @@ const (
 // of the sandbox that it runs in.
 type Function struct {
 	Name        string
-	Runtime     string            // RuntimeWasm
-	Source      string            // Go package folder, C file or folder, Rust file or .wasm file; relative to the app's folder
+	Runtime     string            // RuntimeWasm, RuntimePython or RuntimeNative
+	Source      string            // Go package folder, C file or folder, Rust file, .wasm file, Python file or folder, or executable; relative to the app's folder
+	Handler     string            // of Python: "NAME" or "MODULE:NAME"; default "handler"
 	Args        []string          // arguments after the program's name
 	Env         map[string]string // further environment variables
 	Memory      int64             // bytes of linear memory, views of buffers apart; default 128 MiB
@@ -98,10 +102,7 @@ const (
 
 var functionFields = []field[Function]{
 	{Name: "runtime", Read: func(b *builder, n *node, f *Function) {
-		f.Runtime = b.Choice(n, "runtime", RuntimeWasm, "python", "native")
-		if f.Runtime == "python" || f.Runtime == "native" {
-			b.Errorf(n.At, "build it as WebAssembly and use `runtime: wasm`", "runtime %s is not supported yet: function %s", f.Runtime, f.Name)
-		}
+		f.Runtime = b.Choice(n, "runtime", RuntimeWasm, RuntimePython, RuntimeNative)
 	}},
 	{Name: "source", Read: func(b *builder, n *node, f *Function) {
 		f.Source = b.Text(n, "a path")
@@ -109,7 +110,12 @@ var functionFields = []field[Function]{
 			b.WrongKind(n, "a path", "")
 		}
 	}},
-	{Name: "handler", Read: func(b *builder, n *node, f *Function) { b.Text(n, "the name of a Python function") }},
+	{Name: "handler", Read: func(b *builder, n *node, f *Function) {
+		f.Handler = b.Text(n, "the name of a Python function")
+		if f.Handler != "" && !pythonHandler.MatchString(f.Handler) {
+			b.Errorf(n.At, "it is NAME, or MODULE:NAME as in `handler: reports.daily:run`", "handler %q is not the name of a Python function", yamlfile.Shorten(f.Handler, 80))
+		}
+	}},
 	{Name: "args", Read: func(b *builder, n *node, f *Function) {
 		b.List(n, "a list of strings", func(item *node) {
 			if item.Kind == yamlfile.String && item.Scalar == "" {
@@ -191,6 +197,39 @@ var instanceFields = []field[Instances]{
 	{Name: "queue", Read: func(b *builder, n *node, i *Instances) { i.Queue = b.Integer(n, 0, maxParallel) }},
 }
 
+// pythonHandler matches NAME and MODULE:NAME.
+var pythonHandler = regexp.MustCompile(`^([\pL_][\pL\d_]*(\.[\pL_][\pL\d_]*)*:)?[\pL_][\pL\d_]*$`)
+
+// checkRuntime reports keys that mean nothing for the function's runtime.
+func (b *builder) checkRuntime(e entry, f *Function) {
+	refuse := func(key, hint, format string) {
+		if n := e.Value.Get(key); n != nil {
+			b.Errorf(n.At, hint, format, e.Name, f.Runtime)
+		}
+	}
+	switch f.Runtime {
+	default: // an unknown one
+		return
+	case RuntimeWasm:
+		refuse("handler", "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s")
+		return
+	case RuntimePython:
+		refuse("args", "give it settings by env", "args are for programs; function %s is %s")
+	case RuntimeNative:
+		refuse("handler", "remove it: a program is called by its main", "handler is for runtime python; function %s is %s")
+	}
+	const network = "functions that are processes have no network: call a function of runtime wasm for it"
+	refuse("dial", network, "function %s is %s and cannot connect")
+	refuse("listen", network, "function %s is %s and cannot accept connections")
+	if n := e.Value.Get("files"); n != nil && len(n.Items) == len(f.Files) {
+		for i, g := range f.Files {
+			if g.Kind == GrantZip || g.Kind == GrantFAT {
+				b.Errorf(n.Items[i].At, "unpack it, and grant the folder", "function %s is %s and sees folders and files as they are, not inside of %s", e.Name, f.Runtime, yamlfile.Shorten(g.Host, 80))
+			}
+		}
+	}
+}
+
 // maxReady bounds the sandboxes of a function that are kept ready.
 const maxReady = 100
 
@@ -218,9 +257,7 @@ func (b *builder) function(e entry) *Function {
 	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, functionFields, f) {
 		return nil
 	}
-	if h := e.Value.Get("handler"); h != nil && f.Runtime == RuntimeWasm {
-		b.Errorf(h.At, "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s", e.Name, f.Runtime)
-	}
+	b.checkRuntime(e, f)
 	if e.Value.Get("source") == nil {
 		b.Errorf(e.At, "add `source: ./"+e.Name+"`", "function %s has no source", e.Name)
 	}

@@ -91,6 +91,9 @@ func (p *Supply) Get(n int64) (*Segment, error) {
 	return Create(p.last.Add(1), class)
 }
 
+// Number returns the number of a segment that was made elsewhere, such as one that is adopted.
+func (p *Supply) Number() uint64 { return p.last.Add(1) }
+
 // Close frees what is ready and waits for the goroutine. What was given out is not touched.
 func (p *Supply) Close() error {
 	p.mu.Lock()

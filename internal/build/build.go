@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,17 +30,19 @@ type Config struct {
 // Source is what to build.
 type Source struct {
 	Function string // name, for messages
+	Runtime  string // app.RuntimeWasm, the default, app.RuntimePython or app.RuntimeNative
 	Path     string // absolute, or relative to the app's folder
 	Place    string // where the app file names it, such as weft.yaml:4:3; may be empty
 }
 
-// Module is a built function.
+// Module is a built function: a WebAssembly module, an executable, or an archive
+// of Python files, which Extract unpacks.
 type Module struct {
 	Path   string // of a file that never changes
 	Digest string // SHA-256 of the file in hex
 	Size   int64  // bytes
 	Cached bool   // no compiler was started
-	Info   Info
+	Info   Info   // of a WebAssembly module
 }
 
 // EventKind is a kind of event.
@@ -129,11 +129,11 @@ func (b *Builder) build(ctx context.Context, dir string, f Source, progress func
 	}
 	defer release()
 	recordFile := filepath.Join(b.cfg.CacheDir, "records", plan.identity()+".json")
-	if m, ok := b.recall(recordFile); ok {
+	if m, ok := b.recall(recordFile, plan.form); ok {
 		return m, nil
 	}
 	if plan.compile == nil {
-		return b.take(f, path, recordFile)
+		return b.take(f, path, recordFile, plan.form)
 	}
 	select {
 	case b.slots <- struct{}{}:
@@ -149,12 +149,12 @@ func (b *Builder) build(ctx context.Context, dir string, f Source, progress func
 	// What the compiler reads is recorded with the state that it had before,
 	// so that a change during the build is seen by the next one.
 	begun := time.Now()
-	out := filepath.Join(folder.Path, "out.wasm")
+	out := filepath.Join(folder.Path, "out"+plan.form.ext)
 	inputs, err := plan.compile(ctx, &job{source: f, dir: folder.Path, out: out, progress: progress})
 	if err != nil {
 		return Module{}, b.suspectDisk(err)
 	}
-	m, err := b.keep(f, out)
+	m, err := b.keep(f, out, plan.form)
 	if err != nil {
 		return Module{}, b.suspectDisk(err)
 	}
@@ -189,7 +189,7 @@ func (b *Builder) exclusive(ctx context.Context, id string) (release func(), err
 }
 
 // take copies a module that is there already into the cache.
-func (b *Builder) take(f Source, path, recordFile string) (Module, error) {
+func (b *Builder) take(f Source, path, recordFile string, as form) (Module, error) {
 	begun := time.Now()
 	info, err := os.Stat(path)
 	if err != nil {
@@ -198,7 +198,7 @@ func (b *Builder) take(f Source, path, recordFile string) (Module, error) {
 	if info.Size() > maxModule {
 		return Module{}, &Error{Source: f, Message: fmt.Sprintf("%s has %d bytes; the limit is %d", path, info.Size(), maxModule)}
 	}
-	m, err := b.keep(f, path)
+	m, err := b.keep(f, path, as)
 	if err != nil {
 		return Module{}, err
 	}
@@ -224,37 +224,26 @@ func (b *Builder) suspectDisk(err error) error {
 }
 
 // keep inspects a module and puts it into the cache under its digest.
-func (b *Builder) keep(f Source, path string) (Module, error) {
+func (b *Builder) keep(f Source, path string, as form) (Module, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Module{}, sourceError(f, path, err)
 	}
-	info, err := Inspect(bytes.NewReader(data), int64(len(data)))
-	if err == nil {
-		err = info.Check()
-	}
+	info, err := as.inspect(data)
 	if err != nil {
-		return Module{}, &Error{Source: f, Message: "source " + f.Path + " " + verb(err), Err: err}
+		return Module{}, &Error{Source: f, Message: "source " + f.Path + " " + as.verb(err), Err: err}
 	}
 	sum := sha256.Sum256(data)
 	digest := hex.EncodeToString(sum[:])
-	m := Module{Path: filepath.Join(b.cfg.CacheDir, "modules", digest+".wasm"), Digest: digest, Size: int64(len(data)), Info: info}
+	m := Module{Path: filepath.Join(b.cfg.CacheDir, "modules", digest+as.ext), Digest: digest, Size: int64(len(data)), Info: info}
 	if kept, err := os.Stat(m.Path); err == nil && kept.Size() == m.Size {
 		use(m.Path)
 		return m, nil
 	}
-	if err := writeFile(m.Path, data, 0o444); err != nil {
+	if err := writeFile(m.Path, data, as.mode); err != nil {
 		return Module{}, &Error{Source: f, Message: "cannot write the module to the cache", Hint: "set another cache folder, or free space", Err: err}
 	}
 	return m, nil
-}
-
-// verb puts an inspection error behind the source's name.
-func verb(err error) string {
-	if strings.HasPrefix(err.Error(), "is ") {
-		return "cannot be used"
-	}
-	return "makes a module that cannot be used"
 }
 
 // writeFile writes a file that appears complete or not at all.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/weft-run/weft/sdk/c"
@@ -48,8 +49,17 @@ func (b *Builder) planC(dir, path string, files []string, f Source) (plan, error
 		key = append(key, name+"="+os.Getenv(name))
 	}
 	return plan{key: key, compile: func(ctx context.Context, j *job) ([]string, error) {
-		return compileC(ctx, j, clang, include, dir, files)
+		return compileC(ctx, j, compiler{path: clang, flags: cFlags, resident: []string{"-mexec-model=reactor", "-Wl,--export-if-defined=weft_handle"}, hint: cErrorHint}, include, dir, files)
 	}}, nil
+}
+
+// compiler is a C compiler and how it is used.
+type compiler struct {
+	path     string
+	flags    []string          // before those of the sources
+	link     [][]string        // further flags for linking, to be tried in this order; nil: none
+	resident []string          // for sources with a resident handler
+	hint     func(error) error // adds a hint to a failure
 }
 
 // includeDir returns the folder of weft.h. The header that came with this
@@ -72,9 +82,9 @@ func (b *Builder) includeDir() (string, error) {
 
 // compileC compiles each file by itself, which tells what files it read, and
 // links them. Paths below dir, the app's folder, are named relative to it.
-func compileC(ctx context.Context, j *job, clang, include, dir string, files []string) ([]string, error) {
+func compileC(ctx context.Context, j *job, cc compiler, include, dir string, files []string) ([]string, error) {
 	workDir := filepath.Dir(files[0])
-	args := append([]string{}, cFlags...)
+	args := slices.Clone(cc.flags)
 	args = append(args, "-ffile-prefix-map="+dir+"=.", "-I"+workDir, "-I"+include)
 	resident, optimize := false, []string(nil)
 	for _, file := range files {
@@ -91,15 +101,15 @@ func compileC(ctx context.Context, j *job, clang, include, dir string, files []s
 	}
 	args = append(args, optimize...)
 	if resident {
-		args = append(args, "-mexec-model=reactor", "-Wl,--export-if-defined=weft_handle")
+		args = append(args, cc.resident...)
 	}
 	inputs := []string{workDir}
 	var objects []string
 	for i, file := range files {
 		object, deps := filepath.Join(j.dir, fmt.Sprintf("%d.o", i)), filepath.Join(j.dir, fmt.Sprintf("%d.d", i))
 		compile := append(compileOnly(args), "-MMD", "-MF", deps, "-c", file, "-o", object)
-		if _, err := j.run(ctx, command{path: clang, args: compile, dir: workDir, quiet: i > 0}); err != nil {
-			return nil, cErrorHint(err)
+		if _, err := j.run(ctx, command{path: cc.path, args: compile, dir: workDir, quiet: i > 0}); err != nil {
+			return nil, cc.hint(err)
 		}
 		more, err := makeDependencies(deps, workDir)
 		if err != nil {
@@ -107,11 +117,18 @@ func compileC(ctx context.Context, j *job, clang, include, dir string, files []s
 		}
 		inputs, objects = append(inputs, more...), append(objects, object)
 	}
-	link := append(append(append([]string{}, args...), objects...), "-o", j.out)
-	if _, err := j.run(ctx, command{path: clang, args: append(link, "-Wno-unused-command-line-argument"), dir: workDir, quiet: true}); err != nil {
-		return nil, cErrorHint(err)
+	tries := cc.link
+	if tries == nil {
+		tries = [][]string{{"-Wno-unused-command-line-argument"}}
 	}
-	return inputs, nil
+	var err error
+	for _, flags := range tries {
+		link := slices.Concat(args, objects, []string{"-o", j.out}, flags)
+		if _, err = j.run(ctx, command{path: cc.path, args: link, dir: workDir, quiet: true}); err == nil {
+			return inputs, nil
+		}
+	}
+	return nil, cc.hint(err)
 }
 
 // compileOnly leaves out the flags that are for the linker.

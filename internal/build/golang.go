@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/weft-run/weft/internal/app"
 )
 
 // goTarget is the environment that makes the Go toolchain build for WASI.
@@ -23,7 +25,7 @@ var goTarget = []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}
 var goSettings = []string{"GOFLAGS", "GOEXPERIMENT", "GOTOOLCHAIN", "GOWORK", "GOWASM", "GOPATH", "GOMODCACHE", "GO111MODULE", "GOENV", "GODEBUG"}
 
 // planGo builds a Go package.
-func (b *Builder) planGo(dir string, files []string, f Source) (plan, error) {
+func (b *Builder) planGo(dir string, files []string, f Source, target []string) (plan, error) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		return plan{}, &Error{Source: f, Message: "Go is not installed", Hint: "install Go 1.24 or later from https://go.dev/dl and have it on PATH", Err: err}
@@ -34,10 +36,11 @@ func (b *Builder) planGo(dir string, files []string, f Source) (plan, error) {
 	}
 	return plan{key: key, compile: func(ctx context.Context, j *job) ([]string, error) {
 		resident, err := exportsHandle(dir, files, f)
+		resident = resident && f.Runtime != app.RuntimeNative // a process is not called into
 		if err != nil {
 			return nil, err
 		}
-		inputs, err := goInputs(ctx, j, goTool, dir)
+		inputs, err := goInputs(ctx, j, goTool, dir, target)
 		if err != nil {
 			return nil, err
 		}
@@ -45,7 +48,7 @@ func (b *Builder) planGo(dir string, files []string, f Source) (plan, error) {
 		if resident {
 			args = append(args, "-buildmode=c-shared")
 		}
-		if _, err := j.run(ctx, command{path: goTool, args: append(args, "."), dir: dir, env: goTarget}); err != nil {
+		if _, err := j.run(ctx, command{path: goTool, args: append(args, "."), dir: dir, env: target}); err != nil {
 			return nil, goHint(err)
 		}
 		return inputs, nil
@@ -57,7 +60,10 @@ func (b *Builder) planGo(dir string, files []string, f Source) (plan, error) {
 // command would build into an archive.
 func exportsHandle(dir string, files []string, f Source) (bool, error) {
 	target := gobuild.Default
-	target.GOOS, target.GOARCH, target.CgoEnabled = "wasip1", "wasm", false
+	target.CgoEnabled = false
+	if f.Runtime != app.RuntimeNative {
+		target.GOOS, target.GOARCH = "wasip1", "wasm"
+	}
 	found := false
 	for _, path := range files {
 		if strings.HasSuffix(path, "_test.go") {
@@ -103,12 +109,12 @@ type goPackage struct {
 // goInputs returns all that the build of the package in dir depends on and
 // that may change: folders and files of packages outside the module cache,
 // and the files that choose modules.
-func goInputs(ctx context.Context, j *job, goTool, dir string) ([]string, error) {
+func goInputs(ctx context.Context, j *job, goTool, dir string, target []string) ([]string, error) {
 	out, err := j.run(ctx, command{
 		path:  goTool,
 		args:  []string{"list", "-deps", "-e", "-json=Dir,Standard,EmbedFiles,Module", "."},
 		dir:   dir,
-		env:   goTarget,
+		env:   target,
 		quiet: true,
 	})
 	if err != nil {
@@ -207,7 +213,7 @@ func goHint(err error) error {
 	case strings.Contains(e.Output, "no required module provides"), strings.Contains(e.Output, "missing go.sum entry"):
 		e.Hint = "run `go mod tidy` in the package's module"
 	case strings.Contains(e.Output, "build constraints exclude all Go files"):
-		e.Hint = "the package is built with GOOS=wasip1 GOARCH=wasm"
+		e.Hint = "functions are built with GOOS=wasip1 GOARCH=wasm, native ones for this machine without cgo"
 	}
 	return err
 }

@@ -5,14 +5,18 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"github.com/weft-run/weft/internal/app"
 )
 
 // plan is what is to be done to a source.
 type plan struct {
+	form    form
 	key     []string // all that decides the result besides the files it reads
 	compile func(context.Context, *job) (inputs []string, err error)
 }
@@ -31,18 +35,34 @@ func (p plan) identity() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// plan decides by the form of a source how to build it.
+// plan decides by the runtime and the form of a source how to build it.
 func (b *Builder) plan(dir, path string, f Source) (plan, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return plan{}, sourceError(f, path, err)
 	}
+	var p plan
+	switch f.Runtime {
+	case app.RuntimePython:
+		p, err = b.planPython(path, info, f)
+	case app.RuntimeNative:
+		p, err = b.planNative(dir, path, info, f)
+	default:
+		p, err = b.planWasm(dir, path, info, f)
+	}
+	p.form = formOf(f.Runtime)
+	p.key = append([]string{p.form.ext}, p.key...)
+	return p, err
+}
+
+// planWasm builds WebAssembly modules.
+func (b *Builder) planWasm(dir, path string, info fs.FileInfo, f Source) (plan, error) {
 	if info.IsDir() {
 		goFiles, _ := filepath.Glob(filepath.Join(globEscape(path), "*.go"))
 		cFiles, _ := filepath.Glob(filepath.Join(globEscape(path), "*.c"))
 		switch {
 		case len(goFiles) > 0:
-			return b.planGo(path, goFiles, f)
+			return b.planGo(path, goFiles, f, goTarget)
 		case len(cFiles) > 0:
 			sort.Strings(cFiles)
 			return b.planC(dir, path, cFiles, f)
@@ -68,6 +88,9 @@ func (b *Builder) plan(dir, path string, f Source) (plan, error) {
 		hint := "a source is a Go package folder, a C file or folder, a Rust file or a .wasm file"
 		if ext == ".js" || ext == ".py" || ext == ".ts" {
 			hint += "; run scripts by an interpreter that is a .wasm file, with the script as a granted file"
+		}
+		if ext == ".py" {
+			hint = "say `runtime: python`"
 		}
 		return plan{}, &Error{Source: f, Message: fmt.Sprintf("source %s is of an unknown kind %q", f.Path, ext), Hint: hint}
 	}

@@ -110,7 +110,7 @@ func (in input) unchanged(made time.Time) bool {
 }
 
 // recall returns the module of a record whose inputs are unchanged.
-func (b *Builder) recall(file string) (Module, bool) {
+func (b *Builder) recall(file string, as form) (Module, bool) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return Module{}, false
@@ -120,7 +120,7 @@ func (b *Builder) recall(file string) (Module, bool) {
 		return Module{}, false
 	}
 	m := Module{
-		Path:   filepath.Join(b.cfg.CacheDir, "modules", filepath.Base(r.Digest)+".wasm"),
+		Path:   filepath.Join(b.cfg.CacheDir, "modules", filepath.Base(r.Digest)+as.ext),
 		Digest: r.Digest,
 		Size:   r.Size,
 		Cached: true,

@@ -14,7 +14,7 @@
 //
 //	weft.yaml           the app file, as it was written
 //	bundle.json         which module a function is, and where links lead
-//	modules/DIGEST.wasm the modules
+//	modules/DIGEST.wasm the modules: .bin for programs, .tar for Python
 //	files/PATH          what grants with relative paths name, as far as it is in the app's folder
 //
 // A relative path that leads out of the app's folder, through a link or "..", is
@@ -91,7 +91,7 @@ func Collect(a *app.App, modules map[string]string) (*Bundle, error) {
 		if err != nil {
 			return nil, err
 		}
-		in := path.Join(modulesName, hex.EncodeToString(e.sum[:16])+".wasm")
+		in := path.Join(modulesName, hex.EncodeToString(e.sum[:16])+filepath.Ext(module))
 		b.entries[in], m.Modules[name] = e, in
 		for _, g := range a.Functions[name].Files {
 			if err := b.grant(a, name, g, &m); err != nil {

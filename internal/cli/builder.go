@@ -51,7 +51,7 @@ func (sh *shell) buildModules(ctx context.Context, a *app.App, quiet bool) (map[
 			event := telemetry.Event{Kind: telemetry.EventBuildStarted, Function: name, Index: telemetry.NoIndex}
 			p.Observe(event)
 			begun := time.Now()
-			made[i], errs[i] = b.Build(ctx, a.Dir, build.Source{Function: name, Path: f.Source, Place: place(a, f)}, nil)
+			made[i], errs[i] = b.Build(ctx, a.Dir, build.Source{Function: name, Runtime: f.Runtime, Path: f.Source, Place: place(a, f)}, nil)
 			event.Kind, event.Took = telemetry.EventBuildFinished, time.Since(begun)
 			if made[i].Cached {
 				event.Text = "cached"

@@ -16,8 +16,6 @@ import (
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
-// runtimeNative is the runtime of functions that run without a sandbox.
-const runtimeNative = "native"
 
 // CheckApp compares what an app asks for with what the operator grants. The
 // error, of type app.Errors, has all that is not granted, each with its place
@@ -61,8 +59,8 @@ func (k *checker) refuse(at app.Pos, hint, format string, args ...any) {
 
 func (k *checker) function(f *app.Function) {
 	g := k.config.Grants
-	if f.Runtime == runtimeNative && !g.Native {
-		k.refuse(f.Place("runtime"), "set grants.native in the node's configuration", "function %s is native, which this node does not allow", f.Name)
+	if f.Runtime != app.RuntimeWasm && !g.Native { // Python loads native code as it likes
+		k.refuse(f.Place("runtime"), "build it as WebAssembly, or set grants.native in the node's configuration", "function %s is %s, which is native code, and this node allows none", f.Name, f.Runtime)
 	}
 	if f.Memory > g.Memory {
 		k.refuse(f.Place("memory"), "raise grants.memory in the node's configuration, or use less", "function %s has %s of memory; this node grants %s at most",

@@ -172,13 +172,16 @@ weft.yaml:9:20: function b accepts on port 9090, which this node does not grant`
 	if got := verdict(t, c, a); strings.Count(got, "connects to") != 3 {
 		t.Errorf("got\n%s", got)
 	}
-	a.Functions["a"].Runtime = "native"
-	if got := verdict(t, c, a); !strings.Contains(got, "weft.yaml:10:3: function a is native") {
-		t.Errorf("got\n%s", got)
-	}
-	c.Grants.Native = true
-	if got := verdict(t, c, a); strings.Contains(got, "native") {
-		t.Errorf("got\n%s", got)
+	for _, runtime := range []string{app.RuntimeNative, app.RuntimePython} {
+		a.Functions["a"].Runtime = runtime
+		c.Grants.Native = false
+		if got := verdict(t, c, a); !strings.Contains(got, "weft.yaml:10:3: function a is "+runtime+", which is native code") {
+			t.Errorf("got\n%s", got)
+		}
+		c.Grants.Native = true
+		if got := verdict(t, c, a); strings.Contains(got, "native") {
+			t.Errorf("got\n%s", got)
+		}
 	}
 }
 

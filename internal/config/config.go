@@ -75,7 +75,7 @@ type Grants struct {
 	Folders []Folder // of the host, apart from those in the app; default none
 	Dial    []Peer   // to which functions may connect; default *:*, all that is public
 	Listen  []Ports  // loopback ports that functions may accept on; default none
-	Native  bool     // native functions, which run without a sandbox; default false
+	Native  bool     // functions that are native code: runtimes native and python; default true
 	Memory  int64    // bytes of one function; default 4 GiB
 }
 
@@ -103,7 +103,7 @@ func Default() *Config {
 		Retention: 7 * 24 * time.Hour,
 		Speculate: true,
 		Limits:    Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},
-		Grants:    Grants{Dial: []Peer{everyPublicPeer}, Memory: app.MaxMemory},
+		Grants:    Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
 		Pool:      Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},
 		Telemetry: Telemetry{LogFormat: LogText, LogLevel: LevelInfo, Metrics: MetricsToken},
 	}

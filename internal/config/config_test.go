@@ -27,7 +27,7 @@ grants:
   folders: [/srv/data, "./shared:rw", "/x:ro"]
   dial: ["*.example.org:443", "10.0.0.0/8:5432", "[fd00::/8]:*", "db:5000-5010", "127.0.0.1:80", "*:443"]
   listen: [8080, 9000-9010]
-  native: true
+  native: false
   memory: 256MiB
 pool: {ready: 0, idle: 30s, predict: false}
 telemetry: {otlp: "http://127.0.0.1:4318", log_format: json, log_level: debug, metrics: open}
@@ -52,7 +52,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			Folders: []Folder{{"/srv/data", false}, {"/etc/weft/shared", true}, {"/x", false}},
 			Dial:    c.Grants.Dial,
 			Listen:  []Ports{{8080, 8080}, {9000, 9010}},
-			Native:  true, Memory: 256 << 20,
+			Memory:  256 << 20,
 		},
 		Pool:      Pool{0, 30 * time.Second, false},
 		Telemetry: Telemetry{"http://127.0.0.1:4318", LogJSON, LevelDebug, MetricsOpen},

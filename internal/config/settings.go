@@ -74,7 +74,7 @@ var settings = []setting{
 			(*reading).peer, func(c *Config) *[]Peer { return &c.Grants.Dial }, Peer.String),
 		list("listen", "Loopback ports that functions may accept on: 8080 or 8000-8100.", "a list of ports",
 			(*reading).ports, func(c *Config) *[]Ports { return &c.Grants.Listen }, Ports.String),
-		truth("native", "Whether functions may be native programs, which run without a sandbox.", func(c *Config) *bool { return &c.Grants.Native }),
+		truth("native", "Whether functions may be native code: runtimes native and python, whose sandbox is a confined process.", func(c *Config) *bool { return &c.Grants.Native }),
 		size("memory", "Of one function.", app.MinMemory, app.MaxMemory, func(c *Config) *int64 { return &c.Grants.Memory }),
 	),
 	section("pool", "What the node does ahead of need.",

@@ -110,7 +110,7 @@ func (r *run) launch(a *active) {
 	err := r.open()
 	call := domain.Call{
 		ID: uint64(a.Call), Function: a.fn, Path: slotPath(a.Path), Step: slotPath(a.Step), Index: a.Index,
-		Attempt: a.Attempt, Key: a.Key, Trace: r.context, Alone: a.Alone || r.options.apart, CPU: a.turn,
+		Attempt: a.Attempt, Key: a.Key, Trace: r.context, Alone: a.Alone || r.options.apart, CPU: a.turn, Time: a.Timeout,
 	}
 	if err == nil {
 		switch stdin := a.Stdin.(type) {
@@ -133,6 +133,7 @@ func (r *run) launch(a *active) {
 		return
 	}
 	if limit := r.program.App.Functions[a.fn.Name].Timeout; limit > 0 && a.Timeout == 0 {
+		call.Time = limit
 		a.timeout = r.e.o.World.After(limit, func() {
 			r.post(func() {
 				r.finish(domain.Result{Call: uint64(a.Call), Failure: &flow.Failure{Kind: flow.KindTimeout, Message: fmt.Sprintf("function %s took longer than %v", a.fn.Name, limit)}})

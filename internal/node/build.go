@@ -94,7 +94,7 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 	fmt.Fprintln(sum, a.Name) // hosts are never shared between apps
 	for i, f := range made {
 		functions[names[i]] = f
-		fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, f.Image.Key, f.Files, f.Dial, f.Listen)
+		fmt.Fprintf(sum, "%s %s %v %v %v\n", f.Name, code(f), f.Files, f.Dial, f.Listen)
 	}
 	return engine.NewProgram(engine.Program{Redact: redact, App: a, Version: version, Hosts: hex.EncodeToString(sum.Sum(nil)), Functions: functions, Folders: folders(functions)}), nil
 }
@@ -159,17 +159,21 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 	if f.Pos.Line > 0 {
 		place = fmt.Sprintf("%s:%d:%d", a.File, f.Pos.Line, f.Pos.Column)
 	}
-	m, err := n.builder.Build(ctx, a.Dir, build.Source{Function: f.Name, Path: f.Source, Place: place}, nil)
+	m, err := n.builder.Build(ctx, a.Dir, build.Source{Function: f.Name, Runtime: f.Runtime, Path: f.Source, Place: place}, nil)
 	if err != nil {
 		return nil, false, err
 	}
-	image, err := n.pool.Image(ctx, m.Path)
-	if err != nil {
-		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
-	}
 	fn = &domain.Function{
-		Name: f.Name, Image: n.share(image), Args: f.Args, Memory: f.Memory, CPU: f.CPU,
+		Name: f.Name, Args: f.Args, Memory: f.Memory, CPU: f.CPU,
 		Output: outputs[f.Output], MaxOutput: f.MaxOutput, Files: files, Dial: f.Dial, Listen: f.Listen,
+	}
+	cached = m.Cached
+	if f.Runtime == app.RuntimeWasm {
+		image, err := n.pool.Image(ctx, m.Path)
+		if err != nil {
+			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
+		}
+		fn.Image, cached = n.share(image), cached && image.Cached
 	}
 	for _, k := range slices.Sorted(maps.Keys(f.Env)) {
 		fn.Env = append(fn.Env, k+"="+f.Env[k])
@@ -185,7 +189,16 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 			fn.Secrets = append(fn.Secrets, domain.SecretFile{Guest: ref.File, Data: value})
 		}
 	}
-	return n.same(a, fn), m.Cached && image.Cached, nil
+	if f.Runtime != app.RuntimeWasm {
+		if fn.Process, err = n.processOf(f, fn, m); err != nil {
+			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
+		}
+	}
+	fn = n.same(a, fn)
+	if fn.Process != nil {
+		err = n.pool.PrepareProcess(ctx, fn)
+	}
+	return fn, cached, err
 }
 
 // share finds the image that is open already, so that a file is open once
@@ -200,17 +213,29 @@ func (n *Node) share(i *domain.Image) *domain.Image {
 	return known
 }
 
+// code names what a function consists of.
+func code(f *domain.Function) string {
+	if f.Process != nil {
+		return fmt.Sprintf("%s %s %s:%s %q", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Layers)
+	}
+	return f.Image.Key
+}
+
 // same finds the function that is in use already and differs in nothing, so that
-// hosts which know it serve the next version of its app at once.
+// hosts and fork servers which know it serve the next version of its app at once.
 func (n *Node) same(a *app.App, f *domain.Function) *domain.Function {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q %q %q %q %q %d %d %d %d %v %q %v\n", a.Name, f.Name, f.Image.Key, f.Args, f.Env, f.Memory, f.CPU, f.Output, f.MaxOutput, f.Files, f.Dial, f.Listen)
+	fmt.Fprintf(sum, "%q %q %q %q %q %d %d %d %d %v %q %v\n", a.Name, f.Name, code(f), f.Args, f.Env, f.Memory, f.CPU, f.Output, f.MaxOutput, f.Files, f.Dial, f.Listen)
 	for _, secret := range f.Secrets {
 		fmt.Fprintf(sum, "%q %q\n", secret.Guest, secret.Data)
 	}
+	key := string(sum.Sum(nil))
+	if f.Process != nil {
+		f.Process.Version = hex.EncodeToString([]byte(key))
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return unique(n.functions, string(sum.Sum(nil)), f)
+	return unique(n.functions, key, f)
 }
 
 // unique is what is known by a key, as long as somebody has it; then it is v.

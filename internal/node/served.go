@@ -290,6 +290,7 @@ func (s *Server) release(of edition, d *deployed) {
 	if d.users == 0 {
 		d.lane.Close()
 	}
+	s.dropProcesses(d.program)
 	for _, other := range s.ready {
 		if other.program.Hosts == d.program.Hosts { // the code is the same, and so are the hosts
 			return

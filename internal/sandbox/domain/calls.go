@@ -338,6 +338,10 @@ func (d *Domain) stop(id uint64, grace time.Duration) {
 		return
 	}
 	k.stopped = true
+	if k.process != nil && k.running {
+		k.process.end()
+		return
+	}
 	if !k.running || k.host == nil {
 		d.forget(k)
 		return

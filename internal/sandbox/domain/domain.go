@@ -13,6 +13,7 @@ import (
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox/process"
 	"github.com/weft-run/weft/internal/sandbox/wire"
 )
 
@@ -39,10 +40,12 @@ type File struct {
 	ReadOnly bool
 }
 
-// Function is a function as hosts need it.
+// Function is a function as sandboxes need it: with an Image it runs in domain
+// hosts, with a Process in processes of its own.
 type Function struct {
 	Name      string
 	Image     *Image
+	Process   *process.Function // says all that follows but Memory, Output and MaxOutput in its own words
 	Args      []string
 	Env       []string      // "KEY=value"
 	Memory    int64         // bytes of linear memory
@@ -77,6 +80,7 @@ type Call struct {
 	Stdin    string          // a slot whose bytes are standard input instead
 	Alone    bool            // in a host of its own
 	CPU      *scheduler.Call // admitted; nil: nobody schedules it. The domain ends it.
+	Time     time.Duration   // that a process has; 0: no limit. The time of others is their caller's business
 	Streams  []*os.File
 }
 
@@ -145,6 +149,7 @@ type Domain struct {
 	last      uint64           // ID of the last single invocation
 	published bool             // a call has committed: a new host does not know its slots
 	finished  bool
+	moved     chan struct{} // closed at the next change of the table, for processes that wait; nil: none does
 }
 
 // call is a Call under way.
@@ -177,6 +182,8 @@ type call struct {
 	log    func(text []byte) // told what it writes to standard error
 	over   chan struct{}     // told when result is there
 	result Result
+
+	process *processCall // of a function that is a process
 }
 
 // Domain makes the domain of a run. Finish and Close it.
@@ -283,6 +290,9 @@ func (d *Domain) Finish() {
 	}
 	for _, l := range d.ports {
 		l.Close()
+	}
+	for _, k := range d.calls {
+		k.process.end()
 	}
 	d.mu.Unlock()
 	d.cancel()

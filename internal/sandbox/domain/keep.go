@@ -19,6 +19,9 @@ const surplusFor = 5 * time.Second
 const (
 	// tickEvery is how often the pool looks for what has been idle for too long.
 	tickEvery = time.Second
+	// keptEvery is after how many ticks the fork servers that Keep has asked for are
+	// looked after: they end when they are idle, or by themselves.
+	keptEvery = 10
 	// growthEvery is after how many runs or invocations a host's memory is looked at.
 	growthEvery = 1024
 	// growthMax is by how much a host may have grown since the first look, in bytes.
@@ -93,7 +96,8 @@ func (p *Pool) Stats() Stats {
 const sampleMax = 4
 
 // Keep has n hosts ready for an app version from now on, with these functions
-// known to them; with n 0 it has none.
+// known to them; with n 0 it has none. Of functions that are processes it has the
+// fork servers ready.
 func (p *Pool) Keep(version string, functions []*Function, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,7 +105,11 @@ func (p *Pool) Keep(version string, functions []*Function, n int) {
 		delete(p.kept, version)
 		return
 	}
+	if !slices.ContainsFunc(functions, func(f *Function) bool { return f.Process == nil }) {
+		n = 0
+	}
 	p.kept[version] = &keep{functions: slices.Clone(functions), n: min(n, p.o.Max)}
+	p.prepareProcesses(functions)
 	p.fillKept(version)
 }
 
@@ -149,7 +157,7 @@ func (p *Pool) fillKept(version string) {
 func (p *Pool) prepare(h *host, functions []*Function) {
 	n := 0
 	for _, f := range functions {
-		if _, ok := h.defined[f]; ok || len(f.Listen) > 0 || len(h.defined) >= definedMax {
+		if _, ok := h.defined[f]; ok || f.Process != nil || len(f.Listen) > 0 || len(h.defined) >= definedMax {
 			continue
 		}
 		if _, err := p.define(h, f, nil); err != nil {
@@ -182,6 +190,7 @@ func (p *Pool) Prepare(version string, functions ...*Function) {
 	if len(fresh) == 0 || p.closed {
 		return
 	}
+	p.prepareProcesses(fresh)
 	p.likely[version] = append(slices.Clip(known), fresh...)
 	var domains []*Domain
 	for d := range p.domains[version] {
@@ -294,8 +303,11 @@ func (p *Pool) reap(now int64) {
 		}
 	}
 	p.counts.expired += uint64(len(old))
-	for version := range p.kept {
+	for version, k := range p.kept {
 		p.fillKept(version)
+		if now%keptEvery == 0 {
+			p.prepareProcesses(k.functions)
+		}
 	}
 	lanes := make([]*Lane, 0, len(p.lanes))
 	for l := range p.lanes {

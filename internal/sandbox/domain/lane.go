@@ -137,7 +137,7 @@ func (l *Lane) Invoke(ctx context.Context, i Invocation) (*Reply, error) {
 func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*call, error) {
 	k := &call{
 		Call: Call{
-			Function: i.Function, Path: i.Function.Name, Step: i.Name, Index: -1, Attempt: try, Key: i.Key, Trace: i.Trace, Input: i.Input,
+			Function: i.Function, Path: i.Function.Name, Step: i.Name, Index: -1, Attempt: try, Key: i.Key, Trace: i.Trace, Input: i.Input, Time: i.Timeout,
 		},
 		running: true, single: true, stdout: i.Stdout, log: i.Log, over: make(chan struct{}, 1),
 	}
@@ -157,7 +157,7 @@ func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*ca
 	case <-l.pool.ctx.Done():
 		return nil, ErrLaneClosed
 	}
-	s, err := l.sit(alone || k.CPU.Apart())
+	s, err := l.sit(alone || k.CPU.Apart() || i.Function.Process != nil) // a process shares nothing
 	if err != nil {
 		return nil, err
 	}

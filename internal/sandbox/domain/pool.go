@@ -18,6 +18,7 @@ import (
 	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox"
+	"github.com/weft-run/weft/internal/sandbox/process"
 )
 
 // PoolOptions configure a Pool.
@@ -48,6 +49,12 @@ type PoolOptions struct {
 	// Expressions bounds the time of evaluating the expressions of one step.
 	// Default 10 seconds.
 	Expressions time.Duration
+	// Python is the interpreter of functions in Python, a name or a path. Default
+	// python3.
+	Python string
+	// Said hears what functions that are processes print before they are called,
+	// such as Python modules while they are imported. Default: nobody.
+	Said func(function, line string)
 }
 
 // Pool holds what the runs of a node share: confined hosts kept ready ahead of
@@ -59,6 +66,10 @@ type Pool struct {
 	images  *images
 	supply  *buffer.Supply
 	expr    evaluator
+
+	processing sync.Mutex
+	processes  *process.Pool // nil until a function is a process; guarded by processing
+	serial     atomic.Uint64 // of the last process, for its name
 
 	warmOnce  sync.Once
 	warm      *Image
@@ -151,7 +162,14 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 }
 
 // Degraded lists what is weaker on this machine than weft wants, in words.
-func (p *Pool) Degraded() []string { return p.spawner.Degraded() }
+func (p *Pool) Degraded() []string {
+	p.processing.Lock()
+	defer p.processing.Unlock()
+	if p.processes != nil { // it says the same and more
+		return p.processes.Degraded()
+	}
+	return p.spawner.Degraded()
+}
 
 // Isolation tells the walls around each host.
 func (p *Pool) Isolation() sandbox.Isolation { return p.spawner.Isolation() }
@@ -176,6 +194,7 @@ func (p *Pool) Close() error {
 		l.end()
 	}
 	p.cancel()
+	err := p.closeProcesses() // before work, which waits for their calls
 	p.work.Wait()
 	for _, h := range hosts {
 		h.kill()
@@ -184,7 +203,7 @@ func (p *Pool) Close() error {
 	if p.warm != nil {
 		p.warm.Close()
 	}
-	err := p.spawner.Close()
+	err = errors.Join(err, p.spawner.Close())
 	return errors.Join(err, p.supply.Close(), p.exe.Close())
 }
 

@@ -305,8 +305,10 @@ func (d *Domain) dial(h *host, k *call, m *wire.Ask) {
 	h.conn.Send(a)
 }
 
-// wake answers the hosts of calls whose wait is over.
+// wake answers the hosts of calls whose wait is over, and has processes that
+// wait look again.
 func (d *Domain) wake(ready []buffer.Attempt) {
+	d.stir()
 	for _, a := range ready {
 		for _, k := range d.calls {
 			if k.attempt == a && k.ask != nil {
@@ -376,7 +378,9 @@ func (d *Domain) Break(n int) {
 			continue
 		}
 		k.deadlock = dead
-		if k.ask != nil {
+		if k.process != nil {
+			d.stir()
+		} else if k.ask != nil {
 			k.host.conn.Send(&wire.Answer{ID: k.ask.ID, Errno: errnoDeadlock})
 			k.ask, k.waiting = nil, ""
 			d.table.Unwait(k.attempt)

@@ -27,6 +27,10 @@ func (d *Domain) begin(k *call) {
 		k.ID = d.last
 	}
 	d.calls[k.ID] = k
+	if k.Function.Process != nil {
+		d.startProcess(k)
+		return
+	}
 	if k.Alone {
 		d.work.Go(func() { d.startAlone(k) })
 		return

@@ -51,6 +51,7 @@ type Call struct {
 
 	control *os.File // of a worker: the socket from which it gets its calls
 
+	Time  time.Duration // from start to end; default: Limits.Time
 	Grace time.Duration // between SIGTERM and SIGKILL when its time is over; default: SIGKILL at once
 }
 
@@ -68,6 +69,9 @@ func (p *Pool) Start(ctx context.Context, c Call) (*Process, error) {
 	began := time.Now()
 	if c.Function == nil {
 		return nil, errors.New("start process: no function")
+	}
+	if c.Time <= 0 {
+		c.Time = c.Function.Limits.Time
 	}
 	for try := 0; ; try++ {
 		s, err := p.server(ctx, c.Function)
@@ -109,8 +113,8 @@ func (s *server) start1(c Call, began time.Time) (*Process, error) {
 		m.text, m.a, err = s.assignment(c)
 	}
 	if err == nil {
-		if s.limit.Time > 0 && c.control == nil {
-			p.timer = time.AfterFunc(s.limit.Time, p.expire)
+		if c.Time > 0 && c.control == nil {
+			p.timer = time.AfterFunc(c.Time, p.expire)
 		}
 		err = s.hand(p, m, files)
 	}
@@ -138,7 +142,7 @@ func (s *server) start1(c Call, began time.Time) (*Process, error) {
 // the warden or because that has ended.
 func (s *server) hand(p *Process, m message, files []*os.File) error {
 	s.mu.Lock()
-	if s.ending {
+	if s.ending || s.retired && len(s.calls) == 0 {
 		s.mu.Unlock()
 		return errEnding
 	}
@@ -197,8 +201,8 @@ func (s *server) meta(c *Call) map[string]any {
 	}
 	meta := map[string]any{"function": s.f.Name, "run": c.Run, "step": c.Step, "index": c.Index, "attempt": c.Attempt, "key": c.Key,
 		"trace": c.Trace, "raw": c.Raw, "env": env}
-	if s.limit.Time > 0 {
-		meta["left"] = s.limit.Time.Seconds()
+	if c.Time > 0 {
+		meta["left"] = c.Time.Seconds()
 	}
 	return meta
 }

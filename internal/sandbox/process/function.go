@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/weft-run/weft/internal/sandbox"
 )
 
 // Runtime says what runs a function.
@@ -46,11 +44,12 @@ type Function struct {
 	Limits Limits
 }
 
-// Mount is a granted folder. The grant stays the caller's, and is used each time
-// that a fork server of the function is started.
+// Mount is a granted folder. It is opened each time that a fork server of the
+// function is started.
 type Mount struct {
-	Grant *sandbox.Grant
-	Path  string // in the sandbox, absolute
+	Host     string // absolute path without symbolic links
+	Path     string // in the sandbox, absolute
+	ReadOnly bool
 }
 
 // Limits bound one call, and its function's import. A zero field gets the

@@ -77,6 +77,7 @@ type Pool struct {
 	mu       sync.Mutex
 	closed   bool                  // guarded by mu
 	servers  map[key]*server       // guarded by mu
+	retired  map[*server]struct{}  // dropped ones that are still there; guarded by mu
 	degraded []string              // guarded by mu
 	pythons  map[string]*candidate // guarded by mu; by name
 }
@@ -99,7 +100,7 @@ func New(o Options) (*Pool, error) {
 		return nil, fmt.Errorf("new process pool: %w", err)
 	}
 	p := &Pool{o: o, spawner: o.Spawner, quit: make(chan struct{}), fresh: fresh{segments: map[*buffer.Segment]*slotServer{}},
-		servers: map[key]*server{}, pythons: map[string]*candidate{}}
+		servers: map[key]*server{}, retired: map[*server]struct{}{}, pythons: map[string]*candidate{}}
 	g, err := o.Spawner.NewGroup(sandbox.Limits{})
 	if err != nil {
 		return nil, fmt.Errorf("new process pool: %w", err)
@@ -198,6 +199,7 @@ func (p *Pool) interpreter(ctx context.Context, name string) (*python.Interprete
 func (p *Pool) forget(s *server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.retired, s)
 	if p.servers[s.f.key()] == s {
 		delete(p.servers, s.f.key())
 	}
@@ -262,20 +264,21 @@ func (p *Pool) expire() {
 	}
 }
 
-// Drop ends the fork servers of a version, those of its functions; calls that
-// run are ended with them.
+// Drop ends the fork servers of a version, those of its functions, each when the
+// calls that it has have ended. It does not wait.
 func (p *Pool) Drop(version string) {
 	p.mu.Lock()
 	var old []*server
 	for k, s := range p.servers {
 		if k.version == version {
 			delete(p.servers, k)
+			p.retired[s] = struct{}{}
 			old = append(old, s)
 		}
 	}
 	p.mu.Unlock()
 	for _, s := range old {
-		s.end()
+		s.retire()
 	}
 }
 
@@ -289,6 +292,9 @@ func (p *Pool) Close() error {
 	p.closed = true
 	var all []*server
 	for _, s := range p.servers {
+		all = append(all, s)
+	}
+	for s := range p.retired {
 		all = append(all, s)
 	}
 	p.mu.Unlock()

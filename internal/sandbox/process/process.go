@@ -223,7 +223,7 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 	case failed && p.killed.Load():
 		return p.fail(KindKilled, "was killed")
 	case failed && p.expired.Load():
-		return p.fail(KindTimeout, "ran longer than %v", l.Time)
+		return p.fail(KindTimeout, "ran longer than %v", p.call.Time)
 	case !failed:
 		return nil
 	case p.group.OutOfMemory() > 0:

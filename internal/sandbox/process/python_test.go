@@ -146,12 +146,7 @@ def handler(event, context):
     yield b"second"
 `)
 	dir := folder(t)
-	grant, err := p.spawner.OpenDir(dir, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer grant.File.Close()
-	f.Mounts = []Mount{{Grant: grant, Path: "/shared"}}
+	f.Mounts = []Mount{{Host: dir, Path: "/shared", ReadOnly: true}}
 	read, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -223,7 +223,7 @@ func (w *worker) give(p *Process) error {
 		p.reading.Go(p.slots.serve)
 	}
 	m.text = text
-	if t := w.server.limit.Time; t > 0 {
+	if t := c.Time; t > 0 {
 		p.timer = time.AfterFunc(t, p.expire)
 	}
 	return w.sock.sendBy(time.Now().Add(sendTime), m.append, files...)
@@ -235,7 +235,11 @@ func (w *worker) leave(p *Process) bool {
 	there := w.calls[p.id] == p
 	delete(w.calls, p.id)
 	w.used = time.Now()
+	last := w.server.retired && w.server.unused()
 	w.server.mu.Unlock()
+	if last {
+		w.server.end()
+	}
 	if there {
 		<-w.server.seats
 	}
@@ -421,7 +425,7 @@ func (p *Process) complete(m message) {
 		case m.a != 0 && p.killed.Load():
 			p.result.Failure = p.fail(KindKilled, "was killed")
 		case m.a != 0 && p.expired.Load():
-			p.result.Failure = p.fail(KindTimeout, "ran longer than %v", p.server.limit.Time)
+			p.result.Failure = p.fail(KindTimeout, "ran longer than %v", p.call.Time)
 		case m.a != 0:
 			p.result.Failure = p.said(int(m.a), string(m.text))
 		}
@@ -450,7 +454,7 @@ func (p *Process) bereave(r Result, why string, ready bool) {
 		case p.killed.Load():
 			f = p.fail(KindKilled, "was killed")
 		case p.expired.Load():
-			f = p.fail(KindTimeout, "ran longer than %v", p.server.limit.Time)
+			f = p.fail(KindTimeout, "ran longer than %v", p.call.Time)
 		case why != "" && !ready:
 			f = p.fail(KindRefused, "could not run: its worker %s", why)
 		case why != "":

@@ -37,6 +37,7 @@ type server struct {
 	last      uint64              // number of the last call; guarded by mu
 	calls     map[uint64]*Process // that run; guarded by mu
 	spares    []*prepared         // guarded by mu
+	retired   bool                // it ends with its last call; guarded by mu
 	gone      bool                // finish has been here; guarded by mu
 	discarded []*prepared         // spares that are being ended; guarded by mu
 	making    int                 // spares that are being made; guarded by mu
@@ -85,6 +86,11 @@ func (s *server) failure() error {
 func (s *server) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.unused()
+}
+
+// unused is idle for who holds s.mu.
+func (s *server) unused() bool {
 	for _, w := range s.workers {
 		if len(w.calls) > 0 {
 			return false
@@ -227,6 +233,12 @@ func (s *server) listen() {
 				s.pool.degrade("Landlock: not in this kernel; namespaces and the system call filter are the walls")
 			}
 			close(s.ready)
+			s.mu.Lock()
+			unused := s.retired && len(s.calls) == 0
+			s.mu.Unlock()
+			if unused {
+				s.end()
+			}
 			s.stock()
 		case msgFailed:
 			s.mu.Lock()
@@ -257,9 +269,13 @@ func (s *server) over(m message) {
 			*list = slices.Delete(*list, i, i+1)
 		}
 	}
+	last := s.retired && s.unused()
 	s.mu.Unlock()
 	if p != nil {
 		s.pool.work.Go(func() { p.finish(m) }) // reading its cgroup takes its time
+	}
+	if last {
+		s.end()
 	}
 	if spare != nil {
 		spare.group.Close()
@@ -304,6 +320,17 @@ func (s *server) finish(exit sandbox.Exit) {
 	}
 	if !ready {
 		close(s.ready)
+	}
+}
+
+// retire ends the server when its calls have ended.
+func (s *server) retire() {
+	s.mu.Lock()
+	s.retired = true
+	last := s.unused()
+	s.mu.Unlock()
+	if last {
+		s.end()
 	}
 }
 

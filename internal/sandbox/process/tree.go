@@ -179,18 +179,15 @@ func (c *config) code(s *sandbox.Spawner, path, target string) error {
 }
 
 // granted adds the folders and files that the function was given.
-func (c *config) granted(f *Function) error {
+func (c *config) granted(s *sandbox.Spawner, f *Function) error {
 	for _, m := range f.Mounts {
-		fd, err := unix.OpenTree(int(m.Grant.File.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-		if err != nil { // not a mount of ours any more, or no right to clone it: the grant serves one start
-			fd, err = unix.FcntlInt(m.Grant.File.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		}
+		g, err := s.OpenDir(m.Host, m.ReadOnly)
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Path, err)
 		}
 		c.add(recDir, 0o755, in(m.Path))
 		c.add(recMount, uint32(len(c.mounts)), in(m.Path))
-		c.mounts = append(c.mounts, os.NewFile(uintptr(fd), m.Path))
+		c.mounts = append(c.mounts, g.File)
 	}
 	for _, path := range slices.Sorted(maps.Keys(f.Files)) {
 		c.add(recFile, 0o444, in(path), f.Files[path])
@@ -255,7 +252,7 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 				return err
 			}
 		}
-		if err := c.granted(f); err != nil {
+		if err := c.granted(s, f); err != nil {
 			return err
 		}
 		for which, server := range []bool{true, false} {

@@ -1,0 +1,60 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/engine"
+	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/sandbox/process"
+)
+
+// processOf is a built function as a process; fn has all but that.
+func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module) (*process.Function, error) {
+	dir, err := n.builder.Folder(f.Runtime, m)
+	if err != nil {
+		return nil, err
+	}
+	p := &process.Function{
+		Name: f.Name, Runtime: process.Runtime(f.Runtime), Dir: dir, Args: fn.Args, Env: fn.Env, Files: map[string]string{},
+		Limits: process.Limits{Memory: f.Memory, CPU: f.CPU, Output: f.MaxOutput},
+	}
+	if f.Runtime == app.RuntimeNative {
+		p.Program = build.ProgramName
+	} else {
+		module, name, found := strings.Cut(f.Handler, ":")
+		if !found {
+			module, name = "", f.Handler
+		}
+		if p.Module, err = build.PythonModule(dir, module); err != nil {
+			return nil, err
+		}
+		p.Handler = name
+	}
+	for _, g := range fn.Files {
+		if g.Form != "dir" {
+			return nil, fmt.Errorf("grant %s: it is a file, and functions that are processes see folders only: grant the folder", g.Guest)
+		}
+		p.Mounts = append(p.Mounts, process.Mount{Host: g.Host, Path: g.Guest, ReadOnly: g.ReadOnly})
+	}
+	for _, secret := range fn.Secrets {
+		p.Files[secret.Guest] = string(secret.Data)
+	}
+	return p, nil
+}
+
+// dropProcesses ends the fork servers of those functions of a program that no
+// program which is served has. The caller holds serving.
+func (s *Server) dropProcesses(p *engine.Program) {
+	for name, f := range p.Functions {
+		used := f.Process == nil
+		for _, other := range s.ready {
+			used = used || other.program.Functions[name] == f
+		}
+		if !used {
+			s.pool.DropProcess(f)
+		}
+	}
+}
