@@ -86,7 +86,7 @@ func inspectExecutable(data []byte) (Info, error) {
 		return Info{}, nil
 	}
 	if !bytes.HasPrefix(data, []byte(elf.ELFMAG)) {
-		return Info{}, errors.New("is neither a program of this machine (ELF) nor a script that begins with #!")
+		return Info{}, errors.New("is neither a program of this machine (ELF) nor a script with #! at its start")
 	}
 	file, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
-
 // CheckApp compares what an app asks for with what the operator grants. The
 // error, of type app.Errors, has all that is not granted, each with its place
 // in the app file. Links in the paths of folders are followed as they are on
