@@ -422,12 +422,7 @@ func TestWorkers(t *testing.T) {
 	p := newPool(t, Options{})
 	f := pythonFunction(t, "import os, time\ndef handler(event, context):\n    while event and not os.path.exists('/shared/go'): time.sleep(0.001)\n    return os.getpid()\n")
 	dir := folder(t)
-	grant, err := p.spawner.OpenDir(dir, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer grant.File.Close()
-	f.Mounts = []Mount{{Grant: grant, Path: "/shared"}}
+	f.Mounts = []Mount{{Host: dir, Path: "/shared", ReadOnly: true}}
 	f.Resident, f.Workers = ResidentHandler, 2
 	start := func(ctx context.Context) (*Process, error) {
 		return p.Start(ctx, Call{Function: f, Input: []byte("true")})
