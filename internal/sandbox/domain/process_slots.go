@@ -81,6 +81,16 @@ func (s *processSlots) Put(name string, v buffer.Value) error {
 	return nil
 }
 
+// Len looks a slot up.
+func (s *processSlots) Len(name string) (int64, uint64, error) {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	if err := s.alive("len", name); err != nil {
+		return 0, 0, err
+	}
+	return s.d.table.Len(s.k.attempt, name)
+}
+
 // Take reads a slot and consumes it.
 func (s *processSlots) Take(name string, typ uint64) (buffer.Value, error) {
 	return s.read(name, typ, true)
