@@ -18,8 +18,8 @@ import (
 // goNative makes the Go toolchain build static programs for this machine.
 var goNative = []string{"GOOS=linux", "GOARCH=" + runtime.GOARCH, "CGO_ENABLED=0"}
 
-// cNativeFlags come before those of the sources.
-var cNativeFlags = []string{"-O2", "-g", "-pthread"}
+// cNativeFlags come before those of the sources. WEFT_MAIN has weft.h make a main.
+var cNativeFlags = []string{"-O2", "-g", "-pthread", "-DWEFT_MAIN"}
 
 // cNativeHint says how to get what native C functions need.
 const cNativeHint = "install the Debian packages gcc and libc6-dev, or name an executable"

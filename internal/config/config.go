@@ -39,6 +39,7 @@ type Config struct {
 	Origins   []string
 	Drain     time.Duration // what requests and calls are given to end before the node does; default 30 s
 	Retention time.Duration // how long an ended run is kept unless its workflow says; default 7 days
+	Python    string        // the interpreter of functions in Python, a name or a path; default python3
 	Speculate bool          // start functions that nobody outside can notice before their causes are on disk; default true
 	Limits    Limits
 	Grants    Grants
@@ -102,6 +103,7 @@ func Default() *Config {
 		Drain:     30 * time.Second,
 		Retention: 7 * 24 * time.Hour,
 		Speculate: true,
+		Python:    "python3",
 		Limits:    Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},
 		Grants:    Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
 		Pool:      Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},

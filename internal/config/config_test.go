@@ -22,6 +22,7 @@ origins: [https://console.example.org, "http://localhost:3000"]
 drain: 1m
 retention: 30d
 speculate: false
+python: /usr/bin/python3.12
 limits: {body: 1MiB, buffer: 1GiB, input: 64KiB, runs: 10, runs_per_app: 5, memory: 1.5GiB, concurrency: 8, memory_per_app: 1GiB, concurrency_per_app: 4, queue: 2}
 grants:
   folders: [/srv/data, "./shared:rw", "/x:ro"]
@@ -47,6 +48,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		Origins:   []string{"https://console.example.org", "http://localhost:3000"},
 		Drain:     time.Minute,
 		Retention: 30 * 24 * time.Hour,
+		Python:    "/usr/bin/python3.12",
 		Limits:    Limits{1 << 20, 1 << 30, 64 << 10, 10, 5, 3 << 29, 8, Quota{1 << 30, 4}, 2},
 		Grants: Grants{
 			Folders: []Folder{{"/srv/data", false}, {"/etc/weft/shared", true}, {"/x", false}},

@@ -54,6 +54,10 @@ var settings = []setting{
 	truth("speculate", "Whether functions start before their causes are on disk, where nobody outside can notice.",
 		func(c *Config) *bool { return &c.Speculate }),
 
+	text("python", "The Python of functions, a name or a path.",
+		func(r *reading, n *yamlfile.Node, c *Config) { c.Python = r.Text(n, "a program such as python3.12") },
+		func(c *Config) string { return c.Python }),
+
 	section("limits", "What the node takes on at a time.",
 		size("body", "Of a request.", 1, maxBytes, func(c *Config) *int64 { return &c.Limits.Body }),
 		size("buffer", "Of a buffer that is uploaded.", 1, maxBytes, func(c *Config) *int64 { return &c.Limits.Buffer }),

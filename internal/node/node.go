@@ -48,8 +48,14 @@ type Config struct {
 	// CPU is the scheduler of calls; the node closes it. Default: the kernel alone
 	// schedules.
 	CPU *scheduler.Scheduler
-	// Idle is how long an unused domain host is kept. Default 5 minutes.
+	// Idle is how long an unused domain host or fork server is kept. Default 5 minutes.
 	Idle time.Duration
+	// Python is the interpreter of functions in Python, a name or a path. Default
+	// python3.
+	Python string
+	// Said hears what functions that are processes print before they are called, as
+	// Python modules do while they are imported. Default: nobody.
+	Said func(function, line string)
 }
 
 // Node runs workflows on this machine.
@@ -89,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.scratch, err = scratch.Make(""); err != nil {
 		return nil, fmt.Errorf("%w; set TMPDIR to a folder that can be written", err)
 	}
-	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle, CPU: cfg.CPU})
+	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle, CPU: cfg.CPU, Python: cfg.Python, Said: cfg.Said})
 	if err != nil {
 		return nil, errors.Join(err, n.scratch.Remove())
 	}

@@ -126,6 +126,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if cfg.Secret == nil {
 		cfg.Secret = s.Secrets.Get
 	}
+	if cfg.Said == nil {
+		cfg.Said = func(function, line string) { cfg.Logger.Info("said before a call", "function", function, "line", line) }
+	}
 	if s.Node, err = New(ctx, cfg.Config); err != nil {
 		return s, err
 	}
