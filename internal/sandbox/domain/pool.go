@@ -161,16 +161,6 @@ func NewPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	return p, nil
 }
 
-// Degraded lists what is weaker on this machine than weft wants, in words.
-func (p *Pool) Degraded() []string {
-	p.processing.Lock()
-	defer p.processing.Unlock()
-	if p.processes != nil { // it says the same and more
-		return p.processes.Degraded()
-	}
-	return p.spawner.Degraded()
-}
-
 // Isolation tells the walls around each host.
 func (p *Pool) Isolation() sandbox.Isolation { return p.spawner.Isolation() }
 

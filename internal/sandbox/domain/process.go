@@ -65,6 +65,16 @@ func (p *Pool) closeProcesses() error {
 	return p.processes.Close()
 }
 
+// Degraded lists what is weaker on this machine than weft wants, in words.
+func (p *Pool) Degraded() []string {
+	p.processing.Lock()
+	defer p.processing.Unlock()
+	if p.processes != nil { // it says the same and more
+		return p.processes.Degraded()
+	}
+	return p.spawner.Degraded()
+}
+
 // PrepareProcess starts the fork server of a function that is a process, or says
 // why that cannot be had, with an error of kind *flow.Failure.
 func (p *Pool) PrepareProcess(ctx context.Context, f *Function) error {
