@@ -139,6 +139,8 @@ func TestExactOutputs(t *testing.T) {
 		{"unchanged", "words", `{"text": "two words\n"}`, `2`, []string{"clang"}},
 		{"chain", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"clang"}},
 		{"chain", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"clang"}},
+		{"chain-python", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"python3"}},
+		{"chain-python", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"python3"}},
 		{"nn", "", `{"images": 2, "seed": 1}`, `[
 			{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]},
 			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"clang"}},
@@ -161,24 +163,31 @@ func TestExactOutputs(t *testing.T) {
 	}
 }
 
+// tools are what examples in several languages are built with, or run by.
+var tools = map[string]string{"sort": "clang", "sort-go": "go", "sort-python": "python3", "wordcount": "clang", "wordcount-python": "python3", "transfer": "clang", "transfer-python": "python3"}
+
 func TestWordCount(t *testing.T) {
-	need(t, "clang")
-	for _, size := range []int64{1000, 3 << 20} {
-		dir, want := withData(t, "wordcount", data.Spec{Kind: data.Text, Size: size, Parts: 3})
-		for _, pass := range []string{"reference", "file"} {
-			var got data.Answers
-			output(t, dir, "", map[string]int{"parts": 3, "reducers": 2}, &got, "--pass", pass)
-			if got.Digest != want.Digest || got.Words != want.Words || got.Distinct != want.Distinct || !reflect.DeepEqual(got.Top, want.Top) {
-				t.Errorf("%d bytes by %s: got %+v, want %+v", size, pass, got, *want)
+	for _, app := range []string{"wordcount", "wordcount-python"} {
+		t.Run(app, func(t *testing.T) {
+			need(t, tools[app])
+			for _, size := range []int64{1000, 3 << 20} {
+				dir, want := withData(t, app, data.Spec{Kind: data.Text, Size: size, Parts: 3})
+				for _, pass := range []string{"reference", "file"} {
+					var got data.Answers
+					output(t, dir, "", map[string]int{"parts": 3, "reducers": 2}, &got, "--pass", pass)
+					if got.Digest != want.Digest || got.Words != want.Words || got.Distinct != want.Distinct || !reflect.DeepEqual(got.Top, want.Top) {
+						t.Errorf("%d bytes by %s: got %+v, want %+v", size, pass, got, *want)
+					}
+				}
 			}
-		}
+		})
 	}
 }
 
 func TestSort(t *testing.T) {
-	for _, app := range []string{"sort", "sort-go"} {
+	for _, app := range []string{"sort", "sort-go", "sort-python"} {
 		t.Run(app, func(t *testing.T) {
-			need(t, map[string]string{"sort": "clang", "sort-go": "go"}[app])
+			need(t, tools[app])
 			dir, want := withData(t, app, data.Spec{Kind: data.Integers, Size: 3 << 20, Parts: 3})
 			for mergers, pass := range map[int]string{1: "reference", 4: "reference", 3: "file"} {
 				var got data.Answers
@@ -193,8 +202,14 @@ func TestSort(t *testing.T) {
 
 // Equal numbers, the largest one, parts of different sizes and an empty part.
 func TestSortOfUnevenParts(t *testing.T) {
-	need(t, "clang")
-	dir, _ := withData(t, "sort", data.Spec{Kind: data.Integers, Size: 100, Parts: 1})
+	for _, app := range []string{"sort", "sort-python"} {
+		t.Run(app, func(t *testing.T) { unevenParts(t, app) })
+	}
+}
+
+func unevenParts(t *testing.T, app string) {
+	need(t, tools[app])
+	dir, _ := withData(t, app, data.Spec{Kind: data.Integers, Size: 100, Parts: 1})
 	var all []uint32
 	for i, text := range []string{strings.Repeat("7,", 5000) + "4294967295", "0,1,4294967295", " \n", "3"} {
 		if err := os.WriteFile(filepath.Join(dir, "data", "part-"+strconv.Itoa(i)), []byte(text), 0o600); err != nil {
@@ -263,17 +278,21 @@ func TestResident(t *testing.T) {
 }
 
 func TestTransfer(t *testing.T) {
-	need(t, "clang")
-	for _, size := range []uint64{8, 4 << 10, 1 << 20} {
-		var got map[string]struct {
-			Bytes uint64 `json:"bytes"`
-			Sum   string `json:"sum"`
-		}
-		output(t, "transfer", "", map[string]uint64{"size": size}, &got)
-		n := size / 8
-		if sum := fmt.Sprintf("%016x", n*(n-1)/2); got["receive"].Sum != sum || got["receive"].Bytes != size {
-			t.Errorf("%d bytes: got %+v, want sum %s", size, got, sum)
-		}
+	for _, app := range []string{"transfer", "transfer-python"} {
+		t.Run(app, func(t *testing.T) {
+			need(t, tools[app])
+			for _, size := range []uint64{8, 4 << 10, 1 << 20} {
+				var got map[string]struct {
+					Bytes uint64 `json:"bytes"`
+					Sum   string `json:"sum"`
+				}
+				output(t, app, "", map[string]uint64{"size": size, "rounds": 2}, &got)
+				n := size / 8
+				if sum := fmt.Sprintf("%016x", n*(n-1)/2); got["receive"].Sum != sum || got["receive"].Bytes != size {
+					t.Errorf("%d bytes: got %+v, want sum %s", size, got, sum)
+				}
+			}
+		})
 	}
 }
 

@@ -191,7 +191,8 @@ def put(name, data, size=None, type=0):
         data._freeze()
         _connection.ask(_PUT, name, n, type, data.segment)
         return
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
+    view = view.cast("B") if view.nbytes else memoryview(b"")  # an empty one cannot be cast
     if size is not None:
         view = view[:size]
     n = len(view)
