@@ -85,7 +85,15 @@ type control struct {
 }
 
 // connected is the connection with the node; nil outside of a sandbox.
-var connected = sync.OnceValue(func() *control {
+func connected() *control {
+	if c := serving.Load(); c != nil {
+		return c
+	}
+	return inherited()
+}
+
+// inherited is the connection of a process that serves one call.
+var inherited = sync.OnceValue(func() *control {
 	text := os.Getenv("WEFT_FD")
 	if text == "" {
 		return nil
@@ -103,6 +111,18 @@ func newControl(fd int) *control {
 	}
 	syscall.CloseOnExec(fd) // the answers are for this process
 	return &control{fd: fd, asking: map[uint32]chan packet{}, in: make([]byte, packetMax), oob: make([]byte, syscall.CmsgSpace(4*4))}
+}
+
+// close ends the connection when the call has ended.
+func (c *control) close() {
+	c.end()
+	c.mapping.Lock()
+	defer c.mapping.Unlock()
+	for _, w := range c.spare {
+		syscall.Close(w.mapped.file)
+		syscall.Munmap(w.memory)
+	}
+	c.spare = nil
 }
 
 // turn tells somebody who waits that it is to read now. It is no status of an answer.

@@ -42,7 +42,7 @@
 //
 // # Resident functions
 //
-// A function may stay in memory between the calls of a run: see [Resident].
+// A function may stay in memory between the calls of a run: see [Resident]. A native one may, also with [Handle].
 //
 // # Native functions
 //
@@ -66,7 +66,11 @@ import (
 // Handle runs f once as the whole of a program: it decodes the input, calls f and writes what f returns as the output.
 // When the input cannot be decoded or f returns an error, the error goes to standard error and the program exits with
 // status 1. An empty input leaves In at its zero value.
+//
+// As a resident native function the program serves one call after another, and what it keeps in variables is there at
+// the next one.
 func Handle[In, Out any](f func(in In) (Out, error)) {
+	serveCalls(func() error { return once(f) })
 	if err := once(f); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -114,8 +118,16 @@ func Output(v any) error {
 //	func call() int32 { return weft.Call() }
 //
 //	func main() {}
+//
+// As a native function the same program serves its one call, or as a resident one all of its calls, in Resident, and
+// ends there; so package main should have nothing to initialize after that. A resident native function is not of one
+// run but of a version of the app: what it keeps is seen by later calls of other runs.
 func Resident[In, Out any](f func(in In) (Out, error)) {
 	resident = func() error { return once(f) }
+	serveCalls(resident)
+	if connected() != nil {
+		os.Exit(int(Call()))
+	}
 }
 
 // Call serves one call of the handler that [Resident] was given and returns its exit status: 0, or 1 when the handler

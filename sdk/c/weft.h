@@ -536,7 +536,7 @@ static inline int weft_index(void) {
 	static int weft_function_##name(void)
 
 /* WEFT_HANDLER begins the body of a resident function: what it keeps in static variables is there at the next call of
- * the same run. It is built with -mexec-model=reactor, which weft does on seeing this word in the source. */
+ * the same run (natively: of the same version of the app). It is built with -mexec-model=reactor, which weft does on seeing this word in the source. */
 #define WEFT_HANDLER(name)                                                                                       \
 	static int weft_function_##name(void);                                                                       \
 	__attribute__((export_name("weft_handle"))) int weft_handle(void) { return weft_serve(weft_function_##name); } \
@@ -712,6 +712,7 @@ static inline int weft_accept(int listener, int *fd) {
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -734,9 +735,10 @@ static inline int weft_index(void) {
 }
 
 #ifdef WEFT_MAIN
-#define WEFT_FUNCTION(name)                                     \
-	static int weft_function_##name(void);                      \
-	int main(void) { return weft_serve(weft_function_##name); } \
+static inline int weft_main(int (*body)(void));
+#define WEFT_FUNCTION(name)                                    \
+	static int weft_function_##name(void);                     \
+	int main(void) { return weft_main(weft_function_##name); } \
 	static int weft_function_##name(void)
 #else
 #define WEFT_FUNCTION(name) int weft_function_##name(void)
@@ -1070,6 +1072,164 @@ static inline int weft_node_len(const char *slot, uint64_t *size, uint64_t *type
 	if (type) *type = r.head.type;
 	return 0;
 }
+
+#ifdef WEFT_MAIN
+
+/* -- a resident function: calls come over the socket in WEFT_WORKER (docs/processes.md), one after another -- */
+
+enum { WEFT_CALL = 30, WEFT_STOP = 32, WEFT_WORKING = 40, WEFT_DONE = 43 };
+enum { WEFT_CALL_BODY = 1, WEFT_CALL_SLOTS = 4, WEFT_CALL_LOG = 16, WEFT_EXITED = 5 };
+
+struct weft_message {
+	uint32_t kind, a;
+	uint64_t id;
+	int64_t v[4];
+};
+
+/* weft_say sends a message with what the process has used. */
+static inline int weft_say(int sock, uint32_t kind, uint64_t id, int status) {
+	struct weft_message m;
+	struct rusage used;
+	ssize_t n;
+	memset(&m, 0, sizeof m);
+	getrusage(RUSAGE_SELF, &used);
+	m.kind = kind;
+	m.a = status ? WEFT_EXITED : 0;
+	m.id = id;
+	m.v[0] = (int64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+	m.v[1] = used.ru_maxrss;
+	m.v[3] = status;
+	do n = send(sock, &m, sizeof m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0;
+}
+
+/* weft_setenv sets the variables of a call's context, or removes them. */
+static inline void weft_setenv(const char *text, const char *end, int set) {
+	const char *stop = NULL, *p = weft_json_find(text, end, "env", &stop);
+	size_t n;
+	if (!p) return;
+	char *pair = (char *)malloc(2 * (size_t)(stop - p) + 2);
+	if (!pair) abort();
+	for (p++; p < stop; p++) {
+		p = weft_json_string(weft_json_space(p, stop), stop, pair, (size_t)(stop - p), &n);
+		if (!p) break;
+		char *value = pair + n + 1;
+		pair[n] = 0;
+		p = weft_json_string(weft_json_space(weft_json_space(p, stop) + 1, stop), stop, value, (size_t)(stop - p), &n);
+		if (!p) break;
+		value[n] = 0;
+		if (set)
+			setenv(pair, value, 1);
+		else
+			unsetenv(pair);
+		p = weft_json_space(p, stop);
+	}
+	free(pair);
+}
+
+/* weft_limit grants the CPU time of one more call. */
+static inline void weft_limit(const char *text, const char *end) {
+	const char *stop = NULL, *p = weft_json_find(text, end, "cpu", &stop);
+	struct rusage used;
+	struct rlimit limit;
+	rlim_t seconds = p ? (rlim_t)strtoul(p, NULL, 10) : 0;
+	if (!seconds || getrlimit(RLIMIT_CPU, &limit) || getrusage(RUSAGE_SELF, &used)) return;
+	seconds += (rlim_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1;
+	limit.rlim_cur = seconds < limit.rlim_max ? seconds : limit.rlim_max;
+	setrlimit(RLIMIT_CPU, &limit);
+}
+
+/* weft_connect makes a descriptor the control socket of the call that begins, and forgets what the last one had. */
+static inline void weft_connect(int fd) {
+	pthread_mutex_lock(&weft_node_lock);
+	while (weft_mappings) {
+		struct weft_mapping *next = weft_mappings->next;
+		munmap(weft_mappings->data, weft_mappings->size);
+		if (weft_mappings->file >= 0) close(weft_mappings->file);
+		free(weft_mappings);
+		weft_mappings = next;
+	}
+	weft_node_fd = fd;
+	weft_node_state = fd < 0 ? 3 : 2;
+	pthread_mutex_unlock(&weft_node_lock);
+}
+
+/* weft_call serves one call, whose message has n bytes of text. */
+static inline int weft_call(int (*body)(void), const struct weft_message *m, const char *text, size_t n, const int *files, int count,
+	const int *own) {
+	int at = 1, pair[2], standard[3], slots = -1, status;
+	size_t length = (size_t)m->v[0];
+	if (count < 1 || length > n) return weft_fail("weft: a call without an output or a context");
+	standard[0] = (m->a & WEFT_CALL_BODY) && at < count ? files[at++] : -1;
+	standard[1] = files[0];
+	if ((m->a & WEFT_CALL_SLOTS) && at < count) slots = files[at++];
+	standard[2] = (m->a & WEFT_CALL_LOG) && at < count ? files[at++] : -1;
+	if (standard[0] < 0 && n > length && !pipe(pair)) { /* which holds more than comes here */
+		if (write(pair[1], text + length, n - length) < 0) status = weft_fail("weft: hand over the input: %s", strerror(errno));
+		close(pair[1]);
+		dup2(pair[0], 0);
+		close(pair[0]);
+	} else {
+		dup2(standard[0] < 0 ? own[0] : standard[0], 0);
+	}
+	dup2(standard[1], 1);
+	if (standard[2] >= 0) dup2(standard[2], 2);
+	weft_connect(slots);
+	weft_setenv(text, text + length, 1);
+	weft_limit(text, text + length);
+	status = weft_serve(body);
+	fflush(NULL);
+	clearerr(stdin);
+	weft_setenv(text, text + length, 0);
+	weft_connect(-1);
+	for (int i = 0; i < 3; i++) dup2(own[i], i);
+	return status;
+}
+
+/* weft_main is the main of a program: it runs the body once, or in a worker for every call. */
+static inline int weft_main(int (*body)(void)) {
+	static char text[64 << 10];
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(16 * sizeof(int))];
+	} control;
+	struct weft_message m;
+	struct iovec parts[2];
+	struct msghdr h;
+	int own[3], sock;
+	const char *worker = getenv("WEFT_WORKER");
+	if (!worker) return weft_serve(body);
+	sock = atoi(worker);
+	unsetenv("WEFT_WORKER");
+	fcntl(sock, F_SETFD, FD_CLOEXEC);
+	for (int i = 0; i < 3; i++)
+		if ((own[i] = fcntl(i, F_DUPFD_CLOEXEC, 10)) < 0) return weft_fail("weft: keep descriptor %d: %s", i, strerror(errno));
+	if (weft_say(sock, WEFT_WORKING, 0, 0)) return weft_fail("weft: worker: %s", strerror(errno));
+	for (;;) {
+		int files[16], count = 0;
+		ssize_t n;
+		memset(&h, 0, sizeof h);
+		parts[0].iov_base = &m, parts[0].iov_len = sizeof m;
+		parts[1].iov_base = text, parts[1].iov_len = sizeof text;
+		h.msg_iov = parts;
+		h.msg_iovlen = 2;
+		h.msg_control = &control;
+		h.msg_controllen = sizeof control;
+		do n = recvmsg(sock, &h, 0x40000000); /* MSG_CMSG_CLOEXEC */
+		while (n < 0 && errno == EINTR);
+		if (n < (ssize_t)sizeof m || m.kind == WEFT_STOP) return 0;
+		if (h.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_type == SCM_RIGHTS) {
+			count = (int)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(files, CMSG_DATA(&control.head), (size_t)count * sizeof(int));
+		}
+		int status = m.kind == WEFT_CALL ? weft_call(body, &m, text, (size_t)n - sizeof m, files, count, own) : 0;
+		for (int i = 0; i < count; i++) close(files[i]);
+		if (m.kind == WEFT_CALL && weft_say(sock, WEFT_DONE, m.id, status)) return 1;
+	}
+}
+
+#endif /* WEFT_MAIN */
 
 /* -- without a node: a table in memory -- */
 

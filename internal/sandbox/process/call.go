@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -164,17 +164,14 @@ func (s *server) hand(p *Process, m message, files []*os.File) error {
 // assignment is what the process reads before it runs.
 func (s *server) assignment(c Call) ([]byte, uint32, error) {
 	if s.f.Runtime == Native {
-		env := slices.Clone(c.Env)
-		if c.Slots != nil {
+		var env []string
+		for name, value := range s.environment(&c) {
+			env = append(env, name+"="+value)
+		}
+		if c.control != nil {
+			env = append(env, "WEFT_WORKER=3")
+		} else if c.Slots != nil {
 			env = append(env, "WEFT_FD=3")
-		}
-		for name, value := range map[string]string{"WEFT_RUN": c.Run, "WEFT_STEP": c.Step, "WEFT_KEY": c.Key, "TRACEPARENT": c.Trace} {
-			if value != "" {
-				env = append(env, name+"="+value)
-			}
-		}
-		if c.Attempt > 0 {
-			env = append(env, fmt.Sprintf("WEFT_ATTEMPT=%d", c.Attempt))
 		}
 		text := []byte(strings.Join(env, "\x00"))
 		if len(env) > 0 {
@@ -190,6 +187,24 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 		err = fmt.Errorf("its environment and context of %d bytes are too long", len(text))
 	}
 	return text, 0, err
+}
+
+// environment is that of a native call alone.
+func (s *server) environment(c *Call) map[string]string {
+	env := map[string]string{}
+	for _, v := range c.Env {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	for name, value := range map[string]string{"WEFT_RUN": c.Run, "WEFT_STEP": c.Step, "WEFT_KEY": c.Key, "TRACEPARENT": c.Trace} {
+		if value != "" {
+			env[name] = value
+		}
+	}
+	if c.Attempt > 0 {
+		env["WEFT_ATTEMPT"] = strconv.Itoa(c.Attempt)
+	}
+	return env
 }
 
 // meta is what a handler's context says.

@@ -31,7 +31,7 @@ type Function struct {
 	Module  string   // Python: the module in Dir, "report" or "reports.daily"
 	Handler string   // Python: the function in it; default "handler", of an application "app"
 
-	Resident    Resident // Python: calls are served by processes that stay
+	Resident    Resident // calls are served by processes that stay; a native program has one of the SDKs for that
 	Workers     int      // Resident: how many of them at most; default 4
 	Concurrency int      // Resident, ASGI: requests that one of them serves at a time; default 100
 
@@ -102,8 +102,8 @@ func (f *Function) validate() error {
 		return fmt.Errorf("unknown runtime %q", f.Runtime)
 	case f.Runtime == Native && f.Program == "":
 		return errors.New("a native function needs a program")
-	case f.Runtime == Native && f.Resident != ResidentNone:
-		return errors.New("only functions in Python have workers")
+	case f.Runtime == Native && f.Resident.Serves():
+		return errors.New("only functions in Python are applications")
 	case !slices.Contains([]Resident{ResidentNone, ResidentHandler, ResidentWSGI, ResidentASGI}, f.Resident):
 		return fmt.Errorf("unknown kind of workers %q", f.Resident)
 	case f.Workers < 0 || f.Concurrency < 0:

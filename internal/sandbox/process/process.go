@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type Process struct {
 	cpu     int64      // of a worker's call: µs; guarded by server.mu
 	status  int        // of a response; written by the worker's listener
 	logging sync.Mutex // held while call.Log is called
+	log     *os.File   // of a worker's call: what it writes to standard error; nil: messages say it
 
 	reading sync.WaitGroup // of standard error, and of the control socket
 	expired atomic.Bool
@@ -131,7 +133,7 @@ func (p *Process) expire() {
 // hear passes on standard error.
 func (p *Process) hear(r *os.File) {
 	defer r.Close()
-	lines := bufio.NewReaderSize(r, 64<<10)
+	lines := bufio.NewReaderSize(&remainder{file: r, left: 1 << 20}, 64<<10)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 && p.call.Log != nil {
@@ -141,6 +143,31 @@ func (p *Process) hear(r *os.File) {
 			return
 		}
 	}
+}
+
+// remainder is a pipe that, when its deadline has passed, ends with what is in
+// it, or after left bytes of that.
+type remainder struct {
+	file *os.File
+	left int
+}
+
+func (r *remainder) Read(p []byte) (n int, err error) {
+	n, err = r.file.Read(p)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err
+	}
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if err := raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), p) }); err != nil {
+		return 0, err
+	}
+	if r.left -= n; n <= 0 || r.left < 0 {
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // release gives back what the call used; its processes are gone.
@@ -207,6 +234,7 @@ const (
 	saidRaised  = 2
 	saidOutput  = 3
 	saidMemory  = 4
+	saidExited  = 5 // with a status
 )
 
 func (p *Process) fail(kind, format string, args ...any) *flow.Failure {

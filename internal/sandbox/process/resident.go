@@ -16,8 +16,8 @@ import (
 	"github.com/weft-run/weft/internal/flow"
 )
 
-// Resident says how the calls of a Python function are served by processes that
-// stay, its workers. Calls of one worker share memory and /tmp.
+// Resident says how the calls of a function are served by processes that stay,
+// its workers. Calls of one worker share memory and /tmp.
 type Resident string
 
 // The kinds of workers.
@@ -33,18 +33,19 @@ func (r Resident) Serves() bool { return r == ResidentWSGI || r == ResidentASGI 
 
 // Messages between node and worker.
 const (
-	msgCall    = 30 // to the worker: flags, length of the context; context and body; output, input, buffers
+	msgCall    = 30 // to the worker: flags, length of the context; context and body; output, input, buffers, log
 	msgCancel  = 31
 	msgStop    = 32
 	msgWorking = 40 // from it: it can serve
 	msgRespond = 41 // status; the header as a list of pairs
 	msgLog     = 42 // lines
-	msgDone    = 43 // what was wrong, 0 for nothing; CPU time in µs since its start, resident KiB, bytes of output; output or text
+	msgDone    = 43 // what was wrong, 0 for nothing; CPU time in µs since its start, resident KiB, bytes of output, exit status; output or text
 
 	callBody   = 1
 	callStream = 2
 	callSlots  = 4
 	callRaw    = 8
+	callLog    = 16
 )
 
 // bodyMax is the size up to which an input travels in the message.
@@ -168,6 +169,10 @@ func (w *worker) give(p *Process) error {
 	c := &p.call
 	m := message{kind: msgCall, id: p.id}
 	meta := w.server.meta(c)
+	if w.server.f.Runtime == Native {
+		meta["env"] = w.server.environment(c)
+		meta["cpu"] = int64((w.server.limit.CPU + time.Second - 1) / time.Second)
+	}
 	if c.HTTP != nil {
 		meta["http"] = c.HTTP.meta()
 	}
@@ -221,6 +226,17 @@ func (w *worker) give(p *Process) error {
 		files = append(files, end)
 		p.slots = newSlotServer(conn, c.Slots, &w.server.pool.fresh)
 		p.reading.Go(p.slots.serve)
+	}
+	if w.server.f.Runtime == Native {
+		read, write, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		theirs = append(theirs, write)
+		m.a |= callLog
+		files = append(files, write)
+		p.log = read
+		p.reading.Go(func() { p.hear(read) })
 	}
 	m.text = text
 	if t := c.Time; t > 0 {
@@ -400,6 +416,20 @@ func (p *Process) quit() {
 	})
 }
 
+// settle ends what a call and the node have between them, while its process
+// goes on: the log is what has been written, and what it has published is final.
+func (p *Process) settle() error {
+	if p.log != nil {
+		p.log.SetReadDeadline(time.Unix(1, 0)) // has hear read what is there
+	}
+	if p.slots == nil {
+		return nil
+	}
+	p.slots.conn.close()
+	p.reading.Wait()
+	return p.slots.fresh.sealAll(p.slots)
+}
+
 // respond passes on the head of a response.
 func (p *Process) respond(m message) {
 	var list [][2]string
@@ -426,11 +456,16 @@ func (p *Process) complete(m message) {
 			p.result.Failure = p.fail(KindKilled, "was killed")
 		case m.a != 0 && p.expired.Load():
 			p.result.Failure = p.fail(KindTimeout, "ran longer than %v", p.call.Time)
+		case m.a == saidExited:
+			p.result.Failure = p.fail(KindExit, "exited with status %d", m.v[3]&0xff)
 		case m.a != 0:
 			p.result.Failure = p.said(int(m.a), string(m.text))
 		}
+		if err := p.settle(); err != nil && p.result.Failure == nil {
+			p.result.Failure = p.fail(KindExit, "published what it can still write: %v", err)
+		}
 		if p.result.Failure != nil {
-			p.result.Code = 1
+			p.result.Code = max(int(m.v[3]&0xff), 1)
 		}
 		p.collect()
 		if n := int64(len(m.text)); m.a == 0 && n > 0 && p.output != nil && n == m.v[2] {

@@ -144,6 +144,23 @@ func (f *fresh) add(g *buffer.Segment, s *slotServer) {
 	f.segments[g] = s
 }
 
+// sealAll makes final what a call has published whose process goes on.
+func (f *fresh) sealAll(s *slotServer) error {
+	f.mu.Lock()
+	var all []*buffer.Segment
+	for g, by := range f.segments {
+		if by == s {
+			all = append(all, g)
+		}
+	}
+	f.mu.Unlock()
+	var err error
+	for _, g := range all {
+		err = errors.Join(err, g.Seal())
+	}
+	return err
+}
+
 // settle hears that a call has ended, with all of its processes.
 func (f *fresh) settle(s *slotServer) {
 	f.mu.Lock()

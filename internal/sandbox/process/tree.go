@@ -228,7 +228,11 @@ const mfdNoExec = 8 // MFD_NOEXEC_SEAL
 func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited limits) (*config, error) {
 	iso, root := s.Isolated()
 	l := f.Limits
-	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet, cpu: l.CPU, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
+	cpu := l.CPU
+	if f.Runtime == Native && f.Resident != ResidentNone {
+		cpu = 0 // it is of each call
+	}
+	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet, cpu: cpu, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
 	if root {
 		c.flags |= flagSetID
 	}

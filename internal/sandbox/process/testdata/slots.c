@@ -124,6 +124,14 @@ static int big(int make) {
 	return done();
 }
 
+/* keep publishes what it can still write. */
+static int keep(void) {
+	weft_view v;
+	if (weft_alloc(&v, 1 << 20)) return weft_fail("allocate");
+	if (mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, weft_mappings->file, 0) == MAP_FAILED) return weft_fail("map");
+	return weft_put("kept", WEFT_BYTES, v.data, v.size);
+}
+
 static void *wait_for_late(void *e) {
 	*(int *)e = weft_wait("late", -1);
 	return NULL;
@@ -162,7 +170,16 @@ static int threads(void) {
 }
 
 WEFT_FUNCTION(slots) {
+	said = 0;
+	static int calls;
 	const char *what = weft_arg_str("do", "");
+	if (!strcmp(what, "count")) return number(++calls) || done();
+	if (!strcmp(what, "fail")) return weft_fail("failed, as wanted");
+	if (!strcmp(what, "exit")) exit(3);
+	if (!strcmp(what, "abort")) return weft_fail("aborted, as wanted"), abort(), 1;
+	if (!strcmp(what, "sleep")) return (int)sleep(3600);
+	if (!strcmp(what, "log")) return fputs("first\nsecond", stderr) < 0 || weft_return_json("[]");
+	if (!strcmp(what, "keep")) return keep();
 	if (!strcmp(what, "operations")) return operations();
 	if (!strcmp(what, "publish")) return publish();
 	if (!strcmp(what, "make")) return big(1);

@@ -13,11 +13,27 @@ import (
 	"github.com/weft-run/weft"
 )
 
+var calls int
+
 func main() {
 	weft.Handle(func(in struct {
 		Do string `json:"do"`
 	}) ([]string, error) {
 		switch in.Do {
+		case "count":
+			calls++
+			return []string{fmt.Sprint(calls)}, nil
+		case "fail":
+			return nil, errors.New("failed, as wanted")
+		case "exit":
+			os.Exit(3)
+		case "abort":
+			panic("aborted, as wanted")
+		case "sleep":
+			time.Sleep(time.Hour)
+		case "log":
+			fmt.Fprint(os.Stderr, "first\nsecond")
+			return []string{}, nil
 		case "operations":
 			return operations()
 		case "publish":
