@@ -148,7 +148,7 @@ func (c *control) ask(p packet) (packet, errno) {
 		return packet{}, errnoIO
 	}
 	c.mu.Lock()
-	if !c.reading {
+	if _, unanswered := c.asking[p.id]; unanswered && !c.reading {
 		c.reading = true
 		mine <- packet{op: turn}
 	}
