@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/config"
+	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/store/pebble"
 )
@@ -122,6 +123,7 @@ does instead where it is missing. Exit status 3 says that weft cannot run functi
 	data := cmd.Flags().String("data", config.Default().Data, "data folder of the server whose disk is measured")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := checkup{Version: readVersion(), Machine: sandbox.Probe(cmd.Context()), Disk: measureDisk(*data), Tools: tools(cmd.Context()), Works: true}
+		c.Machine.Features = append(c.Machine.Features, node.ProbeProcesses(cmd.Context(), config.Default().Python)...)
 		blocked := blockers(c.Machine)
 		c.Works = len(blocked) == 0
 		if form.value != "text" {
