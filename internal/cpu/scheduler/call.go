@@ -44,7 +44,6 @@ type Call struct {
 	sandbox *Sandbox      // nil: not in one
 	number  uint64        // in sandbox
 	task    *backend.Task // nil: none yet
-	owes    bool          // a slot that another call waits for
 	flags   policy.Flags  // as the policy was told last
 }
 
