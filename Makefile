@@ -8,7 +8,7 @@ HOST        := internal/sandbox/hostbin/weft-host
 LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
 STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
-EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery cpu cpu-ablation cpu-sensitivity
+EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity
 SEEDS       ?= 2000
 FUZZTIME    ?= 2m
 FOR         ?= 60s

@@ -41,6 +41,7 @@ func Experiments() []Experiment {
 		invoke(),
 		steps(),
 		recovery(),
+		coldProcess(),
 		processor(),
 		processorAblation(),
 		processorSensitivity(),

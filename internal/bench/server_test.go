@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,6 +50,16 @@ func requirements(t *testing.T, e Experiment, r *Report) {
 	if err := r.Table(&table); err != nil || !strings.Contains(table.String(), "required") || !strings.Contains(table.String(), e.Required[0].Text) {
 		t.Errorf("%v:\n%s", err, table.String())
 	}
+}
+
+func TestColdProcess(t *testing.T) {
+	for _, tool := range []string{"python3", "cc", "go"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("not installed: ", err)
+		}
+	}
+	r := small(t, coldProcess(), func(ctx context.Context, lab *Lab) error { return setUpColdProcess(ctx, lab, 2) })
+	requirements(t, coldProcess(), r)
 }
 
 func TestInvoke(t *testing.T) {
