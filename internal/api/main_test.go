@@ -60,7 +60,7 @@ func pack(t *testing.T, yaml string) []byte {
 	for name := range a.Functions {
 		modules[name] = module
 	}
-	b, err := bundle.Collect(a, modules)
+	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,9 @@ func (h *Handler) trigger(c *call) error {
 	if len(t.Allowed) > 0 {
 		return &notAllowed{c.r.Method, t.Allowed}
 	}
+	if t.Serves {
+		return h.application(c, name, t.Function, path)
+	}
 	if t.Function != "" {
 		return h.call(c, node.InvokeRequest{App: name, Function: t.Function, Body: c.r.Body, Size: c.r.ContentLength, Key: c.r.Header.Get(wire.HeaderIdempotencyKey), Trace: traceparent(c.r)}, false)
 	}

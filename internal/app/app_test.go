@@ -190,7 +190,7 @@ func TestSchemaKeys(t *testing.T) {
 	}
 	for object, keys := range map[string][]string{
 		"":         yamlfile.Names(appFields),
-		"function": yamlfile.Names(functionFields),
+		"function": yamlfile.Names(allFunctionFields),
 		"workflow": yamlfile.Names(workflowFields),
 		"step":     yamlfile.Names(stepFields),
 		"retry":    yamlfile.Names(retryFields),

@@ -25,7 +25,7 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	for _, keys := range [][]string{
-		yamlfile.Names(appFields), yamlfile.Names(functionFields), yamlfile.Names(workflowFields), yamlfile.Names(stepFields), yamlfile.Names(retryFields), yamlfile.Names(triggerFields),
+		yamlfile.Names(appFields), yamlfile.Names(allFunctionFields), yamlfile.Names(workflowFields), yamlfile.Names(stepFields), yamlfile.Names(retryFields), yamlfile.Names(triggerFields),
 		yamlfile.Names(secretFields), yamlfile.Names(instanceFields), yamlfile.Names(signalFields), yamlfile.Names(catchFields),
 	} {
 		for _, key := range keys {

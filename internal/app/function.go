@@ -62,8 +62,15 @@ type Function struct {
 	ContentType string            // of its output over HTTP; default by Output
 	Instances   Instances         // how many of it a node runs and keeps ready
 	Secrets     []SecretRef       // what it sees of the node's secrets
-	Pos         Pos
-	places      map[string]Pos // of its keys' values, and of the entries of lists: "dial[1]"
+
+	// Of Python:
+	Requirements Requirements // packages that it needs
+	Serves       string       // ServesWSGI or ServesASGI: the handler is an application that answers requests; default: calls
+	Resident     bool         // calls are served by processes that stay, and share memory; so they are if it Serves
+	Workers      int          // how many of these processes at most; default 4
+
+	Pos    Pos
+	places map[string]Pos // of its keys' values, and of the entries of lists: "dial[1]"
 }
 
 // Place returns where a key of the function has its value, such as "memory",
@@ -233,6 +240,9 @@ func (b *builder) checkRuntime(e entry, f *Function) {
 // maxReady bounds the sandboxes of a function that are kept ready.
 const maxReady = 100
 
+// allFunctionFields are the keys of a function.
+var allFunctionFields = slices.Concat(functionFields, pythonFields)
+
 // function reads one entry of functions.
 func (b *builder) function(e entry) *Function {
 	if !functionName.MatchString(e.Name) {
@@ -254,13 +264,14 @@ func (b *builder) function(e entry) *Function {
 			f.places[key.Name+"["+strconv.Itoa(i)+"]"] = item.At.Pos
 		}
 	}
-	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, functionFields, f) {
+	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, allFunctionFields, f) {
 		return nil
 	}
 	b.checkRuntime(e, f)
 	if e.Value.Get("source") == nil {
 		b.Errorf(e.At, "add `source: ./"+e.Name+"`", "function %s has no source", e.Name)
 	}
+	b.checkPython(e, f)
 	b.checkSecrets(e.Value.Get("secrets"), f)
 	if cpu := e.Value.Get("cpu"); cpu == nil {
 		f.CPU = f.Timeout

@@ -60,7 +60,7 @@ type Trigger struct {
 	// for and starts, so that a trigger that is changed in these is another one.
 	Name string
 
-	Method string        // of an HTTP request: GET, POST, PUT, PATCH or DELETE
+	Method string        // of an HTTP request: GET, POST, PUT, PATCH or DELETE; empty: any
 	Path   string        // of an HTTP request; {name} stands for one segment, {name...} at its end for the rest
 	Wait   time.Duration // for the end of an HTTP request's run; 0: answer when it has begun; default 30 s
 
@@ -96,8 +96,11 @@ type triggerTarget struct {
 	at   span
 }
 
-// methods are the HTTP methods that a trigger may answer.
-var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
+// methods are the HTTP methods that a trigger may answer; anyMethod stands for
+// all that there are.
+var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", anyMethod}
+
+const anyMethod = "ANY"
 
 var (
 	// route matches a method and a path.
@@ -221,6 +224,9 @@ func (b *builder) route(n *node, s string) (method, path string) {
 			b.Errorf(n.At, hint, "http: %s", wrong)
 			return "", ""
 		}
+	}
+	if m[1] == anyMethod {
+		m[1] = ""
 	}
 	return m[1], m[2]
 }

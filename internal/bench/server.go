@@ -189,7 +189,7 @@ func (s *served) deploy(ctx context.Context, dir string) error {
 	for name, f := range a.Functions {
 		modules[name] = filepath.Join(dir, f.Source)
 	}
-	b, err := bundle.Collect(a, modules)
+	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		return err
 	}

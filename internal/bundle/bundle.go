@@ -2,7 +2,7 @@
 // functions, and the files that it brings along, as one archive whose name is
 // its content.
 //
-//	b, err := bundle.Collect(a, modules)           // where the sources are
+//	b, err := bundle.Collect(a, bundle.Parts{Modules: modules}) // where the sources are
 //	err = b.Write(w)
 //
 //	err = bundle.Unpack(r, dir, bundle.Limits{})   // where the app is to run
@@ -15,6 +15,7 @@
 //	weft.yaml           the app file, as it was written
 //	bundle.json         which module a function is, and where links lead
 //	modules/DIGEST.wasm the modules: .bin for programs, .tar for Python
+//	weft.lock, wheels/  what functions in Python require (package layer)
 //	files/PATH          what grants with relative paths name, as far as it is in the app's folder
 //
 // A relative path that leads out of the app's folder, through a link or "..", is
@@ -47,6 +48,8 @@ const (
 	manifestName = "bundle.json"
 	modulesName  = "modules"
 	filesName    = "files"
+	lockName     = "weft.lock"
+	wheelsName   = "wheels"
 )
 
 // formatVersion is that of the manifest. Newer ones are refused.
@@ -57,6 +60,18 @@ type manifest struct {
 	Format  int               `json:"format"`
 	Modules map[string]string `json:"modules"`         // by function: a name in the bundle
 	Links   map[string]string `json:"links,omitempty"` // by relative path of a grant: where it leads
+
+	// Requirements has by function the digest of what it requires, which the lock
+	// knows them by.
+	Requirements map[string]string `json:"requirements,omitempty"`
+}
+
+// Parts is what an app was built to.
+type Parts struct {
+	Modules      map[string]string // of the functions, by name: paths of files
+	Requirements map[string]string // of functions in Python, by name: the digest by which the lock knows them
+	Wheels       []string          // that the lock names: paths of files, each in a folder named by its SHA-256
+	Lock         []byte            // weft.lock
 }
 
 // Bundle is an app that is ready to be written as an archive.
@@ -74,16 +89,15 @@ type entry struct {
 	sum  [sha256.Size]byte
 }
 
-// Collect finds what belongs to an app and reads it all once. modules are the
-// functions' modules, by name: paths of files.
-func Collect(a *app.App, modules map[string]string) (*Bundle, error) {
+// Collect finds what belongs to an app and reads it all once.
+func Collect(a *app.App, parts Parts) (*Bundle, error) {
 	b := &Bundle{entries: map[string]entry{}}
-	m := manifest{Format: formatVersion, Modules: map[string]string{}}
+	m := manifest{Format: formatVersion, Modules: map[string]string{}, Requirements: parts.Requirements}
 	if err := b.file(app.FileName, a.File, false); err != nil {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Functions)) {
-		module := modules[name]
+		module := parts.Modules[name]
 		if module == "" {
 			return nil, fmt.Errorf("pack app %s: function %s has not been built", a.Name, name)
 		}
@@ -99,11 +113,19 @@ func Collect(a *app.App, modules map[string]string) (*Bundle, error) {
 			}
 		}
 	}
+	if len(parts.Requirements) > 0 {
+		b.text(lockName, parts.Lock)
+		for _, file := range parts.Wheels {
+			if err := b.file(path.Join(wheelsName, filepath.Base(filepath.Dir(file)), filepath.Base(file)), file, false); err != nil {
+				return nil, err
+			}
+		}
+	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("pack app %s: %w", a.Name, err)
 	}
-	b.entries[manifestName] = entry{data: text, size: int64(len(text)), sum: sha256.Sum256(text)}
+	b.text(manifestName, text)
 	b.digest = digest(b.entries)
 	return b, nil
 }
@@ -205,6 +227,11 @@ func kind(m fs.FileMode) string {
 		return "pipe"
 	}
 	return "device"
+}
+
+// text adds a file with the content.
+func (b *Bundle) text(name string, content []byte) {
+	b.entries[name] = entry{data: content, size: int64(len(content)), sum: sha256.Sum256(content)}
 }
 
 // file adds a file of the host.
@@ -349,6 +376,9 @@ func Load(dir string) (*app.App, error) {
 			return nil, fmt.Errorf("read bundle: function %s has no module", name)
 		}
 		f.Source = filepath.Join(dir, filepath.FromSlash(module))
+		if !f.Requirements.IsZero() {
+			f.Requirements.Digest, f.Requirements.Wheels = m.Requirements[name], filepath.Join(dir, wheelsName)
+		}
 		for i, g := range f.Files {
 			if filepath.IsAbs(g.Host) {
 				continue

@@ -61,7 +61,7 @@ workflows: {main: {steps: {f: {call: f}}}}
 
 func TestBundleComesBackAsItWas(t *testing.T) {
 	a, modules, outside := folder(t)
-	b, err := bundle.Collect(a, modules)
+	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,17 +105,17 @@ func TestBundleComesBackAsItWas(t *testing.T) {
 
 func TestDigestNamesTheContent(t *testing.T) {
 	a, modules, _ := folder(t)
-	first, err := bundle.Collect(a, modules)
+	first, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, a.Dir, map[string]string{"in/data/noise.log": "other noise"})
-	same, err := bundle.Collect(a, modules)
+	same, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil || same.Digest() != first.Digest() {
 		t.Errorf("a file that is left out changes the digest: %v", err)
 	}
 	write(t, a.Dir, map[string]string{"in/data/a/x.txt": "z"})
-	other, err := bundle.Collect(a, modules)
+	other, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil || other.Digest() == first.Digest() {
 		t.Errorf("another content has the same digest: %v", err)
 	}
@@ -127,7 +127,7 @@ func TestDigestNamesTheContent(t *testing.T) {
 func TestWritableFilesOfTheAppAreRefused(t *testing.T) {
 	a, modules, _ := folder(t)
 	a.Functions["f"].Files[0].Write = true
-	if _, err := bundle.Collect(a, modules); err == nil || !strings.Contains(err.Error(), "cannot write to its own files") {
+	if _, err := bundle.Collect(a, bundle.Parts{Modules: modules}); err == nil || !strings.Contains(err.Error(), "cannot write to its own files") {
 		t.Errorf("a writable grant: %v", err)
 	}
 }

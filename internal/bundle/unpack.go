@@ -90,13 +90,13 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 	switch name {
 	case app.FileName:
 		most = min(most, appFileMax)
-	case manifestName:
+	case manifestName, lockName:
 		most = min(most, manifestMax)
 	}
 	switch {
 	case !filepath.IsLocal(name) || len(name) > 1024:
 		return fmt.Errorf("%w: the name leads out of the folder", ErrBundle)
-	case top != filesName && top != modulesName && name != app.FileName && name != manifestName:
+	case top != filesName && top != modulesName && top != wheelsName && name != lockName && name != app.FileName && name != manifestName:
 		return fmt.Errorf("%w: no bundle has such a file", ErrBundle)
 	case h.Typeflag == tar.TypeDir:
 		return u.folder(name)

@@ -116,7 +116,7 @@ func (s *apps) make(name string, file []byte) (*version, error) {
 		modules[name] = s.module
 	}
 	v := &version{app: a}
-	if v.bundle, err = bundle.Collect(a, modules); err != nil {
+	if v.bundle, err = bundle.Collect(a, bundle.Parts{Modules: modules}); err != nil {
 		return nil, err
 	}
 	v.id = v.bundle.Digest()

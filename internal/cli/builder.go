@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/build"
+	"github.com/weft-run/weft/internal/bundle"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/telemetry"
 )
@@ -32,12 +33,12 @@ func openBuilder(cacheDir string) (moduleBuilder, error) {
 	return b, nil
 }
 
-// buildModules builds the app's functions as far as a server needs them, with progress on stderr, and returns the files
-// of their modules.
-func (sh *shell) buildModules(ctx context.Context, a *app.App, quiet bool) (map[string]string, error) {
+// buildParts builds the app's functions as far as a server needs them, with progress on stderr.
+func (sh *shell) buildParts(ctx context.Context, a *app.App, quiet bool) (bundle.Parts, error) {
+	parts := bundle.Parts{Modules: map[string]string{}, Requirements: map[string]string{}}
 	b, err := sh.builder(sh.getenv("WEFT_CACHE"))
 	if err != nil {
-		return nil, err
+		return parts, err
 	}
 	p := sh.newProgress(quiet)
 	defer p.Close()
@@ -64,13 +65,34 @@ func (sh *shell) buildModules(ctx context.Context, a *app.App, quiet bool) (map[
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("build app %s: %w", a.Name, err)
+		return parts, fmt.Errorf("build app %s: %w", a.Name, err)
 	}
-	modules := map[string]string{}
 	for i, name := range names {
-		modules[name] = made[i].Path
+		parts.Modules[name] = made[i].Path
 	}
-	return modules, nil
+	if err := sh.require(ctx, a, &parts); err != nil {
+		return parts, fmt.Errorf("build app %s: %w", a.Name, err)
+	}
+	return parts, nil
+}
+
+// require installs what functions in Python require, and adds it to the parts.
+func (sh *shell) require(ctx context.Context, a *app.App, parts *bundle.Parts) error {
+	layers, err := node.NewLayers(sh.getenv("WEFT_CACHE"))
+	if err != nil {
+		return err
+	}
+	defer layers.Close()
+	installed, lock, err := layers.Install(ctx, a, true)
+	if err != nil || lock == nil {
+		return err
+	}
+	for name, l := range installed {
+		parts.Requirements[name] = l.Digest
+		parts.Wheels = append(parts.Wheels, l.Files...)
+	}
+	parts.Lock, err = lock.Text()
+	return err
 }
 
 // place is where an app file has a function, "" if it is not known.

@@ -45,11 +45,11 @@ one that is active; runs that are under way stay with theirs.`,
 
 // deploy builds an app and deploys it.
 func (sh *shell) deploy(ctx context.Context, c *client.Client, a *app.App, activate, quiet bool) (wire.Deployed, error) {
-	modules, err := sh.buildModules(ctx, a, quiet)
+	parts, err := sh.buildParts(ctx, a, quiet)
 	if err != nil {
 		return wire.Deployed{}, err
 	}
-	b, err := bundle.Collect(a, modules)
+	b, err := bundle.Collect(a, parts)
 	if err != nil {
 		return wire.Deployed{}, usage("weft validate shows what the app file grants", "%v", err)
 	}

@@ -54,6 +54,7 @@ type Request struct {
 	Dir      string   // the app's folder, which paths in requirements are relative to
 	File     string   // requirements file, relative to Dir; "": Lines
 	Lines    []string // requirements
+	Digest   string   // of what File and the files that it includes, or Lines, say, where they are not at hand; default: it is computed
 	Wheels   string   // folder with wheels, as files or in a folder of their own, that are tried first; "": none
 	Pack     bool     // the wheels are wanted too: Layer.Files has them all
 	Offline  bool     // what neither the lock nor Wheels have is an error, and pip is not started
@@ -66,6 +67,7 @@ type Layer struct {
 	Wheels []Wheel  // in the order of their names
 	Files  []string // of the wheels, in that order: absolute paths in the cache; with Request.Pack
 	Cached bool     // it was there already
+	Digest string   // of the request's requirements, for Request.Digest elsewhere
 }
 
 // Store installs layers. It is safe for concurrent use, also by several
@@ -109,18 +111,25 @@ func (s *Store) Close() error {
 func (s *Store) Install(ctx context.Context, r Request, lock *Lock) (Layer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, err := s.install(ctx, r, lock)
+	l, err := s.install(ctx, &r, lock)
+	l.Digest = r.Digest
 	if ctx.Err() != nil {
 		return l, fmt.Errorf("install what function %s requires: %w", r.Function, context.Cause(ctx))
 	}
 	return l, err
 }
 
-func (s *Store) install(ctx context.Context, r Request, lock *Lock) (Layer, error) {
-	sum, err := r.sum()
-	if err != nil {
-		return Layer{}, &Error{Request: r, Message: "cannot read the requirements", Err: err}
+func (s *Store) install(ctx context.Context, given *Request, lock *Lock) (Layer, error) {
+	if given.Digest == "" {
+		sum, err := given.sum()
+		if err != nil {
+			return Layer{}, &Error{Request: *given, Message: "cannot read the requirements", Err: err}
+		}
+		given.Digest = sum
 	}
+	r := *given
+	sum := r.Digest
+	var err error
 	if s.found == nil {
 		if s.found, err = python.Find(ctx, s.o.Python); err != nil {
 			return Layer{}, &Error{Request: r, Message: "there is no Python to install for", Err: err}

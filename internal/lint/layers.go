@@ -69,9 +69,9 @@ var layers = map[string][]string{
 	"internal/sandbox/process/warden": {},
 
 	// What puts them together.
-	"internal/node": {"internal/admission", "internal/cpu/backend", "internal/cpu/scheduler", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
+	"internal/node": {"internal/layer", "internal/admission", "internal/cpu/backend", "internal/cpu/scheduler", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/python", "internal/sandbox/process", "internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
-	"internal/api": {"internal/api/wire", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/scheduler", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
+	"internal/api": {"internal/api/wire", "internal/sandbox/process", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/scheduler", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
 		"internal/secret", "internal/store", "internal/telemetry", "internal/telemetry/metrics", "internal/trigger"},
 	"internal/server": {"internal/api", "internal/cpu/scheduler", "internal/admission", "internal/audit", "internal/auth", "internal/config", "internal/engine", "internal/node", "internal/registry", "internal/sandbox/domain", "internal/store",
 		"internal/telemetry", "internal/telemetry/metrics", "internal/telemetry/otlp"},

@@ -74,12 +74,16 @@ func (n *Node) program(ctx context.Context, a *app.App, o engine.Observer) (*eng
 
 // build makes a version of an app ready to run.
 func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.Observer) (*engine.Program, error) {
+	layers, _, err := n.layers.Install(ctx, a, false)
+	if err != nil {
+		return nil, err
+	}
 	names := slices.Sorted(maps.Keys(a.Functions))
 	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		wg.Go(func() { made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], o) })
+		wg.Go(func() { made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, o) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -129,7 +133,7 @@ func (n *Node) secret(a *app.App, ref app.SecretRef) ([]byte, error) {
 	return value, nil
 }
 
-func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o engine.Observer) (*domain.Function, error) {
+func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, layer string, o engine.Observer) (*domain.Function, error) {
 	begun := time.Now()
 	event := telemetry.Event{Function: f.Name, Index: telemetry.NoIndex}
 	tell := func(kind telemetry.EventKind, text string) {
@@ -138,7 +142,7 @@ func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o
 		observe(o, e)
 	}
 	tell(telemetry.EventBuildStarted, "")
-	fn, cached, err := n.makeFunction(ctx, a, f)
+	fn, cached, err := n.makeFunction(ctx, a, f, layer)
 	switch {
 	case err != nil:
 		tell(telemetry.EventBuildFailed, err.Error())
@@ -150,7 +154,7 @@ func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, o
 	return fn, err
 }
 
-func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (fn *domain.Function, cached bool, err error) {
+func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, layer string) (fn *domain.Function, cached bool, err error) {
 	files, err := grants(a.Dir, f.Files)
 	if err != nil {
 		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
@@ -190,7 +194,7 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function) (f
 		}
 	}
 	if f.Runtime != app.RuntimeWasm {
-		if fn.Process, err = n.processOf(f, fn, m); err != nil {
+		if fn.Process, err = n.processOf(f, fn, m, layer); err != nil {
 			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 		}
 	}
@@ -216,7 +220,7 @@ func (n *Node) share(i *domain.Image) *domain.Image {
 // code names what a function consists of.
 func code(f *domain.Function) string {
 	if f.Process != nil {
-		return fmt.Sprintf("%s %s %s:%s %q", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Layers)
+		return fmt.Sprintf("%s %s %s:%s %q %q %d", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Layers, f.Process.Resident, f.Process.Workers)
 	}
 	return f.Image.Key
 }

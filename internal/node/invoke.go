@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/sandbox/process"
 )
 
 // InvokeRequest is a call of one function, apart from any run.
@@ -26,6 +28,12 @@ type InvokeRequest struct {
 	Trace        string            // W3C traceparent for the function's environment
 	Stdout       *os.File          // if it is not nil: where the output goes as it is written; Invoke closes it
 	Log          func(text []byte) // told what it writes to standard error; it must not block
+
+	// Request, for a function that serves requests: what it answers, with Body as
+	// its body. Respond hears the head of the response before any of it is in
+	// Stdout, from another goroutine, at most once.
+	Request *process.Request
+	Respond func(status int, header http.Header)
 }
 
 // Invocation is what a function has answered. Close it.
@@ -79,7 +87,7 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 		deadline = at
 	}
 	words := &lastWords{log: req.Log}
-	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Deadline: deadline, Stdout: out, Log: words.add})
+	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Deadline: deadline, Stdout: out, Log: words.add, Request: req.Request, Respond: req.Respond})
 	if err != nil {
 		return nil, err
 	}

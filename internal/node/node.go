@@ -62,6 +62,7 @@ type Config struct {
 type Node struct {
 	cfg     Config
 	builder *build.Builder
+	layers  *Layers
 	pool    *domain.Pool
 	scratch *scratch.Folder // for what a run keeps in files
 
@@ -90,6 +91,9 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	defer exe.Close()
 	n := &Node{cfg: cfg, programs: map[*app.App]*engine.Program{}, functions: map[string]weak.Pointer[domain.Function]{}, images: map[string]weak.Pointer[domain.Image]{}}
 	if n.builder, err = NewBuilder(cfg.CacheDir); err != nil {
+		return nil, err
+	}
+	if n.layers, err = NewLayers(cfg.CacheDir); err != nil {
 		return nil, err
 	}
 	if n.scratch, err = scratch.Make(""); err != nil {
@@ -142,6 +146,7 @@ func (n *Node) Degraded() []string { return n.pool.Degraded() }
 func (n *Node) Close() error {
 	err := errors.Join(n.runs.Close(), n.pool.Close(), n.cfg.CPU.Close())
 	n.closeImages()
+	err = errors.Join(err, n.layers.Close())
 	return errors.Join(err, n.scratch.Remove())
 }
 

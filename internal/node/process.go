@@ -11,8 +11,9 @@ import (
 	"github.com/weft-run/weft/internal/sandbox/process"
 )
 
-// processOf is a built function as a process; fn has all but that.
-func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module) (*process.Function, error) {
+// processOf is a built function as a process; fn has all but that. layer is
+// the folder of what it requires, or empty.
+func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, layer string) (*process.Function, error) {
 	dir, err := n.builder.Folder(f.Runtime, m)
 	if err != nil {
 		return nil, err
@@ -32,6 +33,16 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module) (
 			return nil, err
 		}
 		p.Handler = name
+		switch {
+		case f.Serves != "":
+			p.Resident = process.Resident(f.Serves)
+		case f.Resident:
+			p.Resident = process.ResidentHandler
+		}
+		p.Workers = f.Workers
+		if layer != "" {
+			p.Layers = []string{layer}
+		}
 	}
 	for _, g := range fn.Files {
 		if g.Form != "dir" {

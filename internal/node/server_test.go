@@ -68,7 +68,7 @@ func packed(t *testing.T, yaml string, files ...string) io.Reader {
 	for name, f := range a.Functions {
 		modules[name] = f.Source
 	}
-	b, err := bundle.Collect(a, modules)
+	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 type Routed struct {
 	app.Trigger
 	Params  map[string]string // segments of the path by their names
+	Serves  bool              // the function answers requests itself
 	Allowed []string          // methods, if the path has triggers for others only; then there is no trigger
 }
 
@@ -29,7 +30,9 @@ func (s *Server) Route(ctx context.Context, appName, method, path string) (Route
 	i, params, ok, allowed := d.routes.Match(method, path)
 	switch {
 	case ok:
-		return Routed{Trigger: d.program.App.Triggers[i], Params: params}, nil
+		t := d.program.App.Triggers[i]
+		f := d.program.App.Functions[t.Function]
+		return Routed{Trigger: t, Params: params, Serves: f != nil && f.Serves != ""}, nil
 	case len(allowed) > 0:
 		return Routed{Allowed: allowed}, nil
 	}

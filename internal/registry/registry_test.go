@@ -30,7 +30,7 @@ func pack(t *testing.T, name, text string) *bytes.Buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := bundle.Collect(a, map[string]string{"f": filepath.Join(dir, "f.wasm")})
+	b, err := bundle.Collect(a, bundle.Parts{Modules: map[string]string{"f": filepath.Join(dir, "f.wasm")}})
 	if err != nil {
 		t.Fatal(err)
 	}

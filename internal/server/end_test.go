@@ -39,7 +39,7 @@ func (r *running) deploy(t *testing.T, yaml string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := bundle.Collect(a, nil)
+	b, err := bundle.Collect(a, bundle.Parts{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -175,13 +176,15 @@ type call struct {
 	recorded []Slot     // what it has published, once it has succeeded
 
 	// Of a single invocation, which is no part of a run.
-	single bool
-	body   *buffer.Segment   // long standard input
-	size   int64             // of body
-	stdout *os.File          // where standard output goes, instead of into Result
-	log    func(text []byte) // told what it writes to standard error
-	over   chan struct{}     // told when result is there
-	result Result
+	single  bool
+	body    *buffer.Segment   // long standard input
+	size    int64             // of body
+	stdout  *os.File          // where standard output goes, instead of into Result
+	log     func(text []byte) // told what it writes to standard error
+	request *process.Request  // what an application answers, and who hears the head of that
+	respond func(int, http.Header)
+	over    chan struct{} // told when result is there
+	result  Result
 
 	process *processCall // of a function that is a process
 }

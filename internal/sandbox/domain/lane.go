@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
+	"github.com/weft-run/weft/internal/sandbox/process"
 )
 
 // LaneOptions configure a Lane.
@@ -67,6 +69,11 @@ type Invocation struct {
 	Stdout *os.File
 	// Log is told what it writes to standard error; it must not block.
 	Log func(text []byte)
+	// Request, of a function that is an application: what it answers, with Input or
+	// Body as its body. Respond hears the head of the response before any of it is
+	// in Stdout, from another goroutine, at most once.
+	Request *process.Request
+	Respond func(status int, header http.Header)
 }
 
 // Reply is how an invocation ended. Close it.
@@ -126,7 +133,7 @@ func (l *Lane) Invoke(ctx context.Context, i Invocation) (*Reply, error) {
 		}
 		r := &Reply{Result: k.result, Tries: try}
 		f := r.Failure
-		if f == nil || !f.Free || i.Stdout != nil || try == triesMax {
+		if f == nil || !f.Free || i.Stdout != nil || i.Respond != nil || try == triesMax {
 			return r, nil
 		}
 		alone = alone || f.Alone
@@ -139,7 +146,7 @@ func (l *Lane) try(ctx context.Context, i *Invocation, try int, alone bool) (*ca
 		Call: Call{
 			Function: i.Function, Path: i.Function.Name, Step: i.Name, Index: -1, Attempt: try, Key: i.Key, Trace: i.Trace, Input: i.Input, Time: i.Timeout,
 		},
-		running: true, single: true, stdout: i.Stdout, log: i.Log, over: make(chan struct{}, 1),
+		running: true, single: true, stdout: i.Stdout, log: i.Log, request: i.Request, respond: i.Respond, over: make(chan struct{}, 1),
 	}
 	if i.Body != nil {
 		if s, ok := i.Body.holder.(*buffer.Segment); ok {

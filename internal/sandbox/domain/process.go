@@ -137,6 +137,7 @@ func (d *Domain) fork(ctx context.Context, k *call) (*process.Process, error) {
 	c := process.Call{
 		Function: k.Function.Process, Input: k.Input, Raw: k.body != nil || k.Stdin != "", Stream: k.stdout, Slots: &processSlots{d: d, k: k},
 		Run: d.o.Run, Step: k.Step, Index: k.Index, Attempt: k.Attempt, Key: k.Key, Trace: k.Trace, Time: k.Time,
+		HTTP: k.request, Respond: k.respond,
 	}
 	if k.single {
 		c.Run, c.Step = k.Step, k.Function.Name
