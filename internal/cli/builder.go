@@ -78,7 +78,7 @@ func (sh *shell) buildParts(ctx context.Context, a *app.App, quiet bool) (bundle
 
 // require installs what functions in Python require, and adds it to the parts.
 func (sh *shell) require(ctx context.Context, a *app.App, parts *bundle.Parts) error {
-	layers, err := node.NewLayers(sh.getenv("WEFT_CACHE"))
+	layers, err := node.NewLayers(sh.getenv("WEFT_CACHE"), "")
 	if err != nil {
 		return err
 	}

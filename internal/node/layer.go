@@ -15,14 +15,14 @@ import (
 // Layers installs what functions in Python require.
 type Layers struct{ store *layer.Store }
 
-// NewLayers returns the layers of a node with that CacheDir, empty for the
-// default, without a node, as NewBuilder does for modules. Close it.
-func NewLayers(cacheDir string) (*Layers, error) {
+// NewLayers returns the layers of a node with that CacheDir and Python, empty for
+// the defaults, without a node, as NewBuilder does for modules. Close it.
+func NewLayers(cacheDir, python string) (*Layers, error) {
 	dir, err := cacheFolder(cacheDir)
 	if err != nil {
 		return nil, err
 	}
-	store, err := layer.NewStore(layer.Options{Dir: filepath.Join(dir, "python")})
+	store, err := layer.NewStore(layer.Options{Dir: filepath.Join(dir, "python"), Python: python})
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.builder, err = NewBuilder(cfg.CacheDir); err != nil {
 		return nil, err
 	}
-	if n.layers, err = NewLayers(cfg.CacheDir); err != nil {
+	if n.layers, err = NewLayers(cfg.CacheDir, cfg.Python); err != nil {
 		return nil, err
 	}
 	if n.scratch, err = scratch.Make(""); err != nil {

@@ -297,7 +297,7 @@ func deployProcesses(t *testing.T, s *node.Server, a *app.App) (registry.Version
 		}
 		modules[name] = m.Path
 	}
-	made, err := bundle.Collect(a, modules)
+	made, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,9 @@ def environ(request):
             value = env[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
         env[key] = value
     if "CONTENT_LENGTH" not in env:
-        env["CONTENT_LENGTH"] = str(len(request.body) if request.file < 0 else os.fstat(request.file).st_size)
+        size = len(request.body) if request.file < 0 else os.fstat(request.file).st_size
+        if size or request.file < 0:  # else it is a pipe: the end says how long the body is
+            env["CONTENT_LENGTH"] = str(size)
     return env
 
 
