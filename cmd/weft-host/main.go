@@ -6,11 +6,16 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	_ "github.com/weft-run/weft/internal/sandbox/process/warden" // a process started as a warden never comes to main
 	"github.com/weft-run/weft/internal/sandbox/wasm"
 	"github.com/weft-run/weft/internal/sandbox/wasm/confine"
 )
+
+// The first thread stays the main goroutine's: threads are named after the calls that they
+// carry out, and the first one's name is the process's.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	applied := confine.Applied()

@@ -21,6 +21,7 @@
 //	trigger.go   requests and events that start runs
 //	admin.go     secrets, tokens, audit log, configuration, backup
 //	state.go     health, version, figures
+//	cpu.go       who has the processor
 package api
 
 import (

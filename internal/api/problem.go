@@ -16,6 +16,9 @@ import (
 	"github.com/weft-run/weft/internal/audit"
 	"github.com/weft-run/weft/internal/auth"
 	"github.com/weft-run/weft/internal/buffer"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/data"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
@@ -74,6 +77,9 @@ var kinds = []kind{
 	{auth.ErrInvalid, http.StatusBadRequest, "bad-request", "Bad request", "", ""},
 	{secret.ErrInvalid, http.StatusBadRequest, "bad-request", "Bad request", "", ""},
 	{trigger.ErrMalformed, http.StatusBadRequest, "bad-request", "Bad request", "", ""},
+	{scheduler.ErrSetting, http.StatusBadRequest, "bad-request", "Bad request", "GET /v1/cpu has the settings; docs/cpu.md explains them", ""},
+	{policy.ErrParameter, http.StatusBadRequest, "bad-request", "Bad request", "GET /v1/cpu has the parameters; docs/cpu.md explains them", ""},
+	{backend.ErrUnavailable, http.StatusUnprocessableEntity, "unavailable", "This machine does not give that", "weft doctor says which backends work and what the others need", ""},
 	{trigger.ErrUnsupported, http.StatusUnsupportedMediaType, "unsupported", "Unsupported media type", "send CloudEvents 1.0 in binary, structured or batch mode", ""},
 	{trigger.ErrTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Too large", "", metrics.RefusedTooLarge},
 	{engine.ErrConflict, http.StatusConflict, "conflict", "Conflict", "use another idempotency key for another request", ""},

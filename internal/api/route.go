@@ -171,6 +171,9 @@ func (h *Handler) routes() []*route {
 		{method: "DELETE", path: "/v1/tokens/{token}", name: "token.revoke", summary: "Revokes a token.", role: auth.Admin, audit: true, handle: h.revokeToken},
 		{method: "GET", path: "/v1/audit", name: "audit", summary: "Tells who has changed what, the latest first.", role: auth.Admin, query: []param{limitParam}, out: wire.Page[audit.Entry]{}, zip: true, handle: h.audit},
 		{method: "GET", path: "/v1/config", name: "config", summary: "Gives the configuration in force, as YAML.", role: auth.Admin, out: media("application/yaml"), handle: h.config},
+		{method: "GET", path: "/v1/cpu", name: "cpu", summary: "Tells which calls have the processor, by which policy, and what was learned of functions.", role: auth.Read, out: wire.CPU{}, zip: true, handle: h.cpu},
+		{method: "PUT", path: "/v1/cpu", name: "cpu.set", summary: "Sets the policy of the processor; parameters that are left out get their defaults.", role: auth.Admin, in: wire.CPUChange{}, out: wire.CPU{}, audit: true, handle: h.setCPU},
+		{method: "PATCH", path: "/v1/cpu", name: "cpu.change", summary: "Changes the policy of the processor or its parameters; what is left out stays.", role: auth.Admin, in: wire.CPUChange{}, out: wire.CPU{}, audit: true, handle: h.patchCPU},
 		{method: "GET", path: "/v1/backup", name: "backup", summary: "Gives an archive of all that the server keeps, the key of the secrets included.", role: auth.Admin, out: media("application/x-tar"), audit: true, endless: true, handle: h.backup},
 	}
 }

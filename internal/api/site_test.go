@@ -22,6 +22,8 @@ import (
 	"github.com/weft-run/weft/internal/api/wire"
 	"github.com/weft-run/weft/internal/audit"
 	"github.com/weft-run/weft/internal/auth"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
@@ -62,17 +64,24 @@ func newSite(t *testing.T, change ...func(*settings)) *site {
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
 	m := metrics.New(metrics.Sources{
 		Version: "1.2.3", Gate: func() admission.Stats { return s.node.Gate.Stats() }, Pool: func() domain.Stats { return s.node.Sandboxes() },
-		Store: func() pebble.Stats { return s.node.Store.Stats() }, Runs: func() int { return s.node.Runs.Active() },
+		Store: func() pebble.Stats { return s.node.Store.Stats() }, Runs: func() int { return s.node.Runs.Active() }, CPU: func() scheduler.Status { return s.node.CPU().Status() },
 	})
 	set := settings{dir: t.TempDir()}
-	set.node = node.ServerConfig{Config: node.Config{CacheDir: cache, Hosts: 1}, Meter: m, Logger: logger}
+	processor := scheduler.Defaults(2)
+	processor.Backend = backend.NameNone
+	cpu, err := scheduler.New(scheduler.Options{Settings: processor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cpu.Close() })
+	set.node = node.ServerConfig{Config: node.Config{CacheDir: cache, Hosts: 1, CPU: cpu}, Meter: m, Logger: logger}
 	set.api = api.Options{Metrics: m, Logger: logger, Version: "1.2.3", Config: func() []byte { return []byte("drain: 30s\n") }}
 	for _, f := range change {
 		f(&set)
 	}
 	s.dir = set.dir
 	set.node.Dir = set.dir
-	var err error
+
 	if s.node, err = node.Serve(t.Context(), set.node); err != nil {
 		t.Fatal(err)
 	}

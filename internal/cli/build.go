@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/telemetry"
 )
 
@@ -36,7 +37,7 @@ the same when something changed; what has not changed is taken from the cache, $
 			return err
 		}
 		start := time.Now()
-		if err := sh.withNode(cmd.Context(), func(n runner) error { return sh.build(cmd.Context(), n, a, *quiet) }); err != nil {
+		if err := sh.withNode(cmd.Context(), policy.None, func(n runner) error { return sh.build(cmd.Context(), n, a, *quiet) }); err != nil {
 			return err
 		}
 		b := built{App: a.Name, Functions: slices.Sorted(maps.Keys(a.Functions)), Seconds: time.Since(start).Seconds()}

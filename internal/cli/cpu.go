@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-run/weft/internal/client"
 	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/sim"
 	"github.com/weft-run/weft/internal/cpu/trace"
@@ -23,13 +25,25 @@ import (
 func (sh *shell) cpuCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cpu",
-		Short: "Predict what CPU policies give",
-		Long: `Which of the running calls has the processor is decided by a policy: none, alps, sfs or weft. docs/cpu.md explains them.
-These commands need no server.`,
+		Short: "Watch and set which calls get the processor",
+		Long: `Show which of the running calls have the processor, by which policy (none, alps, sfs or weft), and what was learned of
+functions, once a second, until q or Ctrl-C. With --once, or where stdout is no terminal, it is shown once. docs/cpu.md
+explains the policies. whatif and generate need no server.`,
 		Args: atMost(0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(sh.cpuWhatifCommand(), sh.cpuGenerateCommand())
+	once := cmd.Flags().Bool("once", false, "show it once and leave")
+	form := outputFlag(cmd, "table", "json", "yaml")
+	sh.server(cmd, func(ctx context.Context, c *client.Client, _ []string) error {
+		if form.value == "table" && !*once && sh.outStyle.live {
+			return sh.watchCPU(ctx, c)
+		}
+		s, err := c.CPU(ctx)
+		if err != nil {
+			return err
+		}
+		return sh.printCPU(form.value, s)
+	})
+	cmd.AddCommand(sh.cpuSetCommand(), sh.cpuWhatifCommand(), sh.cpuGenerateCommand())
 	return cmd
 }
 

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/config"
+	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/store/pebble"
@@ -27,11 +29,13 @@ type tool struct {
 
 // checkup is what weft doctor prints as data.
 type checkup struct {
-	Version versionInfo    `json:"weft"`
-	Machine sandbox.Report `json:"machine"`
-	Disk    disk           `json:"disk"`
-	Tools   []tool         `json:"tools"`
-	Works   bool           `json:"works"` // weft can run functions here
+	Version versionInfo       `json:"weft"`
+	Machine sandbox.Report    `json:"machine"`
+	Disk    disk              `json:"disk"`
+	CPU     []sandbox.Feature `json:"cpu"`         // what schedules calls
+	Backend string            `json:"cpu_backend"` // the one that auto is
+	Tools   []tool            `json:"tools"`
+	Works   bool              `json:"works"` // weft can run functions here
 }
 
 // disk is how fast the disk of the data folder keeps something for good.
@@ -124,6 +128,7 @@ does instead where it is missing. Exit status 3 says that weft cannot run functi
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := checkup{Version: readVersion(), Machine: sandbox.Probe(cmd.Context()), Disk: measureDisk(*data), Tools: tools(cmd.Context()), Works: true}
 		c.Machine.Features = append(c.Machine.Features, node.ProbeProcesses(cmd.Context(), config.Default().Python)...)
+		c.CPU, c.Backend = backend.Probe(), autoBackend()
 		blocked := blockers(c.Machine)
 		c.Works = len(blocked) == 0
 		if form.value != "text" {
@@ -142,6 +147,16 @@ does instead where it is missing. Exit status 3 says that weft cannot run functi
 		return nil
 	}
 	return cmd
+}
+
+// autoBackend is the CPU backend that a node takes unless it is told another one.
+func autoBackend() string {
+	b, _, err := backend.New(backend.Auto, backend.Options{NodeStays: true})
+	if err != nil {
+		return backend.NameNone
+	}
+	defer b.Close() // it has nothing to put back
+	return b.Name()
 }
 
 // blockers names the features that are missing and have no fallback.
@@ -165,7 +180,7 @@ func (sh *shell) printCheckup(c checkup) error {
 		c.Machine.Arch, plural(c.Machine.Cores, "core"), float64(c.Machine.Memory)/(1<<30), user)
 	inks := map[sandbox.State]ink{sandbox.StateOK: green, sandbox.StateDegraded: yellow, sandbox.StateMissing: red}
 	features := table{heading: []string{"feature", "state", "used for"}}
-	for _, f := range c.Machine.Features {
+	for _, f := range slices.Concat(c.Machine.Features, c.CPU) {
 		text := f.Use
 		if f.Detail != "" {
 			text = f.Detail + ": " + text
@@ -182,7 +197,7 @@ func (sh *shell) printCheckup(c checkup) error {
 	if err := features.write(sh.stdout, sh.outStyle, sh.tableWidth()); err != nil {
 		return err
 	}
-	fmt.Fprintln(sh.stdout)
+	fmt.Fprintf(sh.stdout, "\ncalls are scheduled by the backend %s; docs/cpu.md tells what each one does\n\n", c.Backend)
 	list := table{heading: []string{"tool", "state", "version", "used for"}}
 	for _, t := range c.Tools {
 		state := cell{"ok", green}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/node"
 )
 
@@ -44,7 +45,7 @@ program sees no files and no network but those granted here. The exit status is 
 		if err != nil {
 			return err
 		}
-		return sh.withNode(cmd.Context(), func(n runner) error {
+		return sh.withNode(cmd.Context(), policy.None, func(n runner) error {
 			code, err := n.Exec(cmd.Context(), r)
 			switch {
 			case cmd.Context().Err() != nil:

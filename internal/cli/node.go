@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
@@ -61,10 +64,19 @@ func (l local) Run(ctx context.Context, r node.RunRequest) (result, error) {
 }
 
 // withNode opens a node for the duration of f and closes it whatever happens.
-func (sh *shell) withNode(ctx context.Context, f func(n runner) error) (err error) {
-	n, err := sh.open(ctx, node.Config{CacheDir: sh.getenv("WEFT_CACHE")})
+// Its calls get the processor by a policy; "" or none: as the kernel decides.
+func (sh *shell) withNode(ctx context.Context, cpu string, f func(n runner) error) (err error) {
+	cfg := node.Config{CacheDir: sh.getenv("WEFT_CACHE")}
+	if cpu != "" && cpu != policy.None {
+		settings := scheduler.Defaults(runtime.NumCPU())
+		settings.Policy = cpu
+		if cfg.CPU, err = scheduler.New(scheduler.Options{Settings: settings, NodeStays: true}); err != nil {
+			return fmt.Errorf("schedule calls: %w", err)
+		}
+	}
+	n, err := sh.open(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("start a node: %w", err)
+		return errors.Join(fmt.Errorf("start a node: %w", err), cfg.CPU.Close())
 	}
 	defer func() {
 		if closing := n.Close(); closing != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
@@ -26,6 +27,7 @@ type runOptions struct {
 	timeline  bool
 	load      *choice
 	pass      *choice
+	cpu       *choice
 	seed      uint64
 	timeout   time.Duration
 	functions string
@@ -74,6 +76,8 @@ A file that ends in .json is read as a workflow of AlloyStack's; --functions nam
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress")
 	o.load = choiceFlag(cmd, "load", "when modules of the system interface are set up (default: as the app file says)", app.LoadLazy, app.LoadEager)
 	o.pass = choiceFlag(cmd, "pass", "how values pass between functions (default: as the app file says)", app.PassReference, app.PassFile)
+	o.cpu = choiceFlag(cmd, "cpu", "policy by which calls get the processor", policy.Names...)
+	o.cpu.value = policy.Weft
 	o.form = outputFlag(cmd, "text", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return sh.run(cmd.Context(), o, args) }
 	return cmd
@@ -108,7 +112,7 @@ func (sh *shell) run(ctx context.Context, o runOptions, args []string) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errRunTimeout)
 		defer cancel()
 	}
-	return sh.withNode(ctx, func(n runner) error {
+	return sh.withNode(ctx, o.cpu.value, func(n runner) error {
 		if err := sh.build(ctx, n, a, o.quiet); err != nil {
 			return runTimedOut(ctx, o.timeout, err)
 		}

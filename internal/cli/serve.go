@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-run/weft/internal/config"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/server"
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // serveOptions are the flags of weft serve. Each stands for a setting of the configuration and wins over it.
 type serveOptions struct {
+	cpu                  *choice
 	config, data, socket string
 	listen, allow        []string
 	print                bool
@@ -44,6 +46,7 @@ every setting as it is in force.`,
 	f.StringVar(&o.socket, "socket", "", "path of the unix socket (default: weft.sock in $XDG_RUNTIME_DIR, else in the data folder)")
 	f.StringArrayVar(&o.listen, "listen", nil, "TCP address HOST:PORT to listen at; may be repeated")
 	f.StringArrayVar(&o.allow, "allow", nil, "folder that apps may ask for, DIR or DIR:rw; may be repeated")
+	o.cpu = choiceFlag(cmd, "cpu", "policy by which calls get the processor (default: as in the configuration)", policy.Names...)
 	f.BoolVar(&o.print, "print-config", false, "print the configuration and leave")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := o.load()
@@ -83,6 +86,9 @@ func (o *serveOptions) load() (*config.Config, error) {
 			return nil, fmt.Errorf("find %s: %w", p.flag, err)
 		}
 		*p.to = path
+	}
+	if o.cpu.value != "" {
+		cfg.CPU = o.cpu.value
 	}
 	cfg.Listen = append(cfg.Listen, o.listen...)
 	for _, dir := range o.allow {

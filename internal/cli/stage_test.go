@@ -20,6 +20,8 @@ import (
 	"github.com/weft-run/weft/internal/auth"
 	"github.com/weft-run/weft/internal/build"
 	"github.com/weft-run/weft/internal/bundle"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/registry"
@@ -396,7 +398,41 @@ func (s *stageServer) handleAdmin(handle func(string, func(http.ResponseWriter, 
 		w.WriteHeader(204)
 	})
 	handle("GET /v1/stats", func(w http.ResponseWriter, r *http.Request) { stageAnswer(w, 200, stageStats(0)) })
+	s.stageCPU(handle)
 	handle("GET /v1/backup", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "an archive") })
+}
+
+// stageCPU answers for a scheduler that commands nothing, with a call in it.
+func (s *stageServer) stageCPU(handle func(pattern string, f func(w http.ResponseWriter, r *http.Request))) {
+	settings := scheduler.Defaults(2)
+	settings.Backend = backend.NameNone
+	cpu, err := scheduler.New(scheduler.Options{Settings: settings})
+	if err != nil {
+		panic(err)
+	}
+	for range 12 {
+		cpu.Begin(scheduler.Demand{App: "shop", Version: "3f2a91b7c0", Function: "resize"}).End(3*time.Millisecond, false)
+	}
+	cpu.Begin(scheduler.Demand{App: "shop", Version: "3f2a91b7c0", Function: "resize"})
+	answer := func(w http.ResponseWriter) { stageAnswer(w, 200, wire.NewCPU(cpu.Status())) }
+	change := func(anew bool) func(w http.ResponseWriter, r *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			var want wire.CPUChange
+			err := json.NewDecoder(r.Body).Decode(&want)
+			c, wrong := want.Change(anew)
+			if err = errors.Join(err, wrong); err == nil {
+				err = cpu.Apply(c)
+			}
+			if err != nil {
+				stageRefuse(w, wire.Problem{Status: 400, Detail: err.Error()})
+				return
+			}
+			answer(w)
+		}
+	}
+	handle("GET /v1/cpu", func(w http.ResponseWriter, r *http.Request) { answer(w) })
+	handle("PATCH /v1/cpu", change(false))
+	handle("PUT /v1/cpu", change(true))
 }
 
 // stageStats is the state of a busy server, so many seconds later.

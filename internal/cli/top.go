@@ -49,9 +49,34 @@ functions that have something to do. With --once, or where stdout is no terminal
 
 // top draws the view again and again on a screen of its own.
 func (sh *shell) top(ctx context.Context, c *client.Client) error {
+	v := topView{style: sh.outStyle, unicode: sh.unicode, where: c.Address()}
+	return sh.screen(ctx, func(ctx context.Context) error {
+		s, err := c.Stats(ctx)
+		if v.fault = err; err == nil {
+			v.add(s)
+		}
+		return lasting(err, len(v.seen) == 0)
+	}, func(width, height int) string {
+		v.width, v.height = width, height
+		return v.frame()
+	})
+}
+
+// lasting is an error after which it is no use to look again: one at the first look, or
+// any but that the server is away for a while.
+func lasting(err error, first bool) error {
+	var none *client.NoServerError
+	if err != nil && (first || !errors.As(err, &none) && client.Status(err) != 503) {
+		return err
+	}
+	return nil
+}
+
+// screen shows on a screen of its own, until a key ends it, what draw gives after each look.
+func (sh *shell) screen(ctx context.Context, look func(ctx context.Context) error, draw func(width, height int) string) error {
 	out, ok := sh.stdout.(*os.File)
 	if !ok {
-		return errors.New("weft top needs a terminal")
+		return errors.New("a live view needs a terminal")
 	}
 	keys := -1
 	if in, ok := sh.stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
@@ -66,28 +91,24 @@ func (sh *shell) top(ctx context.Context, c *client.Client) error {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	defer fmt.Fprint(out, "\x1b[?25h\x1b[?1049l")
-	v := topView{style: sh.outStyle, unicode: sh.unicode, where: c.Address()}
+	shown := [2]int{}
 	for {
 		begun := time.Now()
-		s, err := c.Stats(ctx)
+		err := look(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		var none *client.NoServerError
-		if err != nil && (len(v.seen) == 0 || !errors.As(err, &none) && client.Status(err) != 503) {
+		if err != nil {
 			return err
-		}
-		if v.fault = err; err == nil {
-			v.add(s)
 		}
 		for wait := topEvery; wait > 0; wait = topEvery - time.Since(begun) {
 			width, height, err := term.GetSize(int(out.Fd()))
 			if err != nil {
 				width, height = 80, 24
 			}
-			if width != v.width || height != v.height || wait == topEvery {
-				v.width, v.height = width, height
-				if _, err := fmt.Fprint(out, v.frame()); err != nil {
+			if size := [2]int{width, height}; size != shown || wait == topEvery {
+				shown = size
+				if _, err := fmt.Fprint(out, draw(width, height)); err != nil {
 					return fmt.Errorf("write to stdout: %w", err)
 				}
 			}

@@ -81,12 +81,14 @@ func number(x float64) string {
 }
 
 // frame is the screen, with the sequences that draw it over the one before.
-func (v *topView) frame() string {
+func (v *topView) frame() string { return frame(v.lines(), v.height) }
+
+// frame is a screen with lines, with the sequences that draw it over the one before.
+func frame(lines []string, height int) string {
 	var b strings.Builder
 	b.WriteString("\x1b[H")
-	lines := v.lines()
-	if v.height > 1 && len(lines) > v.height-1 {
-		lines = lines[:v.height-1]
+	if height > 1 && len(lines) > height-1 {
+		lines = lines[:height-1]
 	}
 	for _, l := range lines {
 		b.WriteString(l + "\x1b[K\r\n")

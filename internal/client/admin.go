@@ -74,6 +74,27 @@ func (c *Client) Stats(ctx context.Context) (wire.Stats, error) {
 	return s, c.call(ctx, get("stats"), &s)
 }
 
+// CPU tells which calls have the processor, and why.
+func (c *Client) CPU(ctx context.Context) (wire.CPU, error) {
+	var s wire.CPU
+	return s, c.call(ctx, get("cpu"), &s)
+}
+
+// ChangeCPU changes the policy of the processor or its parameters; with anew, what is left
+// out gets its default.
+func (c *Client) ChangeCPU(ctx context.Context, change wire.CPUChange, anew bool) (wire.CPU, error) {
+	method := http.MethodPatch
+	if anew {
+		method = http.MethodPut
+	}
+	var s wire.CPU
+	r, err := send(method, "cpu").json(change)
+	if err != nil {
+		return s, err
+	}
+	return s, c.call(ctx, r, &s)
+}
+
 // Version describes the server.
 func (c *Client) Version(ctx context.Context) (wire.Version, error) {
 	var v wire.Version

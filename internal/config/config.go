@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
@@ -40,11 +42,16 @@ type Config struct {
 	Drain     time.Duration // what requests and calls are given to end before the node does; default 30 s
 	Retention time.Duration // how long an ended run is kept unless its workflow says; default 7 days
 	Python    string        // the interpreter of functions in Python, a name or a path; default python3
-	Speculate bool          // start functions that nobody outside can notice before their causes are on disk; default true
-	Limits    Limits
-	Grants    Grants
-	Pool      Pool
-	Telemetry Telemetry
+	// CPU is the policy by which calls get the processor: weft (the default), alps, sfs, or
+	// none. CPUBackend is how: auto (the default), cgroup, sched, fifo or none.
+	// CPUParameters are NAME=VALUE, as in weft.slots=2; default none.
+	CPU, CPUBackend string
+	CPUParameters   []string
+	Speculate       bool // start functions that nobody outside can notice before their causes are on disk; default true
+	Limits          Limits
+	Grants          Grants
+	Pool            Pool
+	Telemetry       Telemetry
 }
 
 // TLS names the files of a certificate and its key, PEM, absolute paths. Both
@@ -102,6 +109,7 @@ func Default() *Config {
 		Data:      defaultData(),
 		Drain:     30 * time.Second,
 		Retention: 7 * 24 * time.Hour,
+		CPU:       policy.Weft, CPUBackend: backend.Auto,
 		Speculate: true,
 		Python:    "python3",
 		Limits:    Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},

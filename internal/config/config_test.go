@@ -23,6 +23,9 @@ drain: 1m
 retention: 30d
 speculate: false
 python: /usr/bin/python3.12
+cpu: alps
+cpu_backend: sched
+cpu_parameters: [alps.theta=40, weight.shop=2.5]
 limits: {body: 1MiB, buffer: 1GiB, input: 64KiB, runs: 10, runs_per_app: 5, memory: 1.5GiB, concurrency: 8, memory_per_app: 1GiB, concurrency_per_app: 4, queue: 2}
 grants:
   folders: [/srv/data, "./shared:rw", "/x:ro"]
@@ -49,7 +52,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		Drain:     time.Minute,
 		Retention: 30 * 24 * time.Hour,
 		Python:    "/usr/bin/python3.12",
-		Limits:    Limits{1 << 20, 1 << 30, 64 << 10, 10, 5, 3 << 29, 8, Quota{1 << 30, 4}, 2},
+		CPU:       "alps", CPUBackend: "sched", CPUParameters: []string{"alps.theta=40", "weight.shop=2.5"},
+		Limits: Limits{1 << 20, 1 << 30, 64 << 10, 10, 5, 3 << 29, 8, Quota{1 << 30, 4}, 2},
 		Grants: Grants{
 			Folders: []Folder{{"/srv/data", false}, {"/etc/weft/shared", true}, {"/x", false}},
 			Dial:    c.Grants.Dial,
@@ -185,6 +189,9 @@ func TestWrongSettings(t *testing.T) {
 		{"telemetry: {otlp: localhost:4318}", `c.yaml:1:19: otlp: want a URL such as http://127.0.0.1:4318; found the string "localhost:4318"`, ""},
 		{"telemetry: {log_level: warning}", `c.yaml:1:24: unknown log_level "warning": want debug or info or warn or error`, ""},
 		{"telemetry: {metrics: opne}", `c.yaml:1:22: unknown metrics "opne": want token or open`, `did you mean "open"?`},
+		{"cpu: wefft", `c.yaml:1:6: unknown cpu "wefft": want none or alps or sfs or weft`, `did you mean "weft"?`},
+		{"cpu_parameters: [speed=1]", `c.yaml:1:18: cpu_parameters: "speed": not a parameter of a CPU policy`, "docs/cpu.md has the parameters"},
+		{"cpu_parameters: [alps.theta]", `c.yaml:1:18: cpu_parameters: want a parameter such as "alps.theta=40"; found the string "alps.theta"`, ""},
 		{"- data", "c.yaml:1:1: a configuration is a mapping; found a list", "a configuration begins with a line such as `data: /var/lib/weft`"},
 	} {
 		c, err := Parse("c.yaml", "/", []byte(test.src))

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
@@ -57,6 +59,12 @@ var settings = []setting{
 	text("python", "The Python of functions, a name or a path.",
 		func(r *reading, n *yamlfile.Node, c *Config) { c.Python = r.Text(n, "a program such as python3.12") },
 		func(c *Config) string { return c.Python }),
+	word("cpu", "Policy by which calls get the processor: weft, alps, sfs, or none, when the kernel decides and nothing is measured.",
+		func(c *Config) *string { return &c.CPU }, policy.Names...),
+	word("cpu_backend", "How that is carried out; auto is what works here.",
+		func(c *Config) *string { return &c.CPUBackend }, backend.Names...),
+	list("cpu_parameters", "Of policies, as NAME=VALUE: alps.theta=40, weft.slots=2, weight.shop=2 for the app shop.", `a list such as ["weft.slots=2"]`,
+		(*reading).parameter, func(c *Config) *[]string { return &c.CPUParameters }, itself),
 
 	section("limits", "What the node takes on at a time.",
 		size("body", "Of a request.", 1, maxBytes, func(c *Config) *int64 { return &c.Limits.Body }),

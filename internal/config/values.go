@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
@@ -25,6 +26,31 @@ func (r *reading) path(n *yamlfile.Node, want string) string {
 		s = filepath.Join(r.dir, s)
 	}
 	return filepath.Clean(s)
+}
+
+// parameter reads NAME=VALUE of a CPU policy. What several values mean together is
+// checked for each by itself, beside the defaults of a large machine.
+func (r *reading) parameter(n *yamlfile.Node) (string, bool) {
+	const want = `a parameter such as "alps.theta=40"`
+	s := r.Text(n, want)
+	if s == "" {
+		return "", false
+	}
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || strings.ContainsFunc(s, unicode.IsControl) {
+		r.WrongKind(n, want, "")
+		return "", false
+	}
+	o := policy.Defaults(64)
+	err := o.Set("", name, value)
+	if err == nil {
+		err = o.Validate()
+	}
+	if err != nil {
+		r.Errorf(n.At, "docs/cpu.md has the parameters", "cpu_parameters: %s", yamlfile.Shorten(strings.ReplaceAll(err.Error(), "\n", "; "), 200))
+		return "", false
+	}
+	return s, true
 }
 
 // none reports whether n is the empty string, for settings that may be absent.

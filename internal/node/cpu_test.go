@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
@@ -221,5 +225,59 @@ func TestRunsUnderPolicies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A node that is killed takes calls along that it has stopped, and the next one removes
+// its groups.
+func TestANodeIsKilledWithStoppedCalls(t *testing.T) {
+	newNode(t)
+	actor(t)
+	a := steps(t, "a: {call: actor, foreach: 3, concurrency: 3, with: {do: spin}}")
+	cmd, _ := otherNode(t, a.Dir, t.TempDir(), func(c *exec.Cmd) { c.Env = append(c.Env, "WEFT_TEST_CPU=yes") })
+	killed := false
+	t.Cleanup(func() {
+		if !killed {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	stopped := func(pid int) bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		return err == nil && (strings.Contains(string(status), "\nState:\tT") || strings.Contains(string(status), "\nState:\tt"))
+	}
+	var hosts []int
+	if !eventually(func() bool {
+		hosts = hostsOf(cmd.Process.Pid)
+		return slices.ContainsFunc(hosts, stopped)
+	}) {
+		t.Fatalf("none of the hosts %v is stopped", hosts)
+	}
+	killed = true
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	for _, pid := range hosts {
+		if !eventually(func() bool { return unix.Kill(pid, 0) == unix.ESRCH || zombie(pid) }) {
+			t.Errorf("host %d of a killed node lives on", pid)
+		}
+	}
+	next, err := scheduler.New(scheduler.Options{Settings: scheduler.Defaults(2)}) // sweeps
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	other, err := node.New(t.Context(), node.Config{CacheDir: cache}) // the same
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := cgroupsOf(cmd.Process.Pid); len(left) > 0 {
+		t.Errorf("cgroups of a killed node are left: %v", left)
 	}
 }

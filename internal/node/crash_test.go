@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/node"
@@ -127,7 +128,17 @@ func beNode(dir string) {
 		os.Exit(1)
 	}
 	ctx := context.Background()
-	n, err := node.New(ctx, node.Config{CacheDir: os.Getenv("WEFT_TEST_CACHE")})
+	cfg := node.Config{CacheDir: os.Getenv("WEFT_TEST_CACHE")}
+	apart := os.Getenv("WEFT_TEST_CPU") != ""
+	if apart { // every call in a host of its own, and one of them at a time
+		settings := scheduler.Defaults(2)
+		settings.Options.Weft.Slots = 1
+		var err error
+		if cfg.CPU, err = scheduler.New(scheduler.Options{Settings: settings}); err != nil {
+			fail(err)
+		}
+	}
+	n, err := node.New(ctx, cfg)
 	if err != nil {
 		fail(err)
 	}
@@ -138,7 +149,7 @@ func beNode(dir string) {
 	if err != nil {
 		fail(err)
 	}
-	r, err := n.Run(ctx, node.RunRequest{App: a, Workflow: "main", Observer: printer{}})
+	r, err := n.Run(ctx, node.RunRequest{App: a, Workflow: "main", Observer: printer{}, Apart: apart})
 	if err != nil {
 		fail(err)
 	}

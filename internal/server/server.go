@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,7 @@ import (
 	"github.com/weft-run/weft/internal/audit"
 	"github.com/weft-run/weft/internal/auth"
 	"github.com/weft-run/weft/internal/config"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/domain"
@@ -140,8 +143,12 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 	}
 	s.metrics = metrics.New(s.sources())
-	if s.node, err = node.Serve(ctx, s.nodeConfig()); err != nil {
+	nodeConfig := s.nodeConfig()
+	if nodeConfig.CPU, err = newScheduler(cfg, s.log); err != nil {
 		return err
+	}
+	if s.node, err = node.Serve(ctx, nodeConfig); err != nil {
+		return errors.Join(err, nodeConfig.CPU.Close())
 	}
 	for _, d := range s.node.Degraded() {
 		s.log.Warn("degraded", "what", d)
@@ -200,6 +207,19 @@ func (s *server) nodeConfig() node.ServerConfig {
 	return c
 }
 
+// newScheduler makes the scheduler of calls. One that is off can be switched on later.
+func newScheduler(cfg *config.Config, log *slog.Logger) (*scheduler.Scheduler, error) {
+	settings := scheduler.Defaults(runtime.NumCPU())
+	settings.Policy, settings.Backend = cfg.CPU, cfg.CPUBackend
+	for _, p := range cfg.CPUParameters {
+		name, value, _ := strings.Cut(p, "=")
+		if err := settings.Options.Set(cfg.CPU, name, value); err != nil {
+			return nil, fmt.Errorf("cpu_parameters: %w", err)
+		}
+	}
+	return scheduler.New(scheduler.Options{Settings: settings, Log: log})
+}
+
 // ended logs that a run has ended, and sends its trace.
 func (s *server) ended(r engine.Run, t *telemetry.Trace) {
 	level, attrs := slog.LevelDebug, []any{"run", r.ID, "app", r.App, "workflow", r.Workflow, "status", r.Status, "took", r.Ended.Sub(r.Created)}
@@ -225,6 +245,7 @@ func (s *server) sources() metrics.Sources {
 		Pool:  func() domain.Stats { return s.node.Sandboxes() },
 		Store: func() pebble.Stats { return s.node.Store.Stats() },
 		Runs:  func() int { return s.node.Runs.Active() },
+		CPU:   func() scheduler.Status { return s.node.CPU().Status() },
 	}
 	if s.traces != nil {
 		src.Traces = s.traces.Stats

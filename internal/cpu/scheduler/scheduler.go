@@ -126,6 +126,9 @@ type Change struct {
 // when the change is wrong, and then nothing has changed; backend.ErrUnavailable when
 // this machine lacks what it asks for.
 func (s *Scheduler) Apply(c Change) error {
+	if s == nil {
+		return fmt.Errorf("this node was made without a CPU scheduler: %w", ErrSetting)
+	}
 	next := s.Settings()
 	if c.Anew {
 		next = Defaults(next.Options.Cores)

@@ -78,6 +78,11 @@ func (s *Scheduler) count(app string, cpu, turnaround time.Duration) {
 // Status shows what the scheduler does.
 func (s *Scheduler) Status() Status {
 	var out Status
+	if s == nil {
+		out.Settings = Settings{Policy: policy.None, Backend: backend.NameNone}
+		out.Fairness = 1
+		return out
+	}
 	out.Settings = s.Settings()
 	s.changing.Lock()
 	out.Notes = slices.Clone(s.notes)

@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -54,6 +55,8 @@ func serve(applied confine.Report, control *os.File) error {
 	open := wire.NewConn
 	if applied.Role != "compile" && applied.Role != "expr" {
 		open = wire.Blocking
+	} else {
+		runtime.UnlockOSThread() // of cmd/weft-host: this goroutine does the work
 	}
 	conn, err := open(control)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-run/weft/internal/admission"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/store/pebble"
 	"github.com/weft-run/weft/internal/telemetry/otlp"
@@ -24,7 +25,8 @@ type Sources struct {
 	Pool   func() domain.Stats // takes some milliseconds
 	Store  func() pebble.Stats
 	Traces func() otlp.Stats
-	Runs   func() int   // that have not ended: Engine.Active
+	Runs   func() int // that have not ended: Engine.Active
+	CPU    func() scheduler.Status
 	Data   func() int64 // bytes of the data folder: data.Folder.Bytes
 
 	// Memory measures parts of the node's memory in bytes, by name, beside
@@ -58,6 +60,18 @@ var (
 	storeFlushes = describe("store_flushes_total", "Flushes of the store to disk.")
 	storeSeconds = describe("store_flush_seconds_total", "Time of all flushes.")
 
+	cpuPolicy    = describe("cpu_policy", "1, with the policy by which calls get the processor and the backend that carries it out.", "policy", "backend")
+	cpuCalls     = describe("cpu_calls", "Calls that the CPU scheduler has, by where they are: express, normal, batch, waiting (not begun, or stopped); and those that sleep, in any of them.", "state")
+	cpuArrivals  = describe("cpu_arrivals_total", "Calls that came to the CPU scheduler since its policy was chosen.")
+	cpuCommands  = describe("cpu_commands_total", "What it did with calls: demotion, boost, stop.", "command")
+	cpuDeadlines = describe("cpu_deadlines_total", "Calls with a deadline that have ended, by whether that was met.", "outcome")
+	cpuError     = describe("cpu_prediction_error", "Mean of |predicted - actual| / actual CPU time over about the last hundred calls of known functions.")
+	cpuFairness  = describe("cpu_fairness", "Jain's index of CPU time by turnaround of apps: 1 when all are served alike.")
+	cpuSeconds   = describe("cpu_scheduler_seconds_total", "CPU time of the CPU scheduler itself.")
+	cpuLooks     = describe("cpu_looks_total", "Times that calls were looked at: used (their CPU time was read), asked (whether they sleep).", "kind")
+	cpuRefused   = describe("cpu_failures_total", "Commands that the kernel did not carry out: one_way (a raise without CAP_SYS_NICE), failed.", "kind")
+	cpuApps      = describe("cpu_app_seconds_total", "CPU time of the calls of an app that have ended and not failed.", "app")
+
 	traces = describe("traces_total", "Traces of runs: exported, dropped (the queue was full), failed (the collector did not take them).", "outcome")
 )
 
@@ -67,7 +81,8 @@ type scrape struct{ Sources }
 // Describe implements prometheus.Collector.
 func (*scrape) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildInfo, runsOpen, dataBytes, memory, gateCalls, gateMemory, gateLimit, functionCalls,
-		starts, hosts, hostEnds, prepared, storeAppends, storeBytes, storeFlushes, storeSeconds, traces} {
+		starts, hosts, hostEnds, prepared, storeAppends, storeBytes, storeFlushes, storeSeconds, traces,
+		cpuPolicy, cpuCalls, cpuArrivals, cpuCommands, cpuDeadlines, cpuError, cpuFairness, cpuSeconds, cpuLooks, cpuRefused, cpuApps} {
 		out <- d
 	}
 }
@@ -120,6 +135,9 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 		counter(hostEnds, float64(p.Retired), "retired")
 		counter(prepared, float64(p.Prepared))
 	}
+	if s.CPU != nil {
+		processor(s.CPU(), gauge, counter)
+	}
 	if s.Store != nil {
 		st := s.Store()
 		counter(storeAppends, float64(st.Appends))
@@ -132,5 +150,30 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 		counter(traces, float64(t.Exported), "exported")
 		counter(traces, float64(t.Dropped), "dropped")
 		counter(traces, float64(t.Failed), "failed")
+	}
+}
+
+// processor shows the scheduler of calls.
+func processor(st scheduler.Status, gauge, counter func(d *prometheus.Desc, v float64, labels ...string)) {
+	v := st.View
+	gauge(cpuPolicy, 1, label(st.Settings.Policy), label(st.Backend))
+	for state, n := range map[string]int{"express": v.Express, "normal": v.Normal, "batch": v.Batch, "waiting": v.Waiting, "sleeping": v.Sleeping} {
+		gauge(cpuCalls, float64(n), state)
+	}
+	counter(cpuArrivals, float64(v.Arrivals))
+	counter(cpuCommands, float64(v.Demotions), "demotion")
+	counter(cpuCommands, float64(v.Boosts), "boost")
+	counter(cpuCommands, float64(v.Stops), "stop")
+	counter(cpuDeadlines, float64(v.Met), "met")
+	counter(cpuDeadlines, float64(v.Missed), "missed")
+	gauge(cpuError, v.Error)
+	gauge(cpuFairness, st.Fairness)
+	counter(cpuSeconds, st.Stats.CPU.Seconds())
+	counter(cpuLooks, float64(st.Stats.Looks), "used")
+	counter(cpuLooks, float64(st.Stats.Questions), "asked")
+	counter(cpuRefused, float64(st.Stats.OneWay), "one_way")
+	counter(cpuRefused, float64(st.Stats.Failed), "failed")
+	for _, a := range st.Apps[:min(len(st.Apps), NamesMax)] {
+		counter(cpuApps, a.CPU.Seconds(), label(a.Name))
 	}
 }
