@@ -106,7 +106,7 @@ func (s *served) deployBuilt(ctx context.Context, dir, cache string) error {
 		}
 		modules[name] = m.Path
 	}
-	packed, err := bundle.Collect(a, modules)
+	packed, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		return err
 	}
