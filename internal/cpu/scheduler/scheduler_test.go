@@ -1,0 +1,134 @@
+package scheduler
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/weft-run/weft/internal/cpu/backend"
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/store/memory"
+)
+
+// quiet is a scheduler that commands nothing.
+func quiet(t testing.TB, change func(s *Settings)) *Scheduler {
+	t.Helper()
+	settings := Defaults(2)
+	settings.Backend = backend.NameNone
+	if change != nil {
+		change(&settings)
+	}
+	s, err := New(Options{Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestNoSchedulerDoesNothing(t *testing.T) {
+	var none *Scheduler
+	off := quiet(t, func(s *Settings) { s.Policy = policy.None })
+	for _, s := range []*Scheduler{none, off} {
+		c := s.Begin(Demand{App: "a", Function: "f"})
+		if c != nil || !c.Then(func() { t.Error("told later") }) || c.Apart() || c.End(time.Second, false) {
+			t.Errorf("a call is scheduled: %+v", c)
+		}
+		c.Enter(s.Sandbox(Process{PID: 1}), 1)
+		c.Leave()
+		c.Owes(true)
+		if st := s.Status(); st.Settings.Policy != policy.None || len(st.Profiles) != 0 || st.Fairness != 1 {
+			t.Errorf("status %+v", st)
+		}
+	}
+	if err := none.Apply(Change{Policy: policy.Weft}); !errors.Is(err, ErrSetting) {
+		t.Errorf("none was changed: %v", err)
+	}
+}
+
+// A known long call waits while another one has the slot, and is told when it may begin;
+// one that ends before is not.
+func TestACallIsToldWhenItMayBegin(t *testing.T) {
+	s := quiet(t, func(s *Settings) { s.Options.Weft.Slots = 1 })
+	long := Demand{App: "a", Function: "long"}
+	for range 12 {
+		s.Begin(long).End(time.Second, false)
+	}
+	first, second, third := s.Begin(long), s.Begin(long), s.Begin(long)
+	if !first.Then(nil) || !first.Apart() {
+		t.Fatal("the first one waits, or is not long")
+	}
+	told := make(chan string, 2)
+	if second.Then(func() { told <- "second" }) || third.Then(func() { told <- "third" }) {
+		t.Fatal("another one does not wait")
+	}
+	second.End(0, true)
+	first.End(time.Second, false)
+	if who := <-told; who != "third" {
+		t.Errorf("the %s one was told", who)
+	}
+	third.End(time.Second, false)
+	if n := len(s.Status().Calls); n != 0 {
+		t.Errorf("%d calls are left", n)
+	}
+}
+
+func TestProfilesAreKept(t *testing.T) {
+	st := memory.New(memory.Options{})
+	defer st.Close()
+	s := quiet(t, nil)
+	for range 12 {
+		s.Begin(Demand{App: "a", Version: "1", Function: "f"}).End(3*time.Millisecond, false)
+		s.Begin(Demand{App: "a", Version: "2", Function: "f"}).End(30*time.Millisecond, false)
+		s.Begin(Demand{App: "b", Version: "1", Function: "f"}).End(time.Millisecond, true) // not learned
+	}
+	if err := s.Save(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Forget(t.Context(), st, "a", func(version string) bool { return version == "2" }); err != nil {
+		t.Fatal(err)
+	}
+	next := quiet(t, nil)
+	if err := next.Load(st); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*Scheduler{s, next} {
+		if p := x.Status().Profiles; len(p) != 1 || p[0].Function != "a@2/f" || p[0].Calls != 12 || !p[0].Known {
+			t.Errorf("profiles %+v", p)
+		}
+	}
+}
+
+func TestJain(t *testing.T) {
+	for _, test := range []struct {
+		speeds []float64
+		want   float64
+	}{{nil, 1}, {[]float64{0.5}, 1}, {[]float64{0.3, 0.3}, 1}, {[]float64{1, 0, 0, 0}, 0.25}} {
+		var apps []App
+		for _, x := range test.speeds {
+			apps = append(apps, App{Speed: x})
+		}
+		if got := jain(apps); got < test.want-1e-9 || got > test.want+1e-9 {
+			t.Errorf("%v: %v, want %v", test.speeds, got, test.want)
+		}
+	}
+}
+
+// BenchmarkShortCall is what a call costs that is over before anybody looks at it.
+func BenchmarkShortCall(b *testing.B) {
+	s := quiet(b, nil)
+	box := s.Sandbox(Process{PID: 1})
+	d := Demand{App: "a", Version: "1", Function: "f"}
+	b.ReportAllocs()
+	for b.Loop() {
+		c := s.Begin(d)
+		<-c.Admitted()
+		c.Apart()
+		c.Enter(box, 1)
+		c.End(100*time.Microsecond, false)
+	}
+}
