@@ -99,14 +99,19 @@ func output(t *testing.T, app, workflow string, input, into any, extra ...string
 	}
 }
 
-// withData copies the app file of an example to a folder where ./data is other data, and returns it.
-func withData(t *testing.T, app string, spec data.Spec) (string, *data.Answers) {
+// Behind the name of an example this says that its functions, from the same sources, are to be native programs.
+const asNative = " native"
+
+// moved writes the app file of an example to a folder, for the sources where they are, and returns the folder. An
+// example that needs no change is left where it is if dir is empty.
+func moved(t *testing.T, app, dir string, replace ...string) string {
 	t.Helper()
-	dir := t.TempDir()
-	spec.Dir = filepath.Join(dir, "data")
-	answers, err := data.Generate(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
+	app, native := strings.CutSuffix(app, asNative)
+	switch {
+	case dir == "" && !native:
+		return app
+	case dir == "":
+		dir = t.TempDir()
 	}
 	text, err := os.ReadFile(filepath.Join(app, "weft.yaml"))
 	if err != nil {
@@ -119,11 +124,27 @@ func withData(t *testing.T, app string, spec data.Spec) (string, *data.Answers) 
 	if source, err = filepath.Rel(dir, source); err != nil {
 		t.Fatal(err)
 	}
-	changed := strings.NewReplacer("source: ./", "source: "+source+"/", "../sort/data::", "./data::", "../wordcount/data::", "./data::").Replace(string(text))
+	place := "source: "
+	if native {
+		place = "runtime: native, source: "
+	}
+	changed := strings.NewReplacer(append(replace, "source: ./", place+source+"/")...).Replace(string(text))
 	if err := os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return dir, answers
+	return dir
+}
+
+// withData copies the app file of an example to a folder where ./data is other data, and returns it.
+func withData(t *testing.T, app string, spec data.Spec) (string, *data.Answers) {
+	t.Helper()
+	dir := t.TempDir()
+	spec.Dir = filepath.Join(dir, "data")
+	answers, err := data.Generate(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return moved(t, app, dir, "../sort/data::", "./data::", "../wordcount/data::", "./data::"), answers
 }
 
 func TestExactOutputs(t *testing.T) {
@@ -134,13 +155,19 @@ func TestExactOutputs(t *testing.T) {
 		{"hello", "", `{"name": "you \"there\""}`, `"Hello, you \"there\"!"`, []string{"clang"}},
 		{"hello", "", `null`, `"Hello, world!"`, []string{"clang"}},
 		{"hello", "go", `{"name": "you"}`, `"Hello, you!"`, []string{"go"}},
+		{"hello native", "", `{"name": "you \"there\""}`, `"Hello, you \"there\"!"`, []string{"cc"}},
+		{"hello native", "go", `{"name": "you"}`, `"Hello, you!"`, []string{"go"}},
 		{"files", "", `null`, `{"bytes": 21}`, []string{"clang"}},
 		{"unchanged", "", `{"text": "two words\nand three more\n"}`, `"2 5 25\n"`, []string{"clang"}},
 		{"unchanged", "words", `{"text": "two words\n"}`, `2`, []string{"clang"}},
+		{"unchanged native", "", `{"text": "two words\nand three more\n"}`, `"2 5 25\n"`, []string{"cc"}},
 		{"chain", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"clang"}},
 		{"chain", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"clang"}},
+		{"chain native", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"cc"}},
+		{"chain native", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"cc"}},
 		{"chain-python", "", `{"size": 1048576, "touch": true}`, `{"bytes": 1048576, "first": 14, "last": 131085, "sum": "00000002001b0000"}`, []string{"python3"}},
 		{"chain-python", "n5", `{"size": 1048576, "touch": false}`, `{"bytes": 1048576, "first": 0, "last": 131071, "sum": "0000000000000000"}`, []string{"python3"}},
+		{"nn native", "", `{"images": 1, "seed": 1}`, `[{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]}]`, []string{"cc"}},
 		{"nn", "", `{"images": 2, "seed": 1}`, `[
 			{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]},
 			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"clang"}},
@@ -155,7 +182,7 @@ func TestExactOutputs(t *testing.T) {
 			if err := json.Unmarshal([]byte(c.want), &want); err != nil {
 				t.Fatal(err)
 			}
-			output(t, c.app, c.workflow, json.RawMessage(c.input), &got)
+			output(t, moved(t, c.app, ""), c.workflow, json.RawMessage(c.input), &got)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
@@ -164,10 +191,11 @@ func TestExactOutputs(t *testing.T) {
 }
 
 // tools are what examples in several languages are built with, or run by.
-var tools = map[string]string{"sort": "clang", "sort-go": "go", "sort-python": "python3", "wordcount": "clang", "wordcount-python": "python3", "transfer": "clang", "transfer-python": "python3"}
+var tools = map[string]string{"sort": "clang", "sort-go": "go", "sort-python": "python3", "wordcount": "clang", "wordcount-python": "python3", "transfer": "clang", "transfer-python": "python3",
+	"sort native": "cc", "sort-go native": "go", "wordcount native": "cc", "transfer native": "cc"}
 
 func TestWordCount(t *testing.T) {
-	for _, app := range []string{"wordcount", "wordcount-python"} {
+	for _, app := range []string{"wordcount", "wordcount native", "wordcount-python"} {
 		t.Run(app, func(t *testing.T) {
 			need(t, tools[app])
 			for _, size := range []int64{1000, 3 << 20} {
@@ -185,7 +213,7 @@ func TestWordCount(t *testing.T) {
 }
 
 func TestSort(t *testing.T) {
-	for _, app := range []string{"sort", "sort-go", "sort-python"} {
+	for _, app := range []string{"sort", "sort native", "sort-go", "sort-go native", "sort-python"} {
 		t.Run(app, func(t *testing.T) {
 			need(t, tools[app])
 			dir, want := withData(t, app, data.Spec{Kind: data.Integers, Size: 3 << 20, Parts: 3})
@@ -202,7 +230,7 @@ func TestSort(t *testing.T) {
 
 // Equal numbers, the largest one, parts of different sizes and an empty part.
 func TestSortOfUnevenParts(t *testing.T) {
-	for _, app := range []string{"sort", "sort-python"} {
+	for _, app := range []string{"sort", "sort native", "sort-python"} {
 		t.Run(app, func(t *testing.T) { unevenParts(t, app) })
 	}
 }
@@ -238,8 +266,14 @@ func unevenParts(t *testing.T, app string) {
 }
 
 func TestWordCountGo(t *testing.T) {
+	for _, app := range []string{"wordcount-go", "wordcount-go native"} {
+		t.Run(app, func(t *testing.T) { wordCountGo(t, app) })
+	}
+}
+
+func wordCountGo(t *testing.T, app string) {
 	need(t, "go")
-	dir, want := withData(t, "wordcount-go", data.Spec{Kind: data.Text, Size: 2 << 20, Parts: 5})
+	dir, want := withData(t, app, data.Spec{Kind: data.Text, Size: 2 << 20, Parts: 5})
 	if err := os.Rename(filepath.Join(dir, "data"), filepath.Join(dir, "src")); err != nil {
 		t.Fatal(err)
 	}
@@ -278,15 +312,16 @@ func TestResident(t *testing.T) {
 }
 
 func TestTransfer(t *testing.T) {
-	for _, app := range []string{"transfer", "transfer-python"} {
+	for _, app := range []string{"transfer", "transfer native", "transfer-python"} {
 		t.Run(app, func(t *testing.T) {
 			need(t, tools[app])
+			dir := moved(t, app, "")
 			for _, size := range []uint64{8, 4 << 10, 1 << 20} {
 				var got map[string]struct {
 					Bytes uint64 `json:"bytes"`
 					Sum   string `json:"sum"`
 				}
-				output(t, app, "", map[string]uint64{"size": size, "rounds": 2}, &got)
+				output(t, dir, "", map[string]uint64{"size": size, "rounds": 2}, &got)
 				n := size / 8
 				if sum := fmt.Sprintf("%016x", n*(n-1)/2); got["receive"].Sum != sum || got["receive"].Bytes != size {
 					t.Errorf("%d bytes: got %+v, want sum %s", size, got, sum)

@@ -57,6 +57,7 @@ func (b *Builder) planC(dir, path string, files []string, f Source) (plan, error
 type compiler struct {
 	path     string
 	flags    []string          // before those of the sources
+	foreign  []string          // flags of sources that it does not know, and that are left out
 	link     [][]string        // further flags for linking, to be tried in this order; nil: none
 	resident []string          // for sources with a resident handler
 	hint     func(error) error // adds a hint to a failure
@@ -99,7 +100,11 @@ func compileC(ctx context.Context, j *job, cc compiler, include, dir string, fil
 		optimize = append(optimize, flags...)
 		resident = resident || handles(src)
 	}
-	args = append(args, optimize...)
+	for _, flag := range optimize {
+		if !slices.Contains(cc.foreign, flag) {
+			args = append(args, flag)
+		}
+	}
 	if resident {
 		args = append(args, cc.resident...)
 	}

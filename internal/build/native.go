@@ -21,6 +21,9 @@ var goNative = []string{"GOOS=linux", "GOARCH=" + runtime.GOARCH, "CGO_ENABLED=0
 // cNativeFlags come before those of the sources. WEFT_MAIN has weft.h make a main.
 var cNativeFlags = []string{"-O2", "-g", "-pthread", "-DWEFT_MAIN"}
 
+// cWasmFlags are flags for features of WebAssembly.
+var cWasmFlags = []string{"-msimd128", "-mrelaxed-simd", "-mbulk-memory", "-mtail-call", "-mnontrapping-fptoint", "-msign-ext", "-mextended-const"}
+
 // cNativeHint says how to get what native C functions need.
 const cNativeHint = "install the Debian packages gcc and libc6-dev, or name an executable"
 
@@ -61,11 +64,11 @@ func (b *Builder) planNativeC(dir, path string, files []string, f Source) (plan,
 	if err != nil {
 		return plan{}, &Error{Source: f, Message: "cannot write weft.h to the cache", Hint: "set another cache folder, or free space", Err: err}
 	}
-	key := []string{"native c", dir, path, include, fingerprint(cc), strings.Join(cNativeFlags, " ")}
+	key := []string{"native c", dir, path, include, fingerprint(cc), strings.Join(cNativeFlags, " "), strings.Join(cWasmFlags, " ")}
 	for _, name := range []string{"CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH"} {
 		key = append(key, name+"="+os.Getenv(name))
 	}
-	compile := compiler{path: cc, flags: cNativeFlags, link: [][]string{{"-static", "-lm"}, {"-lm"}}, hint: func(err error) error {
+	compile := compiler{path: cc, flags: cNativeFlags, foreign: cWasmFlags, link: [][]string{{"-static", "-lm"}, {"-lm"}}, hint: func(err error) error {
 		var e *Error
 		if errors.As(err, &e) && (strings.Contains(e.Output, "undefined reference to `main'") || strings.Contains(e.Output, "undefined symbol: main")) {
 			e.Hint = "a native function has a main"
