@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/scratch"
@@ -17,7 +18,8 @@ import (
 const ProgramName = "main"
 
 // Folder returns the folder that a process of a built function has as its own: the
-// files of its archive, or its executable. It is made once and never changes.
+// files of its archive, or its executable. It is made once, never changes, and stays
+// for a week after its last use (Use).
 func (b *Builder) Folder(runtime string, m Module) (string, error) {
 	dir := filepath.Join(b.cfg.CacheDir, "trees", m.Digest)
 	if _, err := os.Stat(dir); err == nil {
@@ -42,6 +44,7 @@ func (b *Builder) Folder(runtime string, m Module) (string, error) {
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(dir), 0o755)
 	}
+	pruneFolders(filepath.Dir(dir), time.Now())
 	if err == nil {
 		err = os.Rename(made, dir)
 	}

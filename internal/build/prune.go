@@ -14,6 +14,9 @@ const (
 	maxCache   = 4 << 30   // bytes of modules
 	maxRecords = 10_000    // records, each of some kilobytes
 	keepLately = time.Hour // since the last use
+	// keepFolder is how long the folder of a function stays after its last use: a fork
+	// server may have it open, whose node says now and then that it is used (Use).
+	keepFolder = 7 * 24 * time.Hour
 )
 
 // prune removes the modules and records that were not used for longest until
@@ -22,6 +25,19 @@ const (
 func prune(cache string, limit int64, now time.Time) {
 	removeOldest(filepath.Join(cache, "modules"), now, func(count int, size int64) bool { return size > limit })
 	removeOldest(filepath.Join(cache, "records"), now, func(count int, size int64) bool { return count > maxRecords })
+}
+
+// pruneFolders removes the folders of functions that nobody uses any longer.
+func pruneFolders(dir string, now time.Time) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > keepFolder {
+			_ = os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // removeOldest removes files of a folder, the one that was not used for
@@ -49,6 +65,9 @@ func removeOldest(dir string, now time.Time, tooMany func(count int, size int64)
 		files = files[1:]
 	}
 }
+
+// Use says that a folder of Builder.Folder is in use, for another week.
+func Use(dir string) { use(dir) }
 
 // use marks a file of the cache as used now.
 func use(path string) {

@@ -67,3 +67,23 @@ func TestUseKeepsModules(t *testing.T) {
 		t.Error("a module that was just used is gone")
 	}
 }
+
+func TestFoldersThatNobodyUsesAreRemoved(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	for name, age := range map[string]time.Duration{"old": keepFolder + time.Hour, "used": keepFolder + time.Hour, "new": time.Hour} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Join(path, "sub"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Use(filepath.Join(dir, "used"))
+	pruneFolders(dir, now)
+	for name, want := range map[string]bool{"old": false, "used": true, "new": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -362,6 +362,34 @@ int main(int n, char **v) { printf("%s %s", v[1], v[2]); return 0; }
 	wantError(t, err, "division by zero")
 }
 
+// A resident function has its memory at the next call, and its slots are those of the
+// call's run.
+func TestResidentProcesses(t *testing.T) {
+	needProcesses(t)
+	n := newNode(t)
+	a := load(t, `
+functions:
+  wasm: {source: ACTOR}
+  py: {runtime: python, source: ./py.py, resident: true, concurrency: 1}
+workflows:
+  main:
+    steps:
+      a: {call: wasm, with: {do: put x 100000}}
+      b: {call: py, needs: [a], foreach: "${ 3 }", concurrency: 1}
+      c: {call: wasm, needs: [b], with: {do: "take b[2]/y"}}
+    output: {b: "${ .b }", c: "${ .c }"}
+`, "py.py", `
+import weft
+calls = 0
+def handler(event, context):
+    global calls
+    calls += 1
+    weft.put("y", weft.borrow("x"))
+    return [calls, context.index]
+`)
+	wantOutput(t, run(t, n, a), "map[b:[[1 0] [2 1] [3 2]] c:[take b[2]/y: 100000 bytes of "+sum100000+"]]")
+}
+
 // A node without a usable Python says so, and runs what needs none.
 func TestPythonIsMissing(t *testing.T) {
 	needProcesses(t)

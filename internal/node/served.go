@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/build"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/registry"
 	"github.com/weft-run/weft/internal/sandbox/domain"
@@ -347,8 +348,13 @@ func (s *Server) review() {
 	s.serving.Lock()
 	defer s.serving.Unlock()
 	apps := map[string]bool{}
-	for of := range s.ready {
+	for of, d := range s.ready {
 		apps[of.app] = true
+		for _, f := range d.program.Functions {
+			if f.Process != nil {
+				build.Use(f.Process.Dir)
+			}
+		}
 	}
 	for name := range apps {
 		s.settle(name)
