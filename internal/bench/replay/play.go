@@ -87,7 +87,7 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ready(need, born); err != nil {
+	if err := s.ready(need, grouped, born); err != nil {
 		return nil, err
 	}
 	if v.Unprivileged {

@@ -41,7 +41,8 @@ type Stage struct {
 	node    *sandbox.Tree // and of this process
 	crews   []*crew.Crew
 	workers []*worker
-	made    int // groups
+	made    int    // groups
+	flat    string // the group of workers in runs without groups of their own
 
 	mu   sync.Mutex
 	free []*worker // guarded by mu
@@ -51,6 +52,7 @@ type Stage struct {
 type worker struct {
 	*crew.Worker
 	group string // "": none
+	at    string // the group that it is in
 }
 
 // NewStage makes a stage. Without cgroups, workers share the group that this process is in.
@@ -78,6 +80,9 @@ func NewStage(o Options) (*Stage, error) {
 func (s *Stage) groups() (err error) {
 	if s.calls, err = sandbox.NewTree("cpu", "calls"); err != nil {
 		s.calls = nil
+		return err
+	}
+	if s.flat, err = s.calls.Make("flat"); err != nil {
 		return err
 	}
 	if s.node, err = sandbox.NewTree("cpu", "replay"); err != nil {
@@ -123,15 +128,16 @@ func (s *Stage) hire(n int) error {
 			if err := s.calls.Write(dir+"/cgroup.procs", strconv.Itoa(w.PID)); err != nil {
 				return err
 			}
-			x.group = dir
+			x.group, x.at = dir, dir
 		}
 		s.workers = append(s.workers, x)
 	}
 	return nil
 }
 
-// ready makes at least n workers free, each as any process is, and in groups of a tier.
-func (s *Stage) ready(n int, tier policy.Tier) error {
+// ready makes at least n workers free, each as any process is, and in groups of a tier; or
+// all in one group, where only classes and niceness count.
+func (s *Stage) ready(n int, grouped bool, tier policy.Tier) error {
 	if more := n - len(s.workers); more > 0 {
 		if err := s.hire(more); err != nil {
 			return err
@@ -143,6 +149,16 @@ func (s *Stage) ready(n int, tier policy.Tier) error {
 			return fmt.Errorf("make worker %d ordinary: %w", w.PID, err)
 		}
 		if w.group != "" {
+			dir := s.flat
+			if grouped {
+				dir = w.group
+			}
+			if w.at != dir {
+				if err := s.calls.Write(dir+"/cgroup.procs", strconv.Itoa(w.PID)); err != nil {
+					return err
+				}
+				w.at = dir
+			}
 			file, _ := weightFile(s.calls.Version())
 			if err := s.calls.Write(w.group+"/"+file, strconv.Itoa(backend.Weight(s.calls.Version(), tier))); err != nil {
 				return err

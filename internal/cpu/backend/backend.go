@@ -24,6 +24,7 @@
 //	cgroup.go    tiers as groups, or as weights of groups that calls have
 //	fifo.go      SCHED_FIFO with a watchdog; realtime.go its budgets in version 1
 //	driver.go    policy, backend and tasks together; watch.go when to look
+//	spread.go    long calls on cores of their own
 //	probe.go     what a machine gives, for people
 //
 // What is lent is given back: Close puts the node where it was and removes groups, and

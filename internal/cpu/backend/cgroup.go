@@ -28,8 +28,14 @@ type groups interface {
 
 var _ groups = (*sandbox.Tree)(nil)
 
-// weights are those of the tiers, by version: two decades between Express and Normal,
-// and the least there is for Batch where the kernel has no cpu.idle.
+// weights are those of the tiers, by version: Express twenty times Normal, which is that
+// of any group, and Batch a tenth.
+//
+// Batch is not cpu.idle, nor has it the least weight there is. The kernel divides a group's
+// share among the cores by the load that the group has on each. If Batch weighed next to
+// nothing beside Express, a core on which only long calls run would get next to nothing of
+// the node's share while another core runs short ones, and any other program of the machine
+// would take that core. Beside a weight 200 times as great, nothing is gained by less.
 var weights = map[int]struct {
 	file   string
 	of     [3]int
@@ -37,25 +43,24 @@ var weights = map[int]struct {
 	least  int
 	most   int
 }{
-	1: {"cpu.shares", [3]int{102_400, 1024, 2}, 1024, 2, 262_144},
-	2: {"cpu.weight", [3]int{10_000, 100, 1}, 100, 1, 10_000},
+	1: {"cpu.shares", [3]int{20_480, 1024, 102}, 1024, 2, 262_144},
+	2: {"cpu.weight", [3]int{2000, 100, 10}, 100, 1, 10_000},
 }
 
 // Weight is the weight of a tier's group, in the unit of the cgroup version, 1 or 2. A
-// group that is made with it, and Batch with cpu.idle, is born in its tier.
+// group that is made with it is born in its tier.
 func Weight(version int, tier policy.Tier) int { return weights[version].of[min(tier, policy.Batch)] }
 
 // Cgroup makes tiers with the cpu controller, version 1 or 2. The node goes into the top
 // tier's group, so that what decides is never behind what it decides on.
 //
-// A task with a group of its own stays there, and the group gets the tier's weight: two
-// writes, whatever the number of threads. One without goes into a group that all of its
+// A task with a group of its own stays there, and the group gets the tier's weight: one
+// write, whatever the number of threads. One without goes into a group that all of its
 // tier share. That is moved by a goroutine, because it makes the kernel wait for all cores
 // under load; a task that is forked in Dir of its tier need not be.
 type Cgroup struct {
 	tree    groups
 	version int
-	idle    bool // the kernel has cpu.idle
 	dirs    [3]string
 	node    bool // the node's process is in the top group
 	mover   mover
@@ -98,14 +103,6 @@ func (c *Cgroup) build(o Options) error {
 			return err
 		}
 		c.dirs[tier] = dir
-		if tier == policy.Batch {
-			if err := c.tree.Write(dir+"/cpu.idle", "1"); err == nil {
-				c.idle = true
-				continue
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
 		if err := c.tree.Write(dir+"/"+w.file, strconv.Itoa(w.of[tier])); err != nil {
 			return err
 		}
@@ -181,45 +178,19 @@ func (c *Cgroup) weight(p Place) int {
 
 // weigh gives the group of a task the weight of a place.
 func (c *Cgroup) weigh(t *Task, p Place) error {
-	before, after := c.idle && t.place.Tier >= policy.Batch, c.idle && p.Tier >= policy.Batch
 	weight := c.weight(p)
-	if before == after && (after || weight == c.weight(t.place)) {
+	if weight == c.weight(t.place) {
 		return nil
 	}
-	file := weights[c.version].file
-	if err := c.remember(t, file); err != nil {
-		return err
-	}
-	if before != after {
-		if err := c.remember(t, "cpu.idle"); err != nil {
+	file := t.o.Group + "/" + weights[c.version].file
+	if t.original == "" {
+		text, err := c.tree.Read(file)
+		if err != nil {
 			return err
 		}
+		t.original = text
 	}
-	if after {
-		return c.tree.Write(t.o.Group+"/cpu.idle", "1") // takes the weight along
-	}
-	if before {
-		if err := c.tree.Write(t.o.Group+"/cpu.idle", "0"); err != nil {
-			return err
-		}
-	}
-	return c.tree.Write(t.o.Group+"/"+file, strconv.Itoa(weight))
-}
-
-// remember reads a control file of a task's group before it is first written.
-func (c *Cgroup) remember(t *Task, file string) error {
-	if _, ok := t.original[file]; ok {
-		return nil
-	}
-	text, err := c.tree.Read(t.o.Group + "/" + file)
-	if err != nil {
-		return err
-	}
-	if t.original == nil {
-		t.original = map[string]string{}
-	}
-	t.original[file] = text
-	return nil
+	return c.tree.Write(file, strconv.Itoa(weight))
 }
 
 // Stop implements Backend.
@@ -256,21 +227,18 @@ func (c *Cgroup) Remove(t *Task) error {
 	return c.restore(t)
 }
 
-// restore writes what the control files of a task's group had.
+// restore writes the weight that a task's group had.
 func (c *Cgroup) restore(t *Task) error {
-	var errs []error
-	file := weights[c.version].file
-	for _, f := range []string{"cpu.idle", file} { // a group that is idle takes no weight
-		value, ok := t.original[f]
-		if !ok || f == file && t.original["cpu.idle"] == "1" {
-			continue
-		}
-		if err := c.tree.Write(t.o.Group+"/"+f, value); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, err)
-		}
+	if t.original == "" {
+		return nil
 	}
-	t.original = nil
-	return errors.Join(errs...)
+	value := t.original
+	t.original = ""
+	err := c.tree.Write(t.o.Group+"/"+weights[c.version].file, value)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
 }
 
 // Close implements Backend: tasks go where the node came from, and so does the node.

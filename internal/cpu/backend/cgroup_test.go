@@ -29,12 +29,9 @@ type fakeGroups struct {
 	in  map[string]string // process -> group
 }
 
-func newFake(t *testing.T, version int, idle bool) *fakeGroups {
+func newFake(t *testing.T, version int) *fakeGroups {
 	f := &fakeGroups{t: t, version: version, top: t.TempDir(), in: map[string]string{}, files: map[string]string{"cgroup.procs": ""}}
 	f.files[weights[version].file] = fmt.Sprint(weights[version].normal)
-	if idle {
-		f.files["cpu.idle"] = "0"
-	}
 	for _, dir := range []string{"home", "node", "call"} {
 		f.make(filepath.Join(f.top, dir))
 	}
@@ -79,18 +76,6 @@ func (f *fakeGroups) Write(file, value string) error {
 	case "cgroup.procs":
 		f.in[value] = filepath.Base(dir)
 		return nil
-	case "cpu.idle": // the kernel resets the weight, and takes none while it is idle
-		weight := fmt.Sprint(weights[f.version].normal)
-		if value == "1" {
-			weight = "0"
-		}
-		if err := os.WriteFile(filepath.Join(dir, weights[f.version].file), []byte(weight), 0o600); err != nil {
-			return err
-		}
-	case weights[f.version].file:
-		if idle, _ := f.Read(dir + "/cpu.idle"); idle == "1" {
-			return &fs.PathError{Op: "write", Path: file, Err: unix.EINVAL}
-		}
 	}
 	return os.WriteFile(file, []byte(value), 0o600)
 }
@@ -125,26 +110,17 @@ func (f *fakeGroups) where(pid int) string {
 
 func TestCgroupGroupsOfTiers(t *testing.T) {
 	self := fmt.Sprint(os.Getpid())
-	for _, c := range []struct {
-		name    string
-		version int
-		idle    bool
-		want    []string
-	}{
-		{"version 1", 1, true, []string{"node/cpu.shares = 10240", "node/express/cpu.shares = 102400", "node/normal/cpu.shares = 1024", "node/batch/cpu.idle = 1"}},
-		{"version 1 without cpu.idle", 1, false, []string{"node/cpu.shares = 10240", "node/express/cpu.shares = 102400", "node/normal/cpu.shares = 1024",
-			"node/batch/cpu.idle = 1", "node/batch/cpu.shares = 2"}},
-		{"version 2", 2, true, []string{"node/cpu.weight = 1000", "node/express/cpu.weight = 10000", "node/normal/cpu.weight = 100", "node/batch/cpu.idle = 1"}},
-		{"version 2 without cpu.idle", 2, false, []string{"node/cpu.weight = 1000", "node/express/cpu.weight = 10000", "node/normal/cpu.weight = 100",
-			"node/batch/cpu.idle = 1", "node/batch/cpu.weight = 1"}},
+	for version, want := range map[int][]string{
+		1: {"node/cpu.shares = 10240", "node/express/cpu.shares = 20480", "node/normal/cpu.shares = 1024", "node/batch/cpu.shares = 102"},
+		2: {"node/cpu.weight = 1000", "node/express/cpu.weight = 2000", "node/normal/cpu.weight = 100", "node/batch/cpu.weight = 10"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			f := newFake(t, c.version, c.idle)
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			f := newFake(t, version)
 			b, err := newCgroup(f, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := f.wrote(), append(c.want, "node/express/cgroup.procs = "+self); !slices.Equal(got, want) {
+			if got, want := f.wrote(), append(want, "node/express/cgroup.procs = "+self); !slices.Equal(got, want) {
 				t.Errorf("wrote %q, want %q", got, want)
 			}
 			if err := b.Close(); err != nil {
@@ -164,28 +140,23 @@ func TestCgroupOfATask(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		version int
-		idle    bool
 		places  []Place
 		want    []string
 	}{
-		{"version 2", 2, true, []Place{{Tier: policy.Express}, {Tier: policy.Express}, {Tier: policy.Batch}, {Tier: policy.Batch}, {Tier: policy.Normal}}, []string{
-			"call/cpu.weight = 10000", "call/cpu.idle = 1", "call/cpu.idle = 0", "call/cpu.weight = 100",
-			"call/cpu.idle = 0", "call/cpu.weight = 100"}},
-		{"version 1", 1, true, []Place{{Tier: policy.Batch}, {Tier: policy.Express}}, []string{
-			"call/cpu.idle = 1", "call/cpu.idle = 0", "call/cpu.shares = 102400", "call/cpu.idle = 0", "call/cpu.shares = 1024"}},
-		{"without cpu.idle", 2, false, []Place{{Tier: policy.Normal}, {Tier: policy.Batch}, {Tier: policy.Express}}, []string{
-			"call/cpu.weight = 1", "call/cpu.weight = 10000", "call/cpu.weight = 100"}},
-		{"ranks", 2, true, []Place{{Tier: policy.Normal, Rank: 1}, {Tier: policy.Normal, Rank: 3}, {Tier: policy.Normal, Rank: 99}}, []string{
+		{"version 2", 2, []Place{{Tier: policy.Express}, {Tier: policy.Express}, {Tier: policy.Batch}, {Tier: policy.Batch}, {Tier: policy.Normal}}, []string{
+			"call/cpu.weight = 2000", "call/cpu.weight = 10", "call/cpu.weight = 100", "call/cpu.weight = 100"}},
+		{"version 1", 1, []Place{{Tier: policy.Batch}, {Tier: policy.Express}}, []string{
+			"call/cpu.shares = 102", "call/cpu.shares = 20480", "call/cpu.shares = 1024"}},
+		{"ranks", 2, []Place{{Tier: policy.Normal, Rank: 1}, {Tier: policy.Normal, Rank: 3}, {Tier: policy.Normal, Rank: 99}}, []string{
 			"call/cpu.weight = 50", "call/cpu.weight = 12", "call/cpu.weight = 1", "call/cpu.weight = 100"}},
-		{"where it is", 2, true, []Place{{Tier: policy.Normal}}, nil},
+		{"where it is", 2, []Place{{Tier: policy.Normal}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFake(t, c.version, c.idle)
+			f := newFake(t, c.version)
 			b, err := newCgroup(f, Options{NodeStays: true})
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.idle = c.idle
 			f.wrote()
 			group := f.top + "/call"
 			task := attach(t, TaskOptions{PID: os.Getpid(), Group: group})
@@ -210,7 +181,7 @@ func TestCgroupOfATask(t *testing.T) {
 }
 
 func TestCgroupMovesTasksWithoutAGroup(t *testing.T) {
-	f := newFake(t, 2, true)
+	f := newFake(t, 2)
 	b, err := newCgroup(f, Options{NodeStays: true})
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,7 @@ func (d *Driver) tell(e policy.Event) {
 		}
 	}
 	d.watch.tick = d.strategy.Next()
+	d.spread.settle()
 }
 
 // threadCPU is the CPU time of the calling thread.
@@ -57,6 +58,7 @@ func threadCPU() time.Duration {
 // do carries a command out. Before the call has a task it is kept for then.
 func (d *Driver) do(p *Pending, c policy.Command) {
 	p.budget = c.Budget
+	defer d.spread.note(p)
 	if c.Op == policy.Stop {
 		p.stopped = true
 		d.halt(p)

@@ -36,6 +36,7 @@ type Driver struct {
 	calls    map[policy.ID]*Pending //
 	order    uint64
 	watch    watch
+	spread   spread
 	closed   bool
 	stats    Stats
 	said     map[string]bool // kinds of errors that were logged
@@ -76,6 +77,7 @@ func NewDriver(o DriverOptions) (*Driver, error) {
 	d := &Driver{backend: newCrews(o.Backend), log: o.Log, epoch: time.Now(), wake: make(chan struct{}, 1), quit: make(chan struct{}),
 		strategy: o.Strategy, calls: map[policy.ID]*Pending{}, said: map[string]bool{}}
 	d.watch = newWatch(o.Watch)
+	d.spread = newSpread(o.Backend.Traits())
 	d.watch.tick = o.Strategy.Next()
 	d.done.Go(d.run)
 	return d, nil
@@ -151,6 +153,7 @@ func (p *Pending) Run(t *Task) error {
 		d.halt(p)
 	}
 	d.watch.begin(p, d.Now())
+	d.spread.note(p)
 	d.tell(policy.Started{ID: p.call.ID})
 	if t.o.Thread > 0 { // it has run before it was attached
 		u, err := d.watch.o.Look(t, false)
@@ -215,6 +218,7 @@ func (p *Pending) End(cpu time.Duration, failed bool) (retire bool) {
 func (d *Driver) release(p *Pending) {
 	p.ended = true
 	d.watch.out(p)
+	d.spread.forget(p)
 	if p.added {
 		p.added = false
 		d.judge(p, d.backend.Remove(p.task))

@@ -20,7 +20,7 @@ const (
 	// watchPriority that of the thread that takes them out of it.
 	taskPriority, watchPriority = 1, 2
 	// watchMin is how close to each other the watchdog looks; watchSleep is how long a task
-	// may use no CPU time before it counts as asleep.
+	// may use no CPU time before it is asked whether it sleeps.
 	watchMin, watchSleep = time.Millisecond, 2 * time.Millisecond
 )
 
@@ -33,7 +33,8 @@ const (
 //     the tier that the other backend gives them, and get it in order of arrival;
 //   - only tasks of one thread: and what it makes is ordinary (SCHED_RESET_ON_FORK);
 //   - a watchdog thread of higher priority takes a task out when it has used FIFOBudget
-//     there, or sleeps;
+//     there, when it sleeps and others wait, and when the kernel holds it up since the
+//     budget of its group is used up;
 //   - RLIMIT_RTTIME: the kernel ends a task that runs there for FIFOLimit without a
 //     pause, which happens only when the watchdog does not run;
 //   - in version 1 with RT_GROUP_SCHED, the real-time budget of the task's group.
@@ -330,8 +331,11 @@ func (f *FIFO) check() (wait time.Duration, open bool) {
 		case len(f.queue) > 0 && now.Sub(h.moved) >= watchSleep && asleep(h.pid):
 			f.drop(h)
 			f.queue = append(f.queue, h)
+		case now.Sub(h.moved) >= 2*watchSleep && !asleep(h.pid): // its group's budget is used up: the tier below has none
+			f.drop(h)
+			f.taken++
 		default:
-			next := max(min(h.until-cpu, 4*watchSleep), watchMin)
+			next := max(min(h.until-cpu, 2*watchSleep), watchMin)
 			if wait == 0 || next < wait {
 				wait = next
 			}

@@ -32,12 +32,10 @@ func Probe() []sandbox.Feature {
 	const (
 		asRoot   = "run weft as root, or delegate the cpu controller to its user"
 		withNice = "give weft CAP_SYS_NICE"
-		withIdle = "a kernel from 5.15 on"
 	)
 	questions := []question{
 		{"processor tiers by cgroup", "short calls go before long ones, whatever their number of threads",
 			"niceness and SCHED_IDLE of each thread", asRoot, tryCPUGroups},
-		{"cpu.idle", "long calls run only on what short ones leave", "the least weight there is", withIdle, tryCPUIdle},
 		{"raising a priority", "a demoted process can be raised again; three tiers without groups",
 			"two tiers without groups, and a process that was demoted ends with its call", withNice, tryNice},
 		{"SCHED_IDLE", "long calls run only on what short ones leave", "", "", func() (string, error) {
@@ -90,19 +88,6 @@ func tryCPUGroups() (string, error) {
 	}
 	detail := fmt.Sprintf("version %d, in %s", tree.Version(), path.Dir(tree.Dir()))
 	return detail, tree.Write(dir+"/"+weights[tree.Version()].file, strconv.Itoa(weights[tree.Version()].least))
-}
-
-func tryCPUIdle() (string, error) {
-	tree, err := sandbox.NewTree("cpu", "probe")
-	if err != nil {
-		return "", errors.New("no group can be made")
-	}
-	defer tree.Close()
-	dir, err := tree.Make("tier")
-	if err != nil {
-		return "", err
-	}
-	return "", tree.Write(dir+"/cpu.idle", "1")
 }
 
 func tryNice() (string, error) {

@@ -17,7 +17,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%+v does not say enough", f)
 		}
 	}
-	if len(rows) != 10 {
+	if len(rows) != 9 {
 		t.Errorf("%d rows", len(rows))
 	}
 	until(t, "no thread is other than before", func() bool { // those that tried have ended

@@ -76,6 +76,12 @@ func (r *realtime) revoke(dir string) {
 func (r *realtime) close() error {
 	var errs []error
 	for dir, before := range r.parents {
+		groups, _ := os.ReadDir(dir)
+		for _, g := range groups { // they had none before this one had
+			if g.IsDir() {
+				r.revoke(path.Join(dir, g.Name()))
+			}
+		}
 		if err := writeFile(dir+"/"+realtimeFile, before); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -55,8 +55,8 @@ type Task struct {
 	attr    *unix.SchedAttr // before it was first changed; nil: it was not
 	grouped string          // niceness of its autogroup before that was changed; "": it was not
 	// What cgroup keeps.
-	original map[string]string // of the control files of Group that were written
-	at       string            // tier group that it is in, or will be soon
+	original string // weight of Group before it was first written; "": it was not
+	at       string // tier group that it is in, or will be soon
 }
 
 // Attach makes a task of a process. Close it. The error is ErrGone when there is no such

@@ -296,6 +296,7 @@ func (d *Driver) look(p *Pending, u Usage, err error, now time.Duration) {
 	if u.State != Unknown && !p.halted {
 		before := s.state
 		s.state = u.State
+		d.spread.stale = d.spread.stale || before != u.State || s.width != width
 		switch {
 		case u.State == Asleep && before != Asleep:
 			d.tell(policy.Slept{ID: p.call.ID})
