@@ -44,8 +44,10 @@ type Stage struct {
 	made    int    // groups
 	flat    string // the group of workers in runs without groups of their own
 
-	mu   sync.Mutex
-	free []*worker // guarded by mu
+	mu      sync.Mutex // guards what follows, and crews, workers and made during a run
+	free    []*worker
+	grouped bool // workers are in their own groups
+	tier    policy.Tier
 }
 
 // worker is a process with its group.
@@ -110,7 +112,7 @@ func weightFile(version int) (name string, normal int) {
 	return "cpu.weight", 100
 }
 
-// hire starts so many more workers.
+// hire starts so many more workers. It is called with mu held, or before there is a run.
 func (s *Stage) hire(n int) error {
 	c, err := crew.Start(n, s.o.Program, s.o.Arguments...)
 	if err != nil {
@@ -138,6 +140,9 @@ func (s *Stage) hire(n int) error {
 // ready makes at least n workers free, each as any process is, and in groups of a tier; or
 // all in one group, where only classes and niceness count.
 func (s *Stage) ready(n int, grouped bool, tier policy.Tier) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grouped, s.tier = grouped, tier
 	if more := n - len(s.workers); more > 0 {
 		if err := s.hire(more); err != nil {
 			return err
@@ -145,38 +150,55 @@ func (s *Stage) ready(n int, grouped bool, tier policy.Tier) error {
 	}
 	s.free = nil
 	for _, w := range s.workers {
-		if err := unix.SchedSetAttr(w.PID, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0); err != nil && !errors.Is(err, unix.EPERM) {
-			return fmt.Errorf("make worker %d ordinary: %w", w.PID, err)
+		if err := s.prepare(w); err != nil {
+			return err
 		}
-		if w.group != "" {
-			dir := s.flat
-			if grouped {
-				dir = w.group
-			}
-			if w.at != dir {
-				if err := s.calls.Write(dir+"/cgroup.procs", strconv.Itoa(w.PID)); err != nil {
-					return err
-				}
-				w.at = dir
-			}
-			file, _ := weightFile(s.calls.Version())
-			if err := s.calls.Write(w.group+"/"+file, strconv.Itoa(backend.Weight(s.calls.Version(), tier))); err != nil {
-				return err
-			}
-		}
-		s.free = append(s.free, w)
 	}
 	return nil
 }
+
+// prepare makes a worker free and ordinary. It is called with mu held.
+func (s *Stage) prepare(w *worker) error {
+	s.free = append(s.free, w)
+	if err := unix.SchedSetAttr(w.PID, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0); err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("make worker %d ordinary: %w", w.PID, err)
+	}
+	if w.group == "" {
+		return nil
+	}
+	dir := s.flat
+	if s.grouped {
+		dir = w.group
+	}
+	if w.at != dir {
+		if err := s.calls.Write(dir+"/cgroup.procs", strconv.Itoa(w.PID)); err != nil {
+			return err
+		}
+		w.at = dir
+	}
+	file, _ := weightFile(s.calls.Version())
+	return s.calls.Write(w.group+"/"+file, strconv.Itoa(backend.Weight(s.calls.Version(), s.tier)))
+}
+
+// hiring is how many workers are started when there are too few during a run: the machine
+// is so busy that calls end later than they were expected to.
+const hiring = 16
 
 // take takes a free worker, the one that was used last.
 func (s *Stage) take() (*worker, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.free)
-	if n == 0 {
-		return nil, fmt.Errorf("all %d workers are busy", len(s.workers))
+	if len(s.free) == 0 {
+		if err := s.hire(hiring); err != nil {
+			return nil, err
+		}
+		for _, w := range s.workers[len(s.workers)-hiring:] {
+			if err := s.prepare(w); err != nil {
+				return nil, err
+			}
+		}
 	}
+	n := len(s.free)
 	w := s.free[n-1]
 	s.free = s.free[:n-1]
 	return w, nil

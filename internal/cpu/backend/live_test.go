@@ -71,7 +71,7 @@ func TestPolicyOnRealProcesses(t *testing.T) {
 
 // group is where the cgroup backend has a tier, as /proc says it.
 func (d *Driver) group(tier policy.Tier) string {
-	c, ok := d.backend.(*Cgroup)
+	c, ok := d.backend.(*crews).Backend.(*Cgroup)
 	if !ok {
 		return "none"
 	}

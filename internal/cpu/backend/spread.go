@@ -104,7 +104,7 @@ func (s *spread) settle() {
 func (s *spread) pin(p *Pending, core int) bool {
 	pid := p.task.PID()
 	at := spot{core: core}
-	if unix.SchedGetaffinity(pid, &at.before) != nil || !at.before.IsSet(core) || len(threads(pid)) != 1 {
+	if p.task.o.Thread > 0 || unix.SchedGetaffinity(pid, &at.before) != nil || !at.before.IsSet(core) || len(threads(pid)) != 1 {
 		return false
 	}
 	var one unix.CPUSet
