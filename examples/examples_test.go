@@ -127,6 +127,9 @@ func moved(t *testing.T, app, dir string, replace ...string) string {
 	place := "source: "
 	if native {
 		place = "runtime: native, source: "
+		if app == "resident" {
+			place = "runtime: native, resident: true, workers: 2, source: "
+		}
 	}
 	changed := strings.NewReplacer(append(replace, "source: ./", place+source+"/")...).Replace(string(text))
 	if err := os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(changed), 0o600); err != nil {
@@ -292,22 +295,24 @@ func wordCountGo(t *testing.T, app string) {
 
 // Every call of a resident function is served, by few instances, each with the input and environment of that call.
 func TestResident(t *testing.T) {
-	for workflow, tool := range map[string]string{"main": "clang", "go": "go"} {
-		t.Run(workflow, func(t *testing.T) {
-			need(t, tool)
-			var got []struct{ Call, Item, Sum int }
-			output(t, "resident", workflow, map[string]int{"n": 40}, &got)
-			most := 0
-			for i, g := range got {
-				if g.Item != i || g.Call < 1 {
-					t.Errorf("item %d: got %+v", i, g)
+	for _, app := range []string{"resident", "resident native"} {
+		for workflow, tool := range map[string]string{"main": "clang", "go": "go"} {
+			t.Run(app+" "+workflow, func(t *testing.T) {
+				need(t, tool)
+				var got []struct{ Call, Item, Sum int }
+				output(t, moved(t, app, ""), workflow, map[string]int{"n": 40}, &got)
+				most := 0
+				for i, g := range got {
+					if g.Item != i || g.Call < 1 {
+						t.Errorf("item %d: got %+v", i, g)
+					}
+					most = max(most, g.Call)
 				}
-				most = max(most, g.Call)
-			}
-			if len(got) != 40 || most < 2 {
-				t.Errorf("%d calls, at most %d by one instance", len(got), most)
-			}
-		})
+				if len(got) != 40 || most < 2 {
+					t.Errorf("%d calls, at most %d by one instance", len(got), most)
+				}
+			})
+		}
 	}
 }
 

@@ -34,7 +34,8 @@ type Requirements struct {
 // IsZero reports whether nothing is required.
 func (r Requirements) IsZero() bool { return r.File == "" && len(r.Lines) == 0 }
 
-// pythonFields are the keys that only functions in Python have.
+// pythonFields are the keys that only functions in Python have, but for resident
+// and workers, which native ones have too.
 var pythonFields = []field[Function]{
 	{Name: "requirements", Read: func(b *builder, n *node, f *Function) {
 		if n.Kind == yamlfile.String {
@@ -66,8 +67,12 @@ var pythonFields = []field[Function]{
 // that say nothing.
 func (b *builder) checkPython(e entry, f *Function) {
 	for _, k := range pythonFields {
-		if n := e.Value.Get(k.Name); n != nil && f.Runtime != "python" {
-			b.Errorf(n.At, "remove it, or say `runtime: python`", "%s is for runtime python; function %s is %s", k.Name, f.Name, f.Runtime)
+		n, whose := e.Value.Get(k.Name), "python"
+		if k.Name == "resident" || k.Name == "workers" {
+			whose = "python or native"
+		}
+		if n != nil && f.Runtime != RuntimePython && !strings.HasSuffix(whose, f.Runtime) {
+			b.Errorf(n.At, "remove it, or say `runtime: python`", "%s is for runtime %s; function %s is %s", k.Name, whose, f.Name, f.Runtime)
 		}
 	}
 	if n := e.Value.Get("workers"); n != nil && !f.Resident && f.Serves == "" {

@@ -22,6 +22,13 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 		Name: f.Name, Runtime: process.Runtime(f.Runtime), Dir: dir, Args: fn.Args, Env: fn.Env, Files: map[string]string{},
 		Limits: process.Limits{Memory: f.Memory, CPU: f.CPU, Output: f.MaxOutput},
 	}
+	switch {
+	case f.Serves != "":
+		p.Resident = process.Resident(f.Serves)
+	case f.Resident:
+		p.Resident = process.ResidentHandler
+	}
+	p.Workers = f.Workers
 	if f.Runtime == app.RuntimeNative {
 		p.Program = build.ProgramName
 	} else {
@@ -33,13 +40,6 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 			return nil, err
 		}
 		p.Handler = name
-		switch {
-		case f.Serves != "":
-			p.Resident = process.Resident(f.Serves)
-		case f.Resident:
-			p.Resident = process.ResidentHandler
-		}
-		p.Workers = f.Workers
 		if layer != "" {
 			p.Layers = []string{layer}
 		}

@@ -15,9 +15,10 @@
 // capability and behind a list of allowed system calls. When Wait returns,
 // nothing of the call is left.
 //
-// A function in Python may be resident: workers, which are processes like those
-// of calls, serve its calls one after another, or as an ASGI application many at
-// a time. Then its calls share memory, and take 0.1 ms instead of 2.
+// A function may be resident: workers, which are processes like those of calls,
+// serve its calls one after another, or as an ASGI application many at a time.
+// Then its calls share memory, and take 0.1 ms instead of 2. Native workers are
+// programs with the Go or C SDK, which speak the same protocol (resident.go).
 //
 // The C part is in package warden, which the host executable links; the Python
 // part is the folder python and the module weft of sdk/python.
