@@ -71,10 +71,14 @@ func (s *processSlots) Put(name string, v buffer.Value) error {
 		return err
 	}
 	if g, ok := v.Holder.(*buffer.Segment); ok {
-		if known := d.segments[g.ID()]; known != nil {
-			known.slots++
-			known.dropped = true
+		known := d.segments[g.ID()]
+		if known == nil { // passed on by reference, and read from a file
+			known = &segment{Segment: g.Retain()}
+			d.supplied += g.Capacity()
+			d.segments[g.ID()] = known
 		}
+		known.slots++
+		known.dropped = true
 	}
 	k.recorded = append(k.recorded, slotOf(k.attempt, name, v))
 	s.moves(wire.Moved{Put: true, Name: name, Bytes: v.Len}, begun)
