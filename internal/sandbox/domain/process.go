@@ -207,10 +207,9 @@ func (d *Domain) processInput(k *call, c *process.Call) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
-	d.mu.Lock()
-	k.process.own = append(k.process.own, body.Retain())
-	d.mu.Unlock()
+	body.Retain()
 	d.work.Go(func() {
+		defer body.Release()
 		defer w.Close()
 		feed(int(w.Fd()), body.FD(), size)
 	})
