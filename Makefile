@@ -1,4 +1,4 @@
-# weft: build, test, race, lint, sim, chaos, soak, fuzz, bench, demo; deps installs the compilers that tests and examples need.
+# weft: build, test, race, lint, sim, chaos, soak, schedext, fuzz, bench, demo; deps installs the compilers that tests and examples need.
 
 SHELL       := bash
 .SHELLFLAGS := -o pipefail -ec
@@ -14,7 +14,7 @@ FUZZTIME    ?= 2m
 FOR         ?= 60s
 SEED        ?= 0
 
-.PHONY: all js deps build host test unit race sim chaos soak lint fuzz bench peers smoke demo clean
+.PHONY: all js deps build host test unit race sim chaos soak schedext schedext-object lint fuzz bench peers smoke demo clean
 
 all: build
 
@@ -39,6 +39,12 @@ unit: build ## the tests without the race detector
 
 race: build ## the tests with the race detector
 	WEFT=$(CURDIR)/bin/weft go test -race -timeout 15m ./...
+
+schedext: ## the tests of sched_ext, on a kernel that has it in a virtual machine without KVM; KERNEL and RUN choose
+	@.ci/schedext
+
+schedext-object: ## the scheduler for the kernel, compiled; committed, so that building weft needs no clang
+	cd internal/cpu/schedext && clang -target bpfel -mcpu=v3 -O2 -g -Wall -Werror -c tiers.c -o tiers.o && llvm-strip -g tiers.o
 
 lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the tests
 	@test -z "$$(find . -name '*.go' -not -path '*/testdata/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo 'make lint: run gofmt -w on the files above' >&2; exit 1; }

@@ -12,7 +12,8 @@
 //
 // A Backend knows tiers and how to stop: cgroup with groups of the kernel's cpu
 // controller, sched with niceness and SCHED_IDLE, fifo with a real-time class on top of
-// one of them, none with nothing at all. A Task is a process with all that it starts.
+// one of them, schedext with a scheduler of weft's in the kernel on top of one of them,
+// none with nothing at all. A Task is a process with all that it starts.
 // The Driver is in between: it tells the policy what happens to the tasks, looks at them
 // as seldom as the budgets allow, and bounds what looking costs.
 //
@@ -23,6 +24,7 @@
 //	sched.go     niceness, SCHED_IDLE, slices
 //	cgroup.go    tiers as groups, or as weights of groups that calls have
 //	fifo.go      SCHED_FIFO with a watchdog; realtime.go its budgets in version 1
+//	schedext.go  a scheduler in the kernel, for SCHED_EXT
 //	driver.go    policy, backend and tasks together; watch.go when to look
 //	spread.go    long calls on cores of their own
 //	probe.go     what a machine gives, for people
@@ -44,15 +46,16 @@ import (
 
 // The names of the backends. Auto is the first of cgroup and sched that works here.
 const (
-	Auto       = "auto"
-	NameCgroup = "cgroup"
-	NameSched  = "sched"
-	NameFIFO   = "fifo"
-	NameNone   = "none"
+	Auto         = "auto"
+	NameCgroup   = "cgroup"
+	NameSched    = "sched"
+	NameFIFO     = "fifo"
+	NameSchedExt = "schedext"
+	NameNone     = "none"
 )
 
 // Names are the backends that one can ask for.
-var Names = []string{Auto, NameCgroup, NameSched, NameFIFO, NameNone}
+var Names = []string{Auto, NameCgroup, NameSched, NameFIFO, NameSchedExt, NameNone}
 
 // The errors that are decided on.
 var (
@@ -154,7 +157,7 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// New makes a backend by name. The notes say in words what Auto and fifo did without. The
+// New makes a backend by name. The notes say in words what Auto, fifo and schedext did without. The
 // error wraps ErrUnavailable when the machine does not give what the name asks for.
 func New(name string, o Options) (b Backend, notes []string, err error) {
 	o.EnsureDefaults()
@@ -191,6 +194,16 @@ func New(name string, o Options) (b Backend, notes []string, err error) {
 			return nil, nil, errors.Join(err, under.Close())
 		}
 		return f, notes, nil
+	case NameSchedExt:
+		under, notes, err := fair()
+		if err != nil {
+			return nil, nil, err
+		}
+		e, err := NewSchedExt(under, o)
+		if err != nil {
+			return nil, nil, errors.Join(err, under.Close())
+		}
+		return e, notes, nil
 	}
 	return nil, nil, fmt.Errorf("make CPU backend: there is none called %q, only %s", name, strings.Join(Names, ", "))
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-run/weft/internal/cpu/schedext"
 	"github.com/weft-run/weft/internal/sandbox"
 )
 
@@ -49,7 +50,8 @@ func Probe() []sandbox.Feature {
 		{"SCHED_FIFO", "short calls without any delay by others, if the backend fifo is asked for", "the tiers alone", withNice, tryFIFO},
 		{"real-time budgets of groups", "a bound by the kernel on real-time calls of version 1", "RLIMIT_RTTIME and the watchdog alone",
 			"a kernel with CONFIG_RT_GROUP_SCHED", tryRealtime},
-		{"sched_ext", "one order of calls over all cores, in the kernel", "the tiers", "a kernel from 6.12 on with CONFIG_SCHED_CLASS_EXT", trySchedExt},
+		{"sched_ext", "one order of calls over all cores, in the kernel, if the backend schedext is asked for", "the tiers alone",
+			"a kernel from 6.13 on with CONFIG_SCHED_CLASS_EXT and CONFIG_DEBUG_INFO_BTF, and run weft as root", trySchedExt},
 	}
 	var out []sandbox.Feature
 	for _, q := range questions {
@@ -178,10 +180,15 @@ func tryRealtime() (string, error) {
 }
 
 func trySchedExt() (string, error) {
-	var buf [64]byte
-	n, err := readFile("/sys/kernel/sched_ext/state", buf[:])
+	state, err := schedext.State()
 	if err != nil {
-		return "", errors.New("the kernel has no such class")
+		return "", err
 	}
-	return strings.TrimSpace(string(buf[:n])), nil
+	if state != "disabled" {
+		return state, errors.New("the kernel has a scheduler of somebody else's")
+	}
+	if err := schedext.Try(); err != nil {
+		return "", err
+	}
+	return "", nil
 }

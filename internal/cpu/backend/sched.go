@@ -44,6 +44,7 @@ type Sched struct {
 	nice      int  // the lowest that may be set; 20: none may be lowered
 	autogroup bool // sessions are groups
 	session   int  // of this process
+	ext       bool // threads get the class of package schedext and a niceness, which counts without a scheduler
 
 	mu    sync.Mutex
 	tasks map[*Task]struct{} // that were added and not removed; guarded by mu
@@ -78,6 +79,12 @@ func (s *Sched) attributes(p Place) (class uint32, nice int32, slice time.Durati
 	}
 	three := s.nice <= expressNice
 	switch {
+	case s.ext && p.Tier >= policy.Batch:
+		return policyExt, niceMax, 0
+	case s.ext && p.Tier == policy.Express:
+		return policyExt, int32(min(expressNice+rankNice*p.Rank, -1)), 0
+	case s.ext:
+		return policyExt, int32(min(normalNice+rankNice*p.Rank, niceMax)), 0
 	case p.Tier >= policy.Batch:
 		return policyIdle, 0, 0
 	case !three:

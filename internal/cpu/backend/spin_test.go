@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -45,6 +46,25 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println(c.tree.Dir())
 		select {}
+	case "work": // what its argument says of the first core's time, when its input ends
+		need, err := time.ParseDuration(os.Args[1])
+		if err != nil {
+			os.Exit(1)
+		}
+		runtime.LockOSThread()
+		one, err := firstCore()
+		if err != nil || unix.SchedSetaffinity(0, &one) != nil {
+			os.Exit(1)
+		}
+		fmt.Println("ready")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		for need += threadCPU(); threadCPU() < need; {
+		}
+	case "scheduler": // one that is killed while it has a scheduler in the kernel
+		if err := beScheduler(os.Args[1]); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
 	case "ordinary":
 		if err := beOrdinary(); err != nil {
 			fmt.Println("error", err)
@@ -96,18 +116,27 @@ func launch(t testing.TB, cmd *exec.Cmd) int {
 
 const spinner = "while :; do :; done"
 
-// pin keeps a process on the first core that this one may use, so that two of them compete.
-func pin(t testing.TB, pid int) {
-	t.Helper()
-	var may, one unix.CPUSet
+// firstCore is the first core that this process may use.
+func firstCore() (one unix.CPUSet, err error) {
+	var may unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
-		t.Fatal(err)
+		return one, err
 	}
 	for i := range 1024 {
 		if may.IsSet(i) {
 			one.Set(i)
 			break
 		}
+	}
+	return one, nil
+}
+
+// pin keeps a process on the first core that this one may use, so that two of them compete.
+func pin(t testing.TB, pid int) {
+	t.Helper()
+	one, err := firstCore()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, tid := range threads(pid) {
 		if err := unix.SchedSetaffinity(tid, &one); err != nil {
