@@ -86,13 +86,16 @@ func (e *SchedExt) off() bool {
 // Traits implements Backend.
 func (e *SchedExt) Traits() Traits { return Traits{Tiers: 3, Undo: true, Ranks: true, Stops: true} }
 
+// rankMax is far beyond where ranks still make a difference to the scheduler.
+const rankMax = 1 << 20
+
 // placeOf is a place as the scheduler has it.
 func placeOf(p Place) schedext.Place {
 	tier := map[policy.Tier]schedext.Tier{policy.Express: schedext.Express, policy.Normal: schedext.Normal}[p.Tier]
 	if p.Tier >= policy.Batch {
 		tier = schedext.Batch
 	}
-	return schedext.Place{Tier: tier, Rank: uint32(max(p.Rank, 0)), Slice: max(p.Slice, 0)}
+	return schedext.Place{Tier: tier, Rank: uint32(min(max(p.Rank, 0), rankMax)), Slice: max(p.Slice, 0)}
 }
 
 // Add implements Backend.

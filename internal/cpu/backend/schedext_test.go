@@ -32,7 +32,7 @@ func TestSchedExtAttributes(t *testing.T) {
 		{Tier: policy.Express, Rank: -1}:         {Tier: schedext.Express},
 		{Tier: policy.Normal, Rank: 3, Slice: 7}: {Tier: schedext.Normal, Rank: 3, Slice: 7},
 		{Tier: policy.Batch, Rank: 3, Slice: -7}: {Tier: schedext.Batch, Rank: 3},
-		{Tier: policy.Batch + 1, Rank: 1 << 20}:  {Tier: schedext.Batch, Rank: 1 << 20},
+		{Tier: policy.Batch + 1, Rank: 1 << 40}:  {Tier: schedext.Batch, Rank: 1 << 20},
 	} {
 		if got := placeOf(place); got != want {
 			t.Errorf("%+v: %+v", place, got)
