@@ -194,7 +194,7 @@ func TestSchedExtLeastUsedFirst(t *testing.T) {
 // A long call ends although short ones could use the core all the time, and nobody is
 // ejected for that.
 func TestSchedExtStarvesNobody(t *testing.T) {
-	e := needSchedExt(t, NameCgroup, schedext.Options{Patience: 2 * time.Second})
+	e := needSchedExt(t, NameCgroup, schedext.Options{Patience: 4 * time.Second})
 	short := spinning(t, e, Place{Tier: policy.Express})
 	pid, start := worker(t, 150*time.Millisecond)
 	long := add(t, e, pid, Place{Tier: policy.Batch, Rank: 50})
