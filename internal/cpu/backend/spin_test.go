@@ -84,7 +84,7 @@ func spin() {
 // script starts a shell script in a session of its own, which ends with the test.
 func script(t testing.TB, text string) int {
 	t.Helper()
-	return launch(t, exec.Command("sh", "-c", "ulimit -t 30; "+text))
+	return launch(t, exec.Command("sh", "-c", "ulimit -t 60; "+text))
 }
 
 // act starts the test binary as something else.
@@ -159,7 +159,7 @@ func attach(t testing.TB, o TaskOptions) *Task {
 // until waits for something that the kernel or another goroutine does soon.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
