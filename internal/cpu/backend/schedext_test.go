@@ -3,7 +3,6 @@ package backend
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,23 +75,6 @@ func needSchedExt(t *testing.T, under string, o schedext.Options) *SchedExt {
 	return e
 }
 
-// worker starts a process that uses so much of the first core, once it is told to.
-func worker(t *testing.T, need time.Duration) (pid int, start func()) {
-	t.Helper()
-	cmd := act(t, "work")
-	cmd.Args = append(cmd.Args, need.String())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := line(t, cmd)
-	pid = launch(t, cmd)
-	if said := read(); said != "ready" {
-		t.Fatal(said)
-	}
-	return pid, func() { in.Close() }
-}
-
 func add(t *testing.T, b Backend, pid int, p Place) *Task {
 	t.Helper()
 	task := attach(t, TaskOptions{PID: pid})
@@ -150,30 +132,27 @@ func TestSchedExtTiers(t *testing.T) {
 	}
 }
 
-// Of long calls the one with the least rank ends first.
+// Of long calls the one with the least rank goes first, whatever the order in which they
+// came.
 func TestSchedExtShortestFirst(t *testing.T) {
 	e := needSchedExt(t, NameCgroup, schedext.Options{})
-	var tasks []*Task
-	var starts []func()
-	for _, rank := range []int{2, 1, 0} { // the last one to come is the first to go
-		pid, start := worker(t, 300*time.Millisecond)
-		tasks = append(tasks, add(t, e, pid, Place{Tier: policy.Batch, Rank: rank}))
-		starts = append(starts, start)
-	}
-	for _, start := range starts {
-		start()
-	}
-	var order []int
-	until(t, "all end", func() bool {
-		for i, task := range tasks {
-			if !task.alive() && !slices.Contains(order, i) {
-				order = append(order, i)
+	long := spinning(t, e, Place{Tier: policy.Batch, Rank: 20})
+	middle := spinning(t, e, Place{Tier: policy.Batch, Rank: 4})
+	short := spinning(t, e, Place{Tier: policy.Batch})
+	for _, order := range [][]*Task{{short, middle, long}, {middle, long}} {
+		var before []time.Duration
+		for _, task := range order {
+			before = append(before, cpu(t, task))
+		}
+		until(t, "the first has had something", func() bool { return cpu(t, order[0])-before[0] > 200*time.Millisecond })
+		for i, task := range order[1:] {
+			if had := cpu(t, task) - before[i+1]; had > 100*time.Millisecond {
+				t.Errorf("of %d the one that is %d behind had %v", len(order), i+1, had)
 			}
 		}
-		return len(order) == len(tasks)
-	})
-	if !slices.Equal(order, []int{2, 1, 0}) {
-		t.Errorf("they end in order %v", order)
+		if err := unix.Kill(order[0].PID(), unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -191,18 +170,16 @@ func TestSchedExtLeastUsedFirst(t *testing.T) {
 	}
 }
 
-// A long call ends although short ones could use the core all the time, and nobody is
+// A long call gets on although short ones could use the core all the time, and nobody is
 // ejected for that.
 func TestSchedExtStarvesNobody(t *testing.T) {
 	e := needSchedExt(t, NameCgroup, schedext.Options{Patience: 4 * time.Second})
 	short := spinning(t, e, Place{Tier: policy.Express})
-	pid, start := worker(t, 150*time.Millisecond)
-	long := add(t, e, pid, Place{Tier: policy.Batch, Rank: 50})
-	start()
-	before, begun := cpu(t, short), time.Now()
-	until(t, "the long one ends", func() bool { return !long.alive() })
-	if had, all := cpu(t, short)-before, time.Since(begun); had < all*3/4 {
-		t.Errorf("the short one had %v of %v", had, all)
+	long := spinning(t, e, Place{Tier: policy.Batch, Rank: 50})
+	before, had := cpu(t, short), cpu(t, long)
+	until(t, "the long one gets on", func() bool { return cpu(t, long)-had > 50*time.Millisecond })
+	if short := cpu(t, short) - before; short < 200*time.Millisecond {
+		t.Errorf("the short one had %v meanwhile", short)
 	}
 	if e.off() {
 		t.Error(e.scheduler.Err())

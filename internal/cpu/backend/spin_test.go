@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -46,20 +45,6 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println(c.tree.Dir())
 		select {}
-	case "work": // what its argument says of the first core's time, when its input ends
-		need, err := time.ParseDuration(os.Args[1])
-		if err != nil {
-			os.Exit(1)
-		}
-		runtime.LockOSThread()
-		one, err := firstCore()
-		if err != nil || unix.SchedSetaffinity(0, &one) != nil {
-			os.Exit(1)
-		}
-		fmt.Println("ready")
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		for need += threadCPU(); threadCPU() < need; {
-		}
 	case "scheduler": // one that is killed while it has a scheduler in the kernel
 		if err := beScheduler(os.Args[1]); err != nil {
 			fmt.Println("error", err)
