@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -14,6 +15,7 @@ import (
 type Tree struct {
 	of         *cgroups
 	controller string
+	number     int    // in trees
 	home       string // where the node's process was when the tree was made; "" when that is not known
 }
 
@@ -26,8 +28,21 @@ func NewTree(controller, suffix string) (*Tree, error) {
 		return nil, err
 	}
 	self.suffix = "-" + suffix
-	return newTree(kernelFiles{}, self, controller)
+	number := trees.enter()
+	if number > 0 {
+		self.suffix += "-" + strconv.Itoa(number)
+	}
+	t, err := newTree(kernelFiles{}, self, controller)
+	if err != nil {
+		trees.leave(number)
+		return nil, err
+	}
+	t.number = number
+	return t, nil
 }
+
+// trees numbers the open trees of this process, from 0: no two have one directory.
+var trees numbers
 
 // newTree makes a tree of files.
 func newTree(files cgroupFiles, self cgroupSelf, controller string) (*Tree, error) {
@@ -45,7 +60,7 @@ func newTree(files cgroupFiles, self cgroupSelf, controller string) (*Tree, erro
 		}
 		return nil, errors.Join(err, c.close())
 	}
-	return &Tree{of: c, controller: controller, home: home}, nil
+	return &Tree{of: c, controller: controller, number: -1, home: home}, nil
 }
 
 // Version is the version of the hierarchy, 1 or 2.
@@ -81,7 +96,12 @@ func (t *Tree) Close() error {
 	for _, name := range names {
 		errs = append(errs, t.of.remove(path.Join(t.Dir(), name)))
 	}
-	return errors.Join(append(errs, t.of.close())...)
+	err := errors.Join(append(errs, t.of.close())...)
+	if t.number >= 0 {
+		trees.leave(t.number)
+		t.number = -1
+	}
+	return err
 }
 
 // Raise gives all that the spawner has started a share of the processor beside what else
@@ -102,9 +122,38 @@ func (s *Spawner) Raise(share int) error {
 	return nil
 }
 
-// CPU is the directory of a group in the hierarchy that shares out the
-// processor; "" where there is none.
-func (g *Group) CPU() string { return g.group.file("cpu", "") }
+// cpu is the directory of the group in the hierarchy that shares out the processor, and
+// freezer the same where that has cgroup.freeze; "" where there is none.
+func (g *group) cpu() (dir, freezer string) {
+	dir = g.file("cpu", "")
+	if g.of.version == 2 {
+		freezer = dir
+	}
+	return dir, freezer
+}
+
+// CPU is where the group is, as Process.CPU says it of a process.
+func (g *Group) CPU() (group, freezer string) { return g.group.cpu() }
+
+// Processes lists what is in the group, by the process ids of the node's namespace. Where
+// there are no groups it is empty.
+func (g *Group) Processes() []int {
+	dirs := g.group.of.dirs()
+	if len(dirs) == 0 {
+		return nil
+	}
+	text, err := g.group.of.files.Read(path.Join(dirs[0], g.group.name, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(text) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 0 { // 0: of another namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
 
 // outside returns dir, or what is above the node's own directories when dir is in
 // one of them: what the node makes must not be in a group that it goes into for a

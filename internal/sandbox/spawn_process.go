@@ -78,11 +78,7 @@ func (p *Process) CPU() (group, freezer string) {
 	if p.group == nil {
 		return "", ""
 	}
-	group = p.group.file("cpu", "")
-	if p.spawner.cgroups.version == 2 {
-		freezer = group
-	}
-	return group, freezer
+	return p.group.cpu()
 }
 
 // Kill ends it and everything in its pid namespace. It does not wait. Killing a

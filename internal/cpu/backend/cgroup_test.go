@@ -108,6 +108,36 @@ func (f *fakeGroups) where(pid int) string {
 	return f.in[fmt.Sprint(pid)]
 }
 
+// Two backends of one process have tiers of their own, and the first one leaves those of
+// the second alone.
+func TestTwoCgroupsOfOneProcess(t *testing.T) {
+	var all [2]*Cgroup
+	for i := range all {
+		c, err := NewCgroup(Options{NodeStays: true})
+		if err != nil {
+			t.Skip(err)
+		}
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		all[i] = c
+	}
+	if all[0].Dir(policy.Batch) == all[1].Dir(policy.Batch) {
+		t.Fatalf("both are in %s", all[0].Dir(policy.Batch))
+	}
+	pid := script(t, "exec sleep 60")
+	task := attach(t, TaskOptions{PID: pid})
+	if err := all[1].Add(task, Place{Tier: policy.Batch}); err != nil {
+		t.Fatal(err)
+	}
+	if err := all[0].Close(); err != nil {
+		t.Error(err)
+	}
+	until(t, "it is in batch of the second", func() bool { return strings.HasSuffix(all[1].Dir(policy.Batch), cpuGroupOf(pid)) })
+}
+
 func TestCgroupGroupsOfTiers(t *testing.T) {
 	self := fmt.Sprint(os.Getpid())
 	for version, want := range map[int][]string{

@@ -43,6 +43,7 @@ type Call struct {
 	ended   bool          // guarded by mu, as all below
 	sandbox *Sandbox      // nil: not in one
 	number  uint64        // in sandbox
+	find    Find          // of a call with a process of its own
 	task    *backend.Task // nil: none yet
 	flags   policy.Flags  // as the policy was told last
 }
@@ -106,33 +107,47 @@ func (c *Call) Then(f func()) bool {
 // have a process to itself, where it can be stopped.
 func (c *Call) Apart() bool { return c != nil && c.pending.Tier() >= policy.Batch }
 
-// Own tells that the call runs in a process of its own.
-func (c *Call) Own(p Process) {
+// Find finds the process of a call. False says that it is not there: not yet, or no more.
+type Find func() (p Process, ok bool)
+
+// Own tells that the call runs in a process of its own, or will soon. Find is called when
+// the call has lasted for some time, now and then until it finds the process; it must not
+// block.
+func (c *Call) Own(find Find) {
 	if c == nil {
 		return
 	}
+	c.mu.Lock()
+	first := !c.ended && c.sandbox == nil && c.find == nil
+	if first {
+		c.find = find
+	}
+	c.mu.Unlock()
+	if first {
+		c.s.late.add(c)
+	}
+}
+
+// attachOwn gives a call with a process of its own its task, from when on it may be
+// stopped.
+func (c *Call) attachOwn(find Find) (ok bool) {
+	p, ok := find()
+	if !ok {
+		return false
+	}
 	task, err := c.s.o.Attach(p.options())
-	if err != nil { // it has ended, and that will be told
-		return
+	if err != nil {
+		return errors.Is(err, backend.ErrGone) // it has ended, and that will be told
+	}
+	if again, _ := find(); again.PID != p.PID { // the number is another's by now
+		_ = task.Close()
+		return false
 	}
 	c.run(task)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flag(0)
-}
-
-// Forking tells whether the call's process is being forked, when it cannot be stopped.
-func (c *Call) Forking(on bool) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	flags := c.flags &^ policy.Forking
-	if on {
-		flags |= policy.Forking
-	}
-	c.flag(flags)
+	c.flag(c.flags &^ policy.Unstoppable)
+	return true
 }
 
 // Owes tells whether the call owes a slot that another one waits for.

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// lateAfter is how long a call that shares a process has to last to get a task: nearly
-	// as long as the least budget.
+	// lateAfter is how long a call has to last to get a task: nearly as long as the least
+	// budget.
 	lateAfter = 4 * time.Millisecond
 	// lateEvery is the least time between two looks at who has lasted, so that a thousand
 	// calls a second do not cost as many wake-ups.
 	lateEvery = 2 * time.Millisecond
-	// lateMost is the longest time after which the thread of a call is looked for once
-	// more. One that is not found waits in its process until that has time for it.
+	// lateMost is the longest time after which the thread or process of a call is looked
+	// for once more. One that is not found waits until something has time for it.
 	lateMost = 250 * time.Millisecond
 )
 
@@ -135,10 +135,16 @@ func (l *late) rest() time.Duration {
 	return max(wait, lateEvery)
 }
 
-// attach gives the call its task. False says that its thread was not found.
+// attach gives the call its task. False says that its thread or process was not found.
 func (c *Call) attach() bool {
 	c.mu.Lock()
-	b := c.sandbox
+	b, find := c.sandbox, c.find
 	c.mu.Unlock()
-	return b == nil || b.attach(c)
+	switch {
+	case b != nil:
+		return b.attach(c)
+	case find != nil:
+		return c.attachOwn(find)
+	}
+	return true
 }

@@ -5,16 +5,16 @@
 //	c := s.Begin(scheduler.Demand{App: "shop", Version: "3f2a", Function: "resize"})
 //	<-c.Admitted()                                  // the policy lets it begin
 //	c.Enter(sandbox, 7)                             // on a thread of a process that runs others too, or
-//	c.Own(scheduler.Process{PID: pid, Group: dir})  // in a process of its own
+//	c.Own(find)                                     // in a process of its own, that find finds
 //	retire := c.End(cpu, failed)                    // learned; retire: the process stays demoted
 //
 // A nil *Scheduler schedules nothing and costs nothing, and so does one whose policy is
 // none: Begin returns nil, and the methods of a nil *Call do nothing.
 //
-// Most calls are short, and are over before anybody need look at them. So a call that
-// shares a process gets a task, with which it can be measured, demoted and stopped, only
-// when it has lasted for a few milliseconds (late.go); until then it costs two steps of
-// the policy. Processes that calls share are made in the tier where short calls run.
+// Most calls are short, and are over before anybody need look at them. So a call gets a
+// task, with which it can be measured, demoted and stopped, only when it has lasted for a
+// few milliseconds (late.go); until then it costs two steps of the policy. The processes
+// of calls are made in the tier where short calls run.
 //
 //	scheduler.go  what belongs together; changing it live
 //	call.go       a call from its arrival to its end

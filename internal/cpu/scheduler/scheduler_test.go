@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"errors"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -101,6 +102,46 @@ func TestProfilesAreKept(t *testing.T) {
 			t.Errorf("profiles %+v", p)
 		}
 	}
+}
+
+// A call with a process of its own gets its task when the process is found, and may be
+// stopped from then on, unless it owes a slot.
+func TestACallIsFoundInItsProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	s := quiet(t, nil)
+	c := s.Begin(Demand{App: "a", Function: "f"})
+	short := s.Begin(Demand{App: "a", Function: "f"})
+	short.Own(func() (Process, bool) { t.Error("looked for a call that has ended"); return Process{}, false })
+	short.End(time.Millisecond, false)
+	looks := 0 // before it is there
+	found := make(chan struct{}, 100)
+	c.Owes(true)
+	c.Own(func() (Process, bool) {
+		if looks++; looks < 3 {
+			return Process{}, false
+		}
+		found <- struct{}{}
+		return Process{PID: cmd.Process.Pid}, true
+	})
+	current := func() backend.Current { return s.Status().Calls[0] }
+	if n := current(); n.Watched || n.Call.Flags != policy.Unstoppable|policy.OwesSlot {
+		t.Errorf("before it is found: %+v", n)
+	}
+	<-found
+	for end := time.Now().Add(time.Minute); !current().Watched || current().Call.Flags != policy.OwesSlot; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after it was found: %+v", current())
+		}
+	}
+	c.Owes(false)
+	if n := current(); n.Call.Flags != 0 {
+		t.Errorf("it owes nothing: %+v", n)
+	}
+	c.End(0, false)
 }
 
 func TestJain(t *testing.T) {

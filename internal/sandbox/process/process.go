@@ -2,10 +2,13 @@ package process
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +18,6 @@ import (
 
 	"github.com/weft-run/weft/internal/buffer"
 	"github.com/weft-run/weft/internal/flow"
-	"github.com/weft-run/weft/internal/sandbox"
 )
 
 // Process is a call that has been started. Whoever holds it need not wait for
@@ -25,7 +27,7 @@ type Process struct {
 	server *server
 	call   Call
 	id     uint64
-	group  *sandbox.Group
+	group  *weighed
 	began  time.Time
 	timer  *time.Timer // nil: no limit of time
 	output *os.File    // nil: the output goes elsewhere
@@ -93,6 +95,52 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Wait() Result {
 	<-p.done
 	return p.result
+}
+
+// Place is where a call runs that has a process of its own.
+type Place struct {
+	PID            int    // its first process
+	Group, Freezer string // as of sandbox.Process.CPU
+	Weight         int    // that Group was made with
+}
+
+// Place finds the call. False says that it is not to be found: it has not entered its
+// group yet, it has ended, a worker serves it, or the machine has no groups.
+func (p *Process) Place() (Place, bool) {
+	select {
+	case <-p.done: // and its group is gone
+		return Place{}, false
+	default:
+	}
+	if p.worker != nil || p.group == nil {
+		return Place{}, false
+	}
+	pids := p.group.Processes()
+	for _, pid := range pids {
+		// The first process was forked from outside, and is listed before what it has
+		// orphaned.
+		if parent, ok := parentOf(pid); ok && !slices.Contains(pids, parent) {
+			place := Place{PID: pid, Weight: p.group.weight}
+			place.Group, place.Freezer = p.group.CPU()
+			return place, true
+		}
+	}
+	return Place{}, false
+}
+
+// parentOf reads the fourth field of proc_pid_stat(5): the name before it is in
+// parentheses, and may contain anything.
+func parentOf(pid int) (parent int, ok bool) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 2 {
+		return 0, false
+	}
+	parent, err = strconv.Atoi(fields[1])
+	return parent, err == nil
 }
 
 // Kill ends the call and everything that belongs to it. It does not wait.

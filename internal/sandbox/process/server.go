@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type server struct {
 	gone      bool                // finish has been here; guarded by mu
 	discarded []*prepared         // spares that are being ended; guarded by mu
 	making    int                 // spares that are being made; guarded by mu
-	group     *sandbox.Group      // for the next call, or nil; guarded by mu
+	group     *weighed            // for the next call, or nil; guarded by mu
 	said      []byte              // the end of what the server printed; guarded by mu
 	broken    string              // why the warden says that it cannot serve; guarded by mu
 	isReady   bool                // guarded by mu
@@ -55,7 +56,13 @@ type server struct {
 // prepared is a call's process before it has anything to do.
 type prepared struct {
 	id    uint64
-	group *sandbox.Group
+	group *weighed
+}
+
+// weighed is the group of a call.
+type weighed struct {
+	*sandbox.Group
+	weight int // that it was made with
 }
 
 func newServer(p *Pool, f *Function) *server {
@@ -172,7 +179,7 @@ func (s *server) start(ctx context.Context) error {
 	const overhead = 64 << 20 // of the warden and the shells
 	process, err := s.pool.spawner.SpawnWarden(ctx, sandbox.WardenOptions{
 		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts,
-		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids},
+		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids, Weight: min(s.pool.o.Weight(), ServerWeight)},
 	})
 	if err != nil {
 		conn.close()
@@ -407,8 +414,17 @@ func (s *server) prepare() (*prepared, error) {
 	return &prepared{id: m.id, group: group}, nil
 }
 
-func (s *server) newGroup() (*sandbox.Group, error) {
-	return s.pool.spawner.NewGroup(sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: s.limit.Weight, Pids: s.limit.Pids})
+func (s *server) newGroup() (*weighed, error) {
+	weight := s.pool.o.Weight()
+	if s.f.Resident != ResidentNone { // calls of all kinds take turns there
+		weight = min(weight, ServerWeight)
+	}
+	weight = cmp.Or(s.limit.Weight, weight)
+	group, err := s.pool.spawner.NewGroup(sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: weight, Pids: s.limit.Pids})
+	if err != nil {
+		return nil, err
+	}
+	return &weighed{Group: group, weight: weight}, nil
 }
 
 // take returns a process to give a call to: a spare one, or a new one.
