@@ -299,15 +299,6 @@ func (s *Scheduler) Move(id uint64, p Place) error {
 	return nil
 }
 
-// Used is the CPU time that the threads of a call have had of the scheduler.
-func (s *Scheduler) Used(id uint64) (time.Duration, error) {
-	var c call
-	if err := s.objects.Calls.Lookup(id, &c); err != nil {
-		return 0, fmt.Errorf("look up call %d: %w", id, err)
-	}
-	return time.Duration(c.Used), nil
-}
-
 // Drop forgets a call. Threads of it that remain belong to none. One that is not known is
 // no error.
 func (s *Scheduler) Drop(id uint64) error {
