@@ -66,14 +66,14 @@ func TestEverythingDiesWithTheNode(t *testing.T) {
 		cmd.Process.Kill()
 		t.Fatalf("%q, %v", line, err)
 	}
-	if processes(t, "sleep\x00984") == 0 {
+	if len(processes(t, "sleep\x00984")) == 0 {
 		t.Error("nothing runs")
 	}
 	pid := cmd.Process.Pid
 	cmd.Process.Kill()
 	cmd.Wait()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		n := processes(t, "sleep\x00984")
+		n := len(processes(t, "sleep\x00984"))
 		if n == 0 {
 			break
 		}

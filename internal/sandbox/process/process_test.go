@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -229,7 +230,7 @@ func TestKillEndsTheWholeTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-started
-	for end := time.Now().Add(20 * time.Second); processes(t, "sleep\x00987") < 3; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); len(processes(t, "sleep\x00987")) < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("its processes do not come")
 		}
@@ -239,7 +240,7 @@ func TestKillEndsTheWholeTree(t *testing.T) {
 	if r.Failure == nil || r.Failure.Kind != KindKilled {
 		t.Errorf("%+v", r.Failure)
 	}
-	if n := processes(t, "sleep\x00987"); n != 0 {
+	if n := len(processes(t, "sleep\x00987")); n != 0 {
 		t.Errorf("%d processes are left when Wait has returned", n)
 	}
 }
@@ -250,7 +251,7 @@ func TestNothingOutlivesACall(t *testing.T) {
 	if r := run(t, p, Call{Function: f}); r.Failure != nil {
 		t.Error(r.Failure)
 	}
-	if n := processes(t, "sleep\x00986"); n != 0 {
+	if n := len(processes(t, "sleep\x00986")); n != 0 {
 		t.Errorf("%d processes are left when Wait has returned", n)
 	}
 }
@@ -422,19 +423,22 @@ func TestClosedPool(t *testing.T) {
 	}
 }
 
-// processes counts those of the machine whose command line contains the text.
-func processes(t *testing.T, text string) int {
+// processes finds those of the machine whose command line contains the text.
+func processes(t *testing.T, text string) []int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	var found []int
 	for _, e := range entries {
 		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if err == nil && strings.Contains(string(line), text) {
-			n++
+		if err != nil || !strings.Contains(string(line), text) {
+			continue
+		}
+		if pid, err := strconv.Atoi(e.Name()); err == nil { // not "self"
+			found = append(found, pid)
 		}
 	}
-	return n
+	return found
 }

@@ -1,11 +1,13 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -247,7 +249,7 @@ def handler(event, context):
 	if r := run(t, p, Call{Function: f, Input: []byte(`"daemon"`)}); r.Failure != nil || string(r.Output) != `"left"` {
 		t.Errorf("%q, %v", r.Output, r.Failure)
 	}
-	if n := forks(t, f); n > 2 { // the server and a spare
+	if n := forks(t); n > 2 { // the server and a spare
 		t.Errorf("%d processes of the function are left", n)
 	}
 	if r := run(t, p, Call{Function: f, Input: []byte(`"none of these"`)}); r.Failure != nil { // the server has survived all that
@@ -255,10 +257,32 @@ def handler(event, context):
 	}
 }
 
-// forks counts the processes that run the Python server.
-func forks(t *testing.T, f *Function) int {
+// forks counts the processes of this test's pools that run the Python server.
+func forks(t *testing.T) int {
 	t.Helper()
-	return processes(t, "/weft/server.py")
+	n := 0
+	for _, pid := range processes(t, "/weft/server.py") {
+		if descends(pid, os.Getpid()) {
+			n++
+		}
+	}
+	return n
+}
+
+// descends reports whether a process was started by another one, or by those that it
+// started.
+func descends(pid, from int) bool {
+	for pid > 1 && pid != from {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			return false
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if pid, err = strconv.Atoi(fields[1]); err != nil {
+			return false
+		}
+	}
+	return pid == from
 }
 
 func TestPythonThatDoesNotImport(t *testing.T) {
