@@ -12,24 +12,43 @@ import (
 	"github.com/weft-run/weft/internal/cpu/policy"
 )
 
-// enter takes the lock and counts the CPU time of this thread, until the function that it
-// returns is called.
-func (d *Driver) enter() (leave func()) {
-	d.mu.Lock()
-	stop := d.meter()
-	return func() {
-		d.hurry()
-		stop()
-		d.mu.Unlock()
-	}
+// meterEach is how many visits to a driver are counted as one of them is measured: the
+// clock of a thread costs more than most visits.
+const meterEach = 16
+
+// visit is the time from enter to leave.
+type visit struct {
+	d      *Driver
+	weight time.Duration // how many visits this one stands for; 0: it is not measured
+	before time.Duration
 }
 
-// meter counts the CPU time of this thread until the function that it returns is called.
-func (d *Driver) meter() (stop func()) {
+// enter takes the lock, and counts the CPU time of this thread now and then.
+func (d *Driver) enter() visit {
+	d.mu.Lock()
+	if d.visits++; d.visits%meterEach != 0 {
+		return visit{d: d}
+	}
+	return d.meter(meterEach)
+}
+
+// leave gives the lock back.
+func (v visit) leave() {
+	v.d.hurry()
+	v.stop()
+	v.d.mu.Unlock()
+}
+
+// meter counts the CPU time of this thread, weight times, until stop.
+func (d *Driver) meter(weight time.Duration) visit {
 	runtime.LockOSThread()
-	before := threadCPU()
-	return func() {
-		d.stats.CPU += threadCPU() - before
+	return visit{d: d, weight: weight, before: threadCPU()}
+}
+
+// stop ends what meter has begun.
+func (v visit) stop() {
+	if v.weight > 0 {
+		v.d.stats.CPU += v.weight * (threadCPU() - v.before)
 		runtime.UnlockOSThread()
 	}
 }

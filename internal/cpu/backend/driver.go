@@ -35,6 +35,7 @@ type Driver struct {
 	strategy policy.Strategy        // guarded by mu, and so is what follows
 	calls    map[policy.ID]*Pending //
 	order    uint64
+	visits   uint64
 	watch    watch
 	spread   spread
 	closed   bool
@@ -107,11 +108,18 @@ type Pending struct {
 	seen    seen
 }
 
+// open is closed: what Admitted is of calls that need not wait.
+var open = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // Arrive brings a call. It may begin when Admitted is closed, which may be so at once.
 // End must be called for it, whatever happens. A call with the id of one that has not ended
 // is an error, and so is one after Close.
 func (d *Driver) Arrive(c policy.Call) (*Pending, error) {
-	defer d.enter()()
+	defer d.enter().leave()
 	if d.closed {
 		return nil, errors.New("CPU driver is closed")
 	}
@@ -119,9 +127,12 @@ func (d *Driver) Arrive(c policy.Call) (*Pending, error) {
 		return nil, fmt.Errorf("call %d has arrived already", c.ID)
 	}
 	d.order++
-	p := &Pending{driver: d, call: c, order: d.order, arrived: d.Now(), admitted: make(chan struct{})}
+	p := &Pending{driver: d, call: c, order: d.order, arrived: d.Now(), admitted: open}
 	d.calls[c.ID] = p
 	d.tell(policy.Arrived{Call: c})
+	if !p.begun { // it has to wait
+		p.admitted = make(chan struct{})
+	}
 	return p, nil
 }
 
@@ -139,7 +150,7 @@ func (p *Pending) Tier() policy.Tier {
 // caller's to close after that. The error is ErrGone when the process has ended already.
 func (p *Pending) Run(t *Task) error {
 	d := p.driver
-	defer d.enter()()
+	defer d.enter().leave()
 	if d.closed || p.ended || p.task != nil {
 		return fmt.Errorf("run call %d: it has ended, or runs already", p.call.ID)
 	}
@@ -178,7 +189,7 @@ func (d *Driver) Locked(f func()) {
 // Flag tells that the call may or may no longer be stopped.
 func (p *Pending) Flag(flags policy.Flags) {
 	d := p.driver
-	defer d.enter()()
+	defer d.enter().leave()
 	if !p.ended {
 		p.call.Flags = flags
 		d.tell(policy.Flagged{ID: p.call.ID, Flags: flags})
@@ -188,7 +199,7 @@ func (p *Pending) Flag(flags policy.Flags) {
 // Due gives the call another deadline, on the clock of Now; 0 takes it away.
 func (p *Pending) Due(at time.Duration) {
 	d := p.driver
-	defer d.enter()()
+	defer d.enter().leave()
 	if !p.ended {
 		p.call.Deadline = at
 		d.tell(policy.Deadline{ID: p.call.ID, At: at})
@@ -201,7 +212,7 @@ func (p *Pending) Due(at time.Duration) {
 // Only the first End counts.
 func (p *Pending) End(cpu time.Duration, failed bool) (retire bool) {
 	d := p.driver
-	defer d.enter()()
+	defer d.enter().leave()
 	if p.ended {
 		return p.oneWay
 	}
@@ -229,7 +240,7 @@ func (d *Driver) release(p *Pending) {
 // came. One that runs and that it does not start is stopped until it does, unless it may
 // not be.
 func (d *Driver) Replace(s policy.Strategy) {
-	defer d.enter()()
+	defer d.enter().leave()
 	d.strategy = s
 	d.watch.tick = s.Next()
 	for _, p := range d.inOrder() {

@@ -230,8 +230,7 @@ func (d *Driver) round() {
 	if at := w.due(); at == 0 || at > now {
 		return
 	}
-	stop := d.meter()
-	defer stop()
+	defer d.meter(1).stop()
 	if w.tick > 0 && w.tick <= now {
 		d.tell(policy.Tick{})
 	}

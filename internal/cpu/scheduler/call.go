@@ -37,10 +37,10 @@ type Call struct {
 	pending *backend.Pending
 	demand  Demand
 	begun   time.Time
-	over    chan struct{} // closed by End
 
 	mu      sync.Mutex
 	ended   bool          // guarded by mu, as all below
+	over    chan struct{} // closed by End; nil: nobody waits for that
 	sandbox *Sandbox      // nil: not in one
 	number  uint64        // in sandbox
 	find    Find          // of a call with a process of its own
@@ -65,7 +65,7 @@ func (s *Scheduler) Begin(d Demand) *Call {
 	if driver == nil {
 		return nil
 	}
-	c := &Call{s: s, demand: d, begun: time.Now(), over: make(chan struct{}), flags: policy.Unstoppable}
+	c := &Call{s: s, demand: d, begun: time.Now(), flags: policy.Unstoppable}
 	arrival := policy.Call{ID: policy.ID(s.last.Add(1)), Function: Name(d.App, d.Version, d.Function), App: d.App, RunWork: d.RunWork, OnPath: d.OnPath, Flags: c.flags}
 	if !d.Deadline.IsZero() {
 		arrival.Deadline = max(driver.Now()+time.Until(d.Deadline), 1)
@@ -93,11 +93,21 @@ func (c *Call) Then(f func()) bool {
 		return true
 	default:
 	}
+	c.mu.Lock()
+	ended := c.ended
+	if c.over == nil {
+		c.over = make(chan struct{})
+	}
+	over := c.over
+	c.mu.Unlock()
+	if ended {
+		return false
+	}
 	go func() {
 		select {
 		case <-c.Admitted():
 			f()
-		case <-c.over:
+		case <-over:
 		}
 	}()
 	return false
@@ -203,8 +213,10 @@ func (c *Call) End(cpu time.Duration, failed bool) (retire bool) {
 	}
 	c.ended = true
 	task, sandbox := c.task, c.sandbox
+	if c.over != nil {
+		close(c.over)
+	}
 	c.mu.Unlock()
-	close(c.over)
 	retire = c.pending.End(cpu, failed)
 	if task != nil {
 		if err := task.Close(); err != nil && !errors.Is(err, backend.ErrGone) {

@@ -111,12 +111,9 @@ func (l *late) due(now time.Time) []waiter {
 		return true
 	})
 	return slices.DeleteFunc(out, func(w waiter) bool {
-		select {
-		case <-w.call.over:
-			return true
-		default:
-			return false
-		}
+		w.call.mu.Lock()
+		defer w.call.mu.Unlock()
+		return w.call.ended
 	})
 }
 
