@@ -50,7 +50,7 @@ type Stats struct {
 	Questions uint64        `json:"questions"`
 	OneWay    uint64        `json:"one_way"`          // raises that the kernel refused
 	Failed    uint64        `json:"failed"`           // commands that failed otherwise, of tasks that had not ended
-	CPU       time.Duration `json:"cpu_ns"`           // of the driver and the backend, as far as it can be told from that of the callers
+	CPU       time.Duration `json:"cpu_ns"`           // of the driver and the backend, from a sample of the visits of callers
 	Cost      time.Duration `json:"question_cost_ns"` // CPU time of a question, smoothed
 	Stretch   float64       `json:"stretch"`          // how much more rarely tasks are asked than wanted, so that it stays cheap; 1: they are not
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 )
 
 // nothing is the smallest program that has an output: it prints 1.
@@ -176,6 +180,38 @@ func BenchmarkInvoke(b *testing.B) {
 					}
 				})
 			})
+		})
+	}
+}
+
+// BenchmarkInvokeScheduled is BenchmarkInvoke, one at a time, under a policy and without one.
+func BenchmarkInvokeScheduled(b *testing.B) {
+	for _, name := range []string{policy.None, policy.Weft} {
+		b.Run(name, func(b *testing.B) {
+			settings := scheduler.Defaults(runtime.NumCPU())
+			settings.Policy = name
+			s, err := scheduler.New(scheduler.Options{Settings: settings})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			p := newPool(b, func(o *PoolOptions) { o.CPU = s })
+			f := nothingFunction(b, p)
+			l := p.Lane(LaneOptions{Version: "v"})
+			defer l.Close()
+			var times []time.Duration
+			b.ReportAllocs()
+			for b.Loop() {
+				begun := time.Now()
+				r, err := l.Invoke(b.Context(), Invocation{Function: f, Name: "i", Input: []byte("{}"), Timeout: time.Minute})
+				if err != nil || r.Failure != nil {
+					b.Fatalf("%+v, %v", r, err)
+				}
+				times = append(times, time.Since(begun))
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2])/1e3, "p50-µs")
+			b.ReportMetric(float64(times[len(times)*99/100])/1e3, "p99-µs")
 		})
 	}
 }
