@@ -120,7 +120,7 @@ func setUpChanges(lab *Lab, weft, alps []change) error {
 	}
 	s := scene{name: "short-long, load 2", make: trace.ShortAndLong, load: 2, length: 2 * time.Second, weight: 20}
 	if lab.Quick {
-		s.make, s.length = smallShortAndLong, quickWindow
+		s.name, s.make, s.length = "small short-long, load 2", smallShortAndLong, quickWindow
 	}
 	variants := processorVariants(f.cores)[:1]
 	for _, c := range append(weft[:len(weft):len(weft)], alps...) {
