@@ -164,7 +164,8 @@ func (s *Settings) Validate() error {
 
 // Set puts settings into force. Calls that run go on under another policy; those under
 // way when the policy is or was none, or the backend becomes another one, are left to
-// the kernel.
+// the kernel. Where the backend that next asks for cannot be had, the one before stays, or,
+// if that is gone too, the policy is none.
 func (s *Scheduler) Set(next Settings) error {
 	if err := next.Validate(); err != nil {
 		return err
@@ -193,12 +194,31 @@ func (s *Scheduler) Set(next Settings) error {
 	if err := s.off(driver); err != nil {
 		s.o.Log.Warn("a CPU backend was not put back", "error", err)
 	}
-	b, notes, err := s.o.Make(next.Backend, backend.Options{Cores: options.Cores, NodeStays: s.o.NodeStays, Log: s.o.Log})
-	if err != nil {
-		s.settings.Policy = policy.None
+	if err = s.on(strategy, next); err == nil {
+		return nil
+	}
+	s.settings.Policy = policy.None
+	if driver == nil {
 		return err
 	}
-	if driver, err = backend.NewDriver(backend.DriverOptions{Strategy: strategy, Backend: b, Watch: s.o.Watch, Log: s.o.Log}); err != nil {
+	options = was.Options
+	options.Book = s.book
+	if strategy, old := policy.New(was.Policy, options); old != nil {
+		err = errors.Join(err, old)
+	} else if old = s.on(strategy, was); old != nil {
+		err = errors.Join(err, old)
+	}
+	return err
+}
+
+// on begins a driver; changing is held.
+func (s *Scheduler) on(strategy policy.Strategy, next Settings) error {
+	b, notes, err := s.o.Make(next.Backend, backend.Options{Cores: next.Options.Cores, NodeStays: s.o.NodeStays, Log: s.o.Log})
+	if err != nil {
+		return err
+	}
+	driver, err := backend.NewDriver(backend.DriverOptions{Strategy: strategy, Backend: b, Watch: s.o.Watch, Log: s.o.Log})
+	if err != nil {
 		return errors.Join(err, b.Close())
 	}
 	s.notes, s.settings = notes, next

@@ -51,6 +51,31 @@ func TestNoSchedulerDoesNothing(t *testing.T) {
 	}
 }
 
+func TestABackendThatIsNotThereChangesNothing(t *testing.T) {
+	s, err := New(Options{Settings: Settings{Policy: policy.ALPS, Backend: backend.NameNone, Options: policy.Defaults(2)},
+		Make: func(name string, o backend.Options) (backend.Backend, []string, error) {
+			if name == backend.NameFIFO {
+				return nil, nil, backend.ErrUnavailable
+			}
+			return backend.New(name, o)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Apply(Change{Policy: policy.SFS, Backend: backend.NameFIFO}); !errors.Is(err, backend.ErrUnavailable) {
+		t.Errorf("%v, want that it is not available", err)
+	}
+	if st := s.Status().Settings; st.Policy != policy.ALPS || st.Backend != backend.NameNone {
+		t.Errorf("the settings are %s, %s", st.Policy, st.Backend)
+	}
+	c := s.Begin(Demand{App: "a", Function: "f"})
+	if c == nil {
+		t.Fatal("nothing is scheduled any more")
+	}
+	c.End(time.Millisecond, false)
+}
+
 // A known long call waits while another one has the slot, and is told when it may begin;
 // one that ends before is not.
 func TestACallIsToldWhenItMayBegin(t *testing.T) {
