@@ -207,6 +207,9 @@ def handler(event, context):
     if event == "memory": bytearray(1 << 40)
     if event == "files":
         held = [open("/dev/null") for _ in range(100_000)]
+    if event == "files held":
+        held = []
+        while True: held.append(open("/dev/null"))
     if event == "closes":
         os.closerange(0, 1000)
         return "closed"
@@ -229,6 +232,7 @@ def handler(event, context):
 		"crash":         {KindExit, "SIGSEGV"},
 		"memory":        {KindLimit, "MemoryError"},
 		"files":         {KindExit, "Too many open files"},
+		"files held":    {KindExit, "raised OSError: [Errno 24] Too many open files"},
 		"closes":        {KindExit, "exited with status 1"},
 		"kill":          {KindLost, "was killed by something"},
 		"os exit":       {KindExit, "exited with status 9"},

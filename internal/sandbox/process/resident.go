@@ -51,6 +51,10 @@ const (
 // bodyMax is the size up to which an input travels in the message.
 const bodyMax = 16 << 10
 
+// statusMax is the greatest status of a response; the least that ends a request
+// is 200.
+const statusMax = 999
+
 // How long a worker may take.
 const (
 	stopTime = 5 * time.Second  // to end when it is told to
@@ -320,7 +324,10 @@ func (w *worker) hear() {
 				w.log(m.id, strings.TrimSuffix(line, "\n"))
 			}
 		case m.kind == msgRespond && p != nil:
-			p.respond(m)
+			if why := p.respond(m); why != "" {
+				w.end(why)
+				return
+			}
 		case m.kind == msgDone && p != nil:
 			s.mu.Lock()
 			p.cpu, w.cpu = m.v[0]-w.cpu, m.v[0]
@@ -430,16 +437,22 @@ func (p *Process) settle() error {
 	return p.slots.fresh.sealAll(p.slots)
 }
 
-// respond passes on the head of a response.
-func (p *Process) respond(m message) {
+// respond passes on the head of a response. A worker runs the function's code, so
+// what it says may be anything: what is wrong with it, if something is, ends the
+// worker.
+func (p *Process) respond(m message) (wrong string) {
 	var list [][2]string
-	if json.Unmarshal(m.text, &list) != nil {
-		return
+	switch err := json.Unmarshal(m.text, &list); {
+	case p.status != 0:
+		return "gave a request two responses"
+	case err != nil || m.a < http.StatusOK || m.a > statusMax:
+		return fmt.Sprintf("gave a response without a valid head, with the status %d", m.a)
 	}
 	p.status = int(m.a)
 	if p.call.Respond != nil {
 		p.call.Respond(p.status, head(list))
 	}
+	return ""
 }
 
 // complete notes how a call of a worker ended.
@@ -449,8 +462,8 @@ func (p *Process) complete(m message) {
 		if p.timer != nil {
 			p.timer.Stop()
 		}
-		p.result.CPU = time.Duration(p.cpu) * time.Microsecond
-		p.result.Memory = m.v[1] << 10
+		p.result.CPU = time.Duration(min(max(p.cpu, 0), int64(24*time.Hour/time.Microsecond))) * time.Microsecond
+		p.result.Memory = min(max(m.v[1], 0), p.server.limit.Memory>>10) << 10
 		switch {
 		case m.a != 0 && p.killed.Load():
 			p.result.Failure = p.fail(KindKilled, "was killed")
@@ -463,6 +476,9 @@ func (p *Process) complete(m message) {
 		}
 		if err := p.settle(); err != nil && p.result.Failure == nil {
 			p.result.Failure = p.fail(KindExit, "published what it can still write: %v", err)
+		}
+		if p.result.Failure == nil && p.worker.kind.Serves() && p.status == 0 {
+			p.result.Failure = p.fail(KindExit, "ended without a response")
 		}
 		if p.result.Failure != nil {
 			p.result.Code = max(int(m.v[3]&0xff), 1)

@@ -218,6 +218,67 @@ func TestWSGI(t *testing.T) {
 	}
 }
 
+// An application has the socket of its worker in its memory.
+const lyingApp = `
+import gc, os, time
+import __main__ as server
+
+def app(environ, start_response):
+    what = environ["QUERY_STRING"]
+    if what.startswith("honest"):
+        start_response(what[6:] + " Odd", [])
+        return [b""]
+    import weft_worker
+    worker = next(o for o in gc.get_objects() if isinstance(o, weft_worker.Worker))
+    def say(kind, a, v=(0, 0, 0, 0), text="[]"):
+        server.send(worker.sock, kind, a, worker.log.only, v, text)
+    if what == "twice":
+        for _ in range(5): say(41, 200)
+    elif what == "nothing":
+        say(43, 0, text="")
+    elif what == "figures":
+        say(41, 200)
+        say(43, 0, (-1 << 40, -1 << 40, 0, 0), "")
+    elif what == "text":
+        say(41, 200, text="{")
+    elif what:
+        say(41, int(what))
+    if what in ("nothing", "figures"): os._exit(0)
+    if what: time.sleep(1000)
+    start_response("200 OK", [])
+    return [b"ok"]
+`
+
+func TestWorkersThatLie(t *testing.T) {
+	p := newPool(t, Options{})
+	for query, want := range map[string]string{
+		"twice": "two responses", "nothing": "ended without a response", "text": "without a valid head", "0": "the status 0", "101": "the status 101",
+		"99999": "the status 99999", "honest101": "raised ValueError: the response has the status 101", "honest0": "has the status 0", "figures": "",
+	} {
+		t.Run(query, func(t *testing.T) {
+			f := pythonFunction(t, lyingApp)
+			f.Resident, f.Workers = ResidentWSGI, 1
+			f.Limits.Time = 5 * time.Second
+			a := ask(t, p, f, &Request{Method: "GET", Path: "/", Query: query}, "")
+			if query == "figures" {
+				if a.Failure != nil || a.CPU != 0 || a.Memory != 0 {
+					t.Errorf("%+v, %v, %d", a.Failure, a.CPU, a.Memory)
+				}
+				return
+			}
+			if a.Failure == nil || !strings.Contains(a.Failure.Message, want) {
+				t.Errorf("%d, %+v; want %q", a.status, a.Failure, want)
+			}
+			if query == "nothing" { // its worker has ended, which may not be known yet
+				return
+			}
+			if a := ask(t, p, f, &Request{Method: "GET", Path: "/"}, ""); a.Failure != nil || a.body != "ok" {
+				t.Errorf("the next: %q, %+v", a.body, a.Failure)
+			}
+		})
+	}
+}
+
 const asgiApp = `
 import asyncio, json, os, weft
 

@@ -138,6 +138,7 @@ class Server:
             raise LookupError("module %s has no %s %s%s" % (
                 self.settings["module"], "application" if name == "app" else "function", name, "; it has " + ", ".join(sorted(there)[:10]) if there else ""))
         import inspect
+        import traceback  # noqa: F401  # a call that has no descriptors left could not
 
         if inspect.iscoroutinefunction(self.handler) or inspect.isasyncgenfunction(self.handler):
             import asyncio  # noqa: F401

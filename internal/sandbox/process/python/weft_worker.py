@@ -50,6 +50,8 @@ class Request:
 
     def respond(self, status, headers):
         """Tells status and headers, before any of the body."""
+        if not isinstance(status, int) or not 200 <= status <= 999:
+            raise ValueError("the response has the status %r: it ends the request with one from 200 to 999" % (status,))
         text = json.dumps(headers)
         if len(text) > server.TEXT_MAX:
             raise ValueError("the headers of the response have %d bytes, the limit is %d" % (len(text), server.TEXT_MAX))
