@@ -330,10 +330,10 @@ func (w *worker) hear() {
 			}
 		case m.kind == msgDone && p != nil:
 			s.mu.Lock()
+			// Of several at a time, who ends is charged with what the worker has used since
+			// the last one did: right on average, so that a heavy application is not taken to
+			// need nothing.
 			p.cpu, w.cpu = m.v[0]-w.cpu, m.v[0]
-			if w.kind == ResidentASGI { // several calls share it
-				p.cpu = 0
-			}
 			s.mu.Unlock()
 			if w.leave(p) {
 				p.complete(m)

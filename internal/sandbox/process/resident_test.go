@@ -331,6 +331,10 @@ async def app(scope, receive, send):
     if path == "/block":
         import time
         time.sleep(1000)
+    if path == "/spin":
+        import time
+        while time.process_time() < 0.5: pass
+        return await answer(200, b"")
     if path == "/pid": return await answer(200, str(os.getpid()).encode())
     if path == "/missing": return await answer(404, b"no such thing")
 `
@@ -341,6 +345,12 @@ func TestASGI(t *testing.T) {
 	f := pythonFunction(t, asgiApp)
 	f.Resident, f.Workers = ResidentASGI, 1
 	f.Limits.Time = 10 * time.Second
+	if a := ask(t, p, f, &Request{Method: "GET", Path: "/spin"}, ""); a.Failure != nil || a.CPU < 300*time.Millisecond || a.CPU > 5*time.Second {
+		t.Errorf("the request used %v: %v", a.CPU, a.Failure)
+	}
+	if a := ask(t, p, f, &Request{Method: "GET", Path: "/pid"}, ""); a.Failure != nil || a.CPU > 300*time.Millisecond {
+		t.Errorf("the request after it used %v: %v", a.CPU, a.Failure)
+	}
 	var log logged
 	var got answer
 	r := &Request{Method: "PUT", Root: "/t/shop", Path: "/caf%C3%A9/scope", Query: "q=1", Host: "example.org", Client: "10.0.0.1:555", Header: http.Header{"X-Name": {"\xe9"}}}
