@@ -14,7 +14,7 @@ import (
 	"github.com/weft-run/weft/internal/app"
 )
 
-// starter is the app that weft init writes. Files end in .txt so that they are no Go files here; NAME stands for the
+// starter has the apps that weft init writes, each in a folder that is named by its runtime. Files end in .txt so that they are no Go files here; NAME stands for the
 // app's name.
 //
 //go:embed starter
@@ -24,16 +24,20 @@ var starter embed.FS
 const schemaFile = "weft.schema.json"
 
 func (sh *shell) initCommand() *cobra.Command {
-	return &cobra.Command{
+	runtime := app.RuntimeWasm
+	cmd := &cobra.Command{
 		Use:   "init [folder]",
 		Short: "Write a small app that works",
-		Long: `Write a small app that works into a folder (by default this one): weft.yaml, a function in Go, and the schema with
-which editors complete and check weft.yaml. No file is overwritten.`,
-		Example: "  weft init hello && weft run hello",
+		Long: `Write a small app that works into a folder (by default this one): weft.yaml, a function in Go or Python, and the
+schema with which editors complete and check weft.yaml. No file is overwritten.`,
+		Example: "  weft init hello && weft run hello\n  weft init --runtime python hello",
 		Args:    atMost(1, "one folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if runtime != app.RuntimeWasm && runtime != app.RuntimePython {
+				return usage("say --runtime wasm or --runtime python", "there is no starter for runtime %q", runtime)
+			}
 			dir := appArgument(args)
-			written, err := writeStarter(dir)
+			written, err := writeStarter(dir, runtime)
 			if err != nil {
 				return err
 			}
@@ -48,19 +52,22 @@ which editors complete and check weft.yaml. No file is overwritten.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&runtime, "runtime", runtime, "of the function: wasm, which is written in Go, or python")
+	return cmd
 }
 
-// writeStarter writes the starter app into dir. It looks for files that it would overwrite before it writes any.
-func writeStarter(dir string) ([]string, error) {
+// writeStarter writes the starter app of a runtime into dir. It looks for files that it would overwrite before it writes any.
+func writeStarter(dir, runtime string) ([]string, error) {
 	files := map[string][]byte{schemaFile: app.Schema()}
 	order := []string{schemaFile}
 	name := appName(dir)
-	err := fs.WalkDir(starter, "starter", func(path string, d fs.DirEntry, err error) error {
+	root := "starter/" + runtime
+	err := fs.WalkDir(starter, root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		src, err := starter.ReadFile(path)
-		target := strings.TrimSuffix(strings.TrimPrefix(path, "starter/"), ".txt")
+		target := strings.TrimSuffix(strings.TrimPrefix(path, root+"/"), ".txt")
 		files[target] = []byte(strings.ReplaceAll(string(src), "NAME", name))
 		order = append(order, target)
 		return err
