@@ -316,7 +316,8 @@ func TestDeployedProcesses(t *testing.T) {
 	version := func(n int) *app.App {
 		return load(t, `
 functions:
-  py: {runtime: python, source: ./py, handler: "sub.work:run", timeout: 1s, env: {WHO: you}}
+  py: {runtime: python, source: ./py, handler: "sub.work:run", timeout: 1m, env: {WHO: you}}
+  hasty: {runtime: python, source: ./py, handler: "sub.work:run", timeout: 1s}
   nat: {runtime: native, source: ./nat.c, output: text, args: [one, two]}
 workflows:
   main: {steps: {a: {call: py, with: {do: ok}}}, output: "${ .a }"}
@@ -346,8 +347,8 @@ int main(int n, char **v) { printf("%s %s", v[1], v[2]); return 0; }
 	}
 	_, err := invoke(t.Context(), s, "py", "fail")
 	wantError(t, err, "function py raised ValueError: no")
-	_, err = invoke(t.Context(), s, "py", "late")
-	wantError(t, err, "function py took longer than 1s")
+	_, err = invoke(t.Context(), s, "hasty", "late")
+	wantError(t, err, "function hasty took longer than 1s")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := invoke(ctx, s, "py", "late"); err == nil {

@@ -66,7 +66,7 @@ type holder struct {
 	nice   int32
 	until  time.Duration // CPU time of the process at which it is taken out
 	cpu    time.Duration // as last seen
-	moved  time.Time     // when that was seen to grow
+	moved  time.Time     // when that was seen to grow, or the task to sleep
 	budget string        // group that was given a real-time budget; "": none
 }
 
@@ -306,6 +306,14 @@ func (f *FIFO) watch() {
 	}
 }
 
+// soonest is the shorter one of two waits, of which the first may not be known yet: 0.
+func soonest(wait, next time.Duration) time.Duration {
+	if wait == 0 {
+		return next
+	}
+	return min(wait, next)
+}
+
 // check takes out of the class who has used its budget or sleeps, and returns when to look
 // again; 0: when something is added.
 func (f *FIFO) check() (wait time.Duration, open bool) {
@@ -324,21 +332,23 @@ func (f *FIFO) check() (wait time.Duration, open bool) {
 		if cpu > h.cpu {
 			h.cpu, h.moved = cpu, now
 		}
+		still := now.Sub(h.moved)
+		sleeps := still >= watchSleep && asleep(h.pid)
 		switch {
 		case cpu >= h.until || len(threads(h.pid)) > 1:
 			f.drop(h)
 			f.taken++
-		case len(f.queue) > 0 && now.Sub(h.moved) >= watchSleep && asleep(h.pid):
+		case sleeps && len(f.queue) > 0:
 			f.drop(h)
 			f.queue = append(f.queue, h)
-		case now.Sub(h.moved) >= 2*watchSleep && !asleep(h.pid): // its group's budget is used up: the tier below has none
+		case sleeps: // what it waits for the processor counts from when it wakes
+			h.moved = now.Add(-watchSleep)
+			wait = soonest(wait, watchSleep)
+		case still >= 3*watchSleep: // its group's budget is used up: the tier below has none
 			f.drop(h)
 			f.taken++
 		default:
-			next := max(min(h.until-cpu, 2*watchSleep), watchMin)
-			if wait == 0 || next < wait {
-				wait = next
-			}
+			wait = soonest(wait, max(min(h.until-cpu, 2*watchSleep), watchMin))
 		}
 	}
 	f.fill()
