@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weft-run/weft/internal/data"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 )
@@ -150,6 +151,51 @@ func TestCancelLacking(t *testing.T) {
 		}
 		if err := b.engine.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A run that cannot go on has its input still, also one that is in a file.
+func TestGoneAppKeepsTheInput(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	blobs, err := data.Open(t.TempDir(), data.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := func(c engine.Catalog, f func(e *engine.Engine)) {
+		e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: folder{blobs}, Catalog: c})
+		if err := e.Recover(); err != nil {
+			t.Fatal(err)
+		}
+		f(e)
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	input := strings.Repeat("x", 500_000)
+	var run engine.Run
+	live(b, func(e *engine.Engine) {
+		if run, _, err = e.Start(t.Context(), engine.StartRequest{App: "shop", Workflow: "patient", Input: input}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	live(&scarce{Catalog: b, err: func(int) error { return fmt.Errorf("app shop is %w", engine.ErrGone) }}, func(e *engine.Engine) {
+		if got, err := e.Wait(t.Context(), run.ID); err != nil || got.Status != engine.Failed {
+			t.Errorf("%s, %v", got.Status, err)
+		}
+	})
+	live(b, func(e *engine.Engine) {
+		if got, err := e.Get(t.Context(), run.ID); err != nil || got.Input != input {
+			t.Errorf("its input is gone: %v", err)
+		}
+		if err := e.Retry(t.Context(), run.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Signal(t.Context(), run.ID, "approve", "", 21.0); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := e.Wait(t.Context(), run.ID); err != nil || got.Output != 42.0 {
+			t.Errorf("after the retry: %v, %v", got.Output, err)
 		}
 	})
 }
