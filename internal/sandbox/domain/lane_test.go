@@ -250,7 +250,7 @@ func TestInvocationsWhoseHostEnds(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			r, err := l.Invoke(t.Context(), script(f, "log x; sleep 500; env WEFT_RUN"))
+			r, err := l.Invoke(t.Context(), script(f, "log x; first 1 sleep 50000; env WEFT_RUN")) // until its host ends
 			if err != nil || r.Failure != nil || r.Tries < 2 {
 				t.Errorf("sibling: %+v, %v", r, err)
 			}
