@@ -3,11 +3,9 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // Tree is a directory of the node in the hierarchy of one controller, with
@@ -106,32 +104,18 @@ func (t *Tree) Close() error {
 	return err
 }
 
-// Share gives all that the spawner has started a share of the processor beside what else
-// runs on the machine: that of so many ordinary processes, at least 1. Each of its groups
-// that is there gets a weight among them, as in Limits. Where there are no groups it does
-// nothing.
-func (s *Spawner) Share(processes, weight int) error {
+// Raise gives all that the spawner has started a share of the processor beside what else
+// runs on the machine: that of so many ordinary processes, at least 1. Where there are no
+// groups it does nothing.
+func (s *Spawner) Raise(share int) error {
 	dir, ok := s.cgroups.node["cpu"]
 	if !ok {
 		return nil
 	}
-	errs := []error{s.cgroups.weigh(dir, processes*normalWeight)}
-	names, err := s.cgroups.files.Dirs(dir)
-	for _, name := range names {
-		err := s.cgroups.weigh(path.Join(dir, name), weight)
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) { // it has not just gone
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(append(errs, err)...)
-}
-
-// weigh sets the weight of a group.
-func (c *cgroups) weigh(dir string, weight int) error {
-	for _, x := range controls(c.version, Limits{Weight: weight}) {
-		if x.controller == "cpu" && !x.optional {
-			if err := c.files.Write(path.Join(dir, x.file), x.value); err != nil {
-				return fmt.Errorf("share the processor out: %w", err)
+	for _, c := range controls(s.cgroups.version, Limits{Weight: share * normalWeight}) {
+		if c.controller == "cpu" && !c.optional {
+			if err := s.cgroups.files.Write(path.Join(dir, c.file), c.value); err != nil {
+				return fmt.Errorf("raise the share of sandboxes: %w", err)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 )
 
@@ -84,47 +83,5 @@ func TestOutsideOfTheNodesOwnGroups(t *testing.T) {
 		if got := outside(dir, name); got != want {
 			t.Errorf("%s: %s, want %s", dir, got, want)
 		}
-	}
-}
-
-// A share is that of all together; each group that is there gets the same weight.
-func TestShare(t *testing.T) {
-	for _, c := range []struct {
-		name, file    string
-		files         map[string]string
-		whole, weight string
-	}{
-		{"version 1", "cpu.shares", filesV1, "5120", "102400"},
-		{"version 2", "cpu.weight", filesV2, "500", "10000"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "top")
-			f := &fakeCgroups{t: t, files: c.files}
-			if err := f.Mkdir(dir); err != nil {
-				t.Fatal(err)
-			}
-			self := fakeSelf(nil)
-			if c.file == "cpu.weight" {
-				self.v2 = []string{dir}
-			} else {
-				self.v1 = map[string]string{"cpu": dir}
-			}
-			s := &Spawner{cgroups: newCgroups(f, self)}
-			for _, name := range []string{"1", "2"} {
-				if _, err := s.cgroups.create(name); err != nil {
-					t.Fatal(err)
-				}
-			}
-			f.log = nil
-			if err := s.Share(5, 10_000); err != nil {
-				t.Fatal(err)
-			}
-			node := filepath.Base(s.cgroups.node["cpu"])
-			want := []string{node + "/" + c.file + " = " + c.whole, "1/" + c.file + " = " + c.weight, "2/" + c.file + " = " + c.weight}
-			slices.Sort(f.log[1:])
-			if !slices.Equal(f.log, want) {
-				t.Errorf("wrote %q, want %q", f.log, want)
-			}
-		})
 	}
 }

@@ -20,13 +20,12 @@ func (p *Pool) weight() int {
 	return 0
 }
 
-// tiers is told whether the groups of hosts are tiers. What runs already is weighed anew:
-// it would have too much beside what is made from now on, or too little.
+// tiers is told whether the groups of hosts are tiers.
 func (p *Pool) tiers(on bool) {
 	p.tiered.Store(on)
-	share, weight := 1, 0
+	share := 1
 	if on {
-		share, weight = hostsShare, expressWeight
+		share = hostsShare
 	}
-	_ = p.spawner.Share(share, weight) // what is not changed has the share that it had
+	_ = p.spawner.Raise(share) // what is not raised has the share that it had
 }
