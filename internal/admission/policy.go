@@ -195,11 +195,12 @@ func (p *policy) place(f *function, d *Demand, t *ticket) error {
 	return nil
 }
 
-// fits reports whether there is room for a call.
+// fits reports whether there is room for a call. One that the node keeps memory for
+// is not kept out by a claim on its app's: the two could wait for each other.
 func (p *policy) fits(t *ticket) bool {
 	f, a := t.f, t.f.of
 	return (f.max <= 0 || f.running < f.max) && (a.calls <= 0 || a.running < a.calls) && (p.o.Calls <= 0 || p.running < p.o.Calls) &&
-		a.memory.open(t, p.o.Passes) && p.node.open(t, p.o.Passes)
+		(a.memory.open(t, p.o.Passes) || p.node.claim == t && !a.memory.short(t)) && p.node.open(t, p.o.Passes)
 }
 
 // open reports whether the budget has room for a call, and nobody's claim
@@ -225,6 +226,9 @@ func (p *policy) claim(t *ticket) {
 		return
 	}
 	for _, b := range []*budget{&a.memory, &p.node} {
+		if !b.short(t) && !b.open(t, p.o.Passes) { // another one is before it
+			return
+		}
 		if b.short(t) {
 			if b.claim == nil {
 				b.claim, b.passed = t, 0
