@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"internal/cpu/whatif":           {"internal/cpu/policy", "internal/cpu/profile", "internal/cpu/sim"},
 	"internal/store":                {},
 	"internal/data":                 {},
+	"internal/service/lock":         {},
 	"internal/trigger":              {"internal/store"},
 	"internal/auth":                 {"internal/store"},
 	"internal/secret":               {"internal/store"},
