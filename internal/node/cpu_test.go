@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -279,5 +280,53 @@ func TestANodeIsKilledWithStoppedCalls(t *testing.T) {
 	}
 	if left := cgroupsOf(cmd.Process.Pid); len(left) > 0 {
 		t.Errorf("cgroups of a killed node are left: %v", left)
+	}
+}
+
+// What runs when the policy becomes none, or another one than none, has the weight of what
+// is made from then on.
+func TestWeightsFollowThePolicy(t *testing.T) {
+	s := serve(t, t.TempDir(), scheduled(t, scheduler.Defaults(2)))
+	if s.CPU().Status().Backend != backend.NameCgroup {
+		t.Skip("tiers are no groups here")
+	}
+	deploy(t, s, cpuApp)
+	mustInvoke(t, s, "short", "len x")
+	weights := func() map[string]bool { // of the groups that have processes
+		found := map[string]bool{}
+		for _, dir := range cgroupsOf(os.Getpid()) {
+			groups, _ := filepath.Glob(dir + "/[0-9]*")
+			for _, group := range groups {
+				if procs, _ := os.ReadFile(group + "/cgroup.procs"); len(procs) == 0 {
+					continue
+				}
+				for _, file := range []string{"cpu.shares", "cpu.weight"} {
+					if text, err := os.ReadFile(filepath.Join(group, file)); err == nil {
+						found[strings.TrimSpace(string(text))] = true
+					}
+				}
+			}
+		}
+		return found
+	}
+	express := weights()
+	if len(express) == 0 || express["1024"] || express["100"] {
+		t.Fatalf("weights %v under weft", express)
+	}
+	for range 2 {
+		if err := s.CPU().Apply(scheduler.Change{Policy: policy.None}); err != nil {
+			t.Fatal(err)
+		}
+		if normal := weights(); len(normal) != 1 || !normal["1024"] && !normal["100"] {
+			t.Errorf("weights %v under none", normal)
+		}
+		mustInvoke(t, s, "short", "len x")
+		if err := s.CPU().Apply(scheduler.Change{Policy: policy.Weft}); err != nil {
+			t.Fatal(err)
+		}
+		if again := weights(); again["1024"] || again["100"] {
+			t.Errorf("weights %v under weft again", again)
+		}
+		mustInvoke(t, s, "short", "len x")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -67,6 +68,10 @@ type cgroups struct {
 	version int               // 1 or 2; 0: there are none, and every operation does nothing
 	node    map[string]string // controller -> the node's directory; in version 2 all are the same
 	missing []string          // controllers that are wanted and not usable, each with the reason
+
+	weighing sync.Mutex        // held while a weight is written that depends on tiered
+	tiered   bool              // groups are tiers; guarded by weighing
+	follow   map[*group]Limits // the groups whose weight depends on that; guarded by weighing
 }
 
 // group is the cgroup of one confined process.
@@ -84,7 +89,7 @@ var wantedControllers = []string{"memory", "pids", "cpu"}
 // removes those of nodes that have died. Where none is usable it returns
 // cgroups that do nothing, and says why in missing.
 func newCgroups(files cgroupFiles, self cgroupSelf) *cgroups {
-	c := &cgroups{files: files, node: map[string]string{}}
+	c := &cgroups{files: files, node: map[string]string{}, follow: map[*group]Limits{}}
 	name := self.name()
 	for _, controller := range wantedControllers {
 		parent, ok := self.v1[controller]
@@ -307,6 +312,9 @@ func closeAll(files []*os.File) {
 
 // close removes the group, which must be empty by now.
 func (g *group) close() error {
+	g.of.weighing.Lock()
+	delete(g.of.follow, g)
+	g.of.weighing.Unlock()
 	var errs []error
 	if g.dir != nil {
 		errs = append(errs, g.dir.Close())

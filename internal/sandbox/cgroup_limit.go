@@ -57,6 +57,31 @@ func controls(version int, l Limits) []control {
 	}
 }
 
+// begin sets the limits of a new group, whose weight follows Spawner.Share from then on.
+func (g *group) begin(l Limits) error {
+	if err := g.limit(nil, l); err != nil || l.Tiered == 0 {
+		return err
+	}
+	c := g.of
+	c.weighing.Lock()
+	defer c.weighing.Unlock()
+	c.follow[g] = l
+	if !c.tiered {
+		return nil
+	}
+	return g.weigh(l.Tiered)
+}
+
+// weigh sets the weight of a group alone.
+func (g *group) weigh(weight int) error {
+	for _, c := range controls(g.of.version, Limits{Weight: weight}) {
+		if c.controller == "cpu" && !c.optional {
+			return g.write(c)
+		}
+	}
+	return nil
+}
+
 // limit sets the limits of a group. Only what differs from before is written:
 // each write costs a few microseconds, and some cost a grace period.
 func (g *group) limit(before *Limits, l Limits) error {

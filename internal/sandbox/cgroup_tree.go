@@ -104,20 +104,31 @@ func (t *Tree) Close() error {
 	return err
 }
 
-// Raise gives all that the spawner has started a share of the processor beside what else
-// runs on the machine: that of so many ordinary processes, at least 1. Where there are no
-// groups it does nothing.
-func (s *Spawner) Raise(share int) error {
-	dir, ok := s.cgroups.node["cpu"]
+// Share gives all that the spawner has started a share of the processor beside what else
+// runs on the machine: that of so many ordinary processes, at least 1. Tiered says that its
+// groups are tiers: each that there is, or that is made from now on, has the weight of its
+// Limits.Tiered, and otherwise that of its Limits.Weight. Where there are no groups it does
+// nothing.
+func (s *Spawner) Share(processes int, tiered bool) error {
+	c := s.cgroups
+	dir, ok := c.node["cpu"]
 	if !ok {
 		return nil
 	}
-	for _, c := range controls(s.cgroups.version, Limits{Weight: share * normalWeight}) {
-		if c.controller == "cpu" && !c.optional {
-			if err := s.cgroups.files.Write(path.Join(dir, c.file), c.value); err != nil {
-				return fmt.Errorf("raise the share of sandboxes: %w", err)
-			}
+	c.weighing.Lock()
+	defer c.weighing.Unlock()
+	c.tiered = tiered
+	whole := &group{of: c, name: "."}
+	errs := []error{whole.weigh(processes * normalWeight)}
+	for g, l := range c.follow {
+		weight := l.Weight
+		if tiered {
+			weight = l.Tiered
 		}
+		errs = append(errs, g.weigh(weight))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("share out the processor of %s: %w", dir, err)
 	}
 	return nil
 }

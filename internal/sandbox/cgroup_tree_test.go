@@ -85,3 +85,77 @@ func TestOutsideOfTheNodesOwnGroups(t *testing.T) {
 		}
 	}
 }
+
+// A share is that of all together. Each group that follows has the weight that it is to
+// have, also one that is made later, until it is removed; others keep theirs.
+func TestShare(t *testing.T) {
+	for _, c := range []struct {
+		name, file             string
+		files                  map[string]string
+		one, five, plain, tier string
+		fixed                  string
+	}{
+		{"version 1", "cpu.shares", filesV1, "1024", "5120", "2048", "9216", "3072"},
+		{"version 2", "cpu.weight", filesV2, "100", "500", "200", "900", "300"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "top")
+			f := &fakeCgroups{t: t, files: c.files}
+			if err := f.Mkdir(dir); err != nil {
+				t.Fatal(err)
+			}
+			self := fakeSelf(nil)
+			if c.file == "cpu.weight" {
+				self.v2 = []string{dir}
+			} else {
+				self.v1 = map[string]string{"cpu": dir}
+			}
+			s := &Spawner{cgroups: newCgroups(f, self)}
+			group := func(name string, l Limits) *group {
+				t.Helper()
+				g, err := s.cgroups.create(name)
+				if err == nil {
+					err = g.begin(l)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return g
+			}
+			weight := func(name string) string {
+				text, err := f.Read(filepath.Join(s.cgroups.node["cpu"], name, c.file))
+				if err != nil {
+					t.Error(err)
+				}
+				return text
+			}
+			group("fixed", Limits{Weight: 300})
+			group("early", Limits{Weight: 200, Tiered: 900})
+			gone := group("gone", Limits{Tiered: 900})
+			for _, tiered := range []bool{true, false, true} {
+				share, whole, follows := 1, c.one, c.plain
+				if tiered {
+					share, whole, follows = 5, c.five, c.tier
+				}
+				if err := s.Share(share, tiered); err != nil {
+					t.Fatal(err)
+				}
+				late := group("late", Limits{Weight: 200, Tiered: 900})
+				for name, want := range map[string]string{".": whole, "early": follows, "late": follows, "fixed": c.fixed} {
+					if got := weight(name); got != want {
+						t.Errorf("tiers %v: %s weighs %s, want %s", tiered, name, got, want)
+					}
+				}
+				if err := late.close(); err != nil {
+					t.Error(err)
+				}
+				if gone != nil {
+					if err := gone.close(); err != nil {
+						t.Error(err)
+					}
+					gone = nil
+				}
+			}
+		})
+	}
+}

@@ -32,6 +32,7 @@ type Limits struct {
 	CPU      time.Duration // CPU time over the life of the process, kept by RLIMIT_CPU; rounded up to a second
 	Cores    float64       // CPU time per wall time, kept by the cgroup's quota; 1.5 is one and a half cores
 	Weight   int           // share of a contended CPU, 1 to 10000, default 100, kept by the cgroup
+	Tiered   int           // Weight while groups are tiers, as Spawner.Share says; 0: no other one
 	Pids     int           // threads, kept by the cgroup; without it by RLIMIT_NPROC in a user namespace
 	Files    int           // open descriptors, kept by RLIMIT_NOFILE; default 1024
 	FileSize int64         // largest file in bytes that it may write, kept by RLIMIT_FSIZE
@@ -249,7 +250,7 @@ func (s *Spawner) beginIn(p *Process, name string, start func(*Process, entry) e
 			err = errors.Join(err, p.group.close())
 		}
 	}()
-	if err := p.group.limit(nil, p.limits); err != nil {
+	if err := p.group.begin(p.limits); err != nil {
 		return err
 	}
 	doors, err := p.group.entrances()

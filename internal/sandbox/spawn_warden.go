@@ -88,7 +88,7 @@ func (s *Spawner) NewGroup(l Limits) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(g.limit(nil, l), s.giveAway(g)); err != nil {
+	if err := errors.Join(g.begin(l), s.giveAway(g)); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return &Group{group: g}, nil

@@ -78,10 +78,11 @@ type Place struct {
 
 // Traits say what a backend can do.
 type Traits struct {
-	Tiers int  `json:"tiers"` // that differ: 1, 2 or 3. With 2, Express and Normal are one.
-	Undo  bool `json:"undo"`  // a demoted task can be raised again
-	Ranks bool `json:"ranks"` // Place.Rank counts
-	Stops bool `json:"stops"` // Stop does something
+	Tiers  int  `json:"tiers"`  // that differ: 1, 2 or 3. With 2, Express and Normal are one.
+	Groups bool `json:"groups"` // tiers are weights of groups
+	Undo   bool `json:"undo"`   // a demoted task can be raised again
+	Ranks  bool `json:"ranks"`  // Place.Rank counts
+	Stops  bool `json:"stops"`  // Stop does something
 }
 
 // Backend puts tasks into tiers. Its methods may be called from any goroutine, for one

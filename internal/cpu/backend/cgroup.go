@@ -128,7 +128,9 @@ func (c *Cgroup) Version() int { return c.version }
 func (*Cgroup) Name() string { return NameCgroup }
 
 // Traits implements Backend. Ranks are for tasks with groups of their own.
-func (*Cgroup) Traits() Traits { return Traits{Tiers: 3, Undo: true, Ranks: true, Stops: true} }
+func (*Cgroup) Traits() Traits {
+	return Traits{Tiers: 3, Groups: true, Undo: true, Ranks: true, Stops: true}
+}
 
 // Add implements Backend.
 func (c *Cgroup) Add(t *Task, p Place) error {

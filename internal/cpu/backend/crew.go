@@ -198,6 +198,7 @@ func (b *crews) Add(t *Task, p Place) error {
 		return b.Backend.Add(t, p)
 	}
 	c.mu.Lock()
+	c.o.Born = t.o.Born
 	err := c.attach(b)
 	if err == nil {
 		c.tasks[t] = &member{place: p}

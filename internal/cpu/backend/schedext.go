@@ -84,7 +84,9 @@ func (e *SchedExt) off() bool {
 }
 
 // Traits implements Backend.
-func (e *SchedExt) Traits() Traits { return Traits{Tiers: 3, Undo: true, Ranks: true, Stops: true} }
+func (e *SchedExt) Traits() Traits {
+	return Traits{Tiers: 3, Groups: e.Backend.Traits().Groups, Undo: true, Ranks: true, Stops: true}
+}
 
 // rankMax is far beyond where ranks still make a difference to the scheduler.
 const rankMax = 1 << 20

@@ -22,12 +22,17 @@ type Process struct {
 	PID     int
 	Group   string // directory of its cgroup in the hierarchy of the cpu controller, with nothing else in it; "": none
 	Freezer string // the same in version 2, for cgroup.freeze; "": none
-	// Born is the tier that it was made in; nil: it is as any process.
-	Born *policy.Tier
+	// Tiered says that Group has the weight of Express while tiers are groups; see Watch.
+	Tiered bool
 }
 
-func (p Process) options() backend.TaskOptions {
-	return backend.TaskOptions{PID: p.PID, Group: p.Group, Freezer: p.Freezer, Born: p.Born}
+// options are those of a task of the process.
+func (s *Scheduler) options(p Process) backend.TaskOptions {
+	o := backend.TaskOptions{PID: p.PID, Group: p.Group, Freezer: p.Freezer}
+	if p.Tiered && grouped(s.driver.Load()) {
+		o.Born = new(policy.Tier) // Express
+	}
+	return o
 }
 
 // Call is a call that has not ended. A nil Call is one that nobody schedules: its methods
@@ -145,7 +150,7 @@ func (c *Call) attachOwn(find Find) (ok bool) {
 	if !ok {
 		return false
 	}
-	task, err := c.s.o.Attach(p.options())
+	task, err := c.s.o.Attach(c.s.options(p))
 	if err != nil {
 		return errors.Is(err, backend.ErrGone) // it has ended, and that will be told
 	}

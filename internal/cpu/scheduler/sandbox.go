@@ -34,7 +34,7 @@ func (s *Scheduler) Sandbox(p Process) *Sandbox {
 	if s == nil {
 		return nil
 	}
-	return &Sandbox{s: s, process: p, crew: backend.NewCrew(p.options()), calls: map[*Call]bool{}}
+	return &Sandbox{s: s, process: p, crew: backend.NewCrew(s.options(p)), calls: map[*Call]bool{}}
 }
 
 // Close lets go of the process.
@@ -79,7 +79,7 @@ func (c *Call) Enter(b *Sandbox, number uint64) {
 		b.s.late.add(c)
 		return
 	}
-	o := b.process.options()
+	o := b.s.options(b.process)
 	o.Crew = b.crew
 	if task, err := b.s.o.Attach(o); err == nil {
 		c.run(task)
@@ -177,7 +177,7 @@ func (b *Sandbox) attach(c *Call) bool {
 	if !ok {
 		return false
 	}
-	o := b.process.options()
+	o := b.s.options(b.process)
 	o.Thread, o.Base, o.Crew = tid, base, b.crew
 	task, err := b.s.o.Attach(o)
 	if err != nil {

@@ -222,8 +222,8 @@ func (s *Scheduler) on(strategy policy.Strategy, next Settings) error {
 		return errors.Join(err, b.Close())
 	}
 	s.notes, s.settings = notes, next
+	s.tell(grouped(driver)) // before calls have tasks, whose weights are the driver's
 	s.driver.Store(driver)
-	s.tell()
 	return nil
 }
 
@@ -235,12 +235,12 @@ func (s *Scheduler) off(driver *backend.Driver) error {
 	s.driver.Store(nil)
 	s.notes = nil
 	err := driver.Close()
-	s.tell()
+	s.tell(false)
 	return err
 }
 
-// Watch has f told, at once and whenever it changes, whether tiers are groups: then
-// processes that calls share are to be made with the weight of Born. f must not call the
+// Watch has f told, at once and whenever it changes, whether tiers are groups: then the
+// groups of processes that are Tiered are to have the weight of Express. f must not call the
 // scheduler.
 func (s *Scheduler) Watch(f func(on bool)) {
 	if s == nil {
@@ -249,20 +249,19 @@ func (s *Scheduler) Watch(f func(on bool)) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.hears = append(s.hears, f)
-	f(s.grouped())
+	f(grouped(s.driver.Load()))
 }
 
 // tell tells who watches; changing is held.
-func (s *Scheduler) tell() {
+func (s *Scheduler) tell(on bool) {
 	for _, f := range s.hears {
-		f(s.grouped())
+		f(on)
 	}
 }
 
-// grouped reports whether tiers are groups.
-func (s *Scheduler) grouped() bool {
-	d := s.driver.Load()
-	return d != nil && d.Traits().Ranks && d.Traits().Tiers == 3 && d.Name() != backend.NameSched
+// grouped reports whether tiers are groups under a driver.
+func grouped(d *backend.Driver) bool {
+	return d != nil && d.Traits().Groups
 }
 
 // withBook calls f, which may use the book.

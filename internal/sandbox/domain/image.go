@@ -224,10 +224,7 @@ func (p *Pool) compile(ctx context.Context, module *os.File, key string) error {
 // tool starts a confined process for one request, and ends it.
 func (p *Pool) tool(ctx context.Context, role sandbox.Role, request wire.Message, fds ...int) (wire.Message, error) {
 	limits := p.o.Compile
-	confined := sandbox.Limits{Memory: limits.Memory, CPU: limits.CPU, FileSize: imageMax, Pids: 64}
-	if p.tiered.Load() {
-		confined.Weight = toolWeight
-	}
+	confined := sandbox.Limits{Memory: limits.Memory, CPU: limits.CPU, FileSize: imageMax, Tiered: toolWeight, Pids: 64}
 	h, err := spawn(ctx, p.spawner, role, confined)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
-	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/sandbox/process"
@@ -79,8 +78,7 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that fill the pool or reset hosts
 
-	tick   atomic.Int64 // counts seconds
-	tiered atomic.Bool  // the groups of hosts are tiers
+	tick atomic.Int64 // counts seconds
 
 	mu      sync.Mutex
 	ready   []*host                         // clean; guarded by mu, as all below
@@ -261,18 +259,13 @@ func (p *Pool) refillSoon() {
 }
 
 func (p *Pool) start(ctx context.Context, folders ...*sandbox.Grant) (*host, error) {
-	limits := sandbox.Limits{Memory: p.o.Memory, Pids: 512, Files: hostFiles}
-	var born *policy.Tier
-	if p.tiered.Load() {
-		born = new(policy.Tier) // Express
-		limits.Weight = expressWeight
-	}
+	limits := sandbox.Limits{Memory: p.o.Memory, Tiered: expressWeight, Pids: 512, Files: hostFiles}
 	h, err := spawn(ctx, p.spawner, sandbox.RoleRun, limits, folders...)
 	if err != nil {
 		return nil, err
 	}
 	group, freezer := h.process.CPU()
-	h.sandbox = p.o.CPU.Sandbox(scheduler.Process{PID: h.process.PID(), Group: group, Freezer: freezer, Born: born})
+	h.sandbox = p.o.CPU.Sandbox(scheduler.Process{PID: h.process.PID(), Group: group, Freezer: freezer, Tiered: true})
 	stop := context.AfterFunc(ctx, func() { h.process.Kill() })
 	defer stop()
 	if err := p.warmUp(h); err != nil {

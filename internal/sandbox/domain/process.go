@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/buffer"
-	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/process"
@@ -49,7 +48,7 @@ func (p *Pool) processPool() (*process.Pool, error) {
 		return nil, ErrClosed
 	}
 	if p.processes == nil {
-		made, err := process.New(process.Options{Spawner: p.spawner, Python: p.o.Python, Idle: p.o.Idle, Weight: p.weight, Log: p.o.Said})
+		made, err := process.New(process.Options{Spawner: p.spawner, Python: p.o.Python, Idle: p.o.Idle, Tiered: expressWeight, Log: p.o.Said})
 		if err != nil {
 			return nil, err
 		}
@@ -187,11 +186,7 @@ func (d *Domain) fork(ctx context.Context, k *call) (*process.Process, error) {
 // placed is where a process is, for the scheduler.
 func placed(p *process.Process) (scheduler.Process, bool) {
 	at, ok := p.Place()
-	found := scheduler.Process{PID: at.PID, Group: at.Group, Freezer: at.Freezer}
-	if at.Weight == expressWeight {
-		found.Born = new(policy.Tier) // Express
-	}
-	return found, ok
+	return scheduler.Process{PID: at.PID, Group: at.Group, Freezer: at.Freezer, Tiered: at.Tiered == expressWeight}, ok
 }
 
 // processInput opens the standard input of a process, if it is in memory that

@@ -37,10 +37,9 @@ type Options struct {
 	Servers int              // fork servers that are kept at most, the longest unused is ended first; default 64
 	Spare   int              // processes of a version that are forked ahead of its next calls, and kept for 30 s; default 1, negative: none
 
-	// Weight is asked when the group of a call is made whose function has no
-	// Limits.Weight, for the weight of that; default: always 100. Fork servers and workers
-	// get no more than ServerWeight.
-	Weight func() int
+	// Tiered is sandbox.Limits.Tiered of the groups of calls whose functions have no
+	// Limits.Weight; default: none. Fork servers and workers get no more than ServerWeight.
+	Tiered int
 
 	// Log hears what fork servers print, such as a module while it is imported;
 	// default: nobody.
@@ -61,21 +60,15 @@ func (o *Options) EnsureDefaults() {
 	if o.Spare == 0 {
 		o.Spare = 1
 	}
-	if o.Weight == nil {
-		o.Weight = func() int { return normalWeight }
-	}
 	if o.Log == nil {
 		o.Log = func(string, string) {}
 	}
 }
 
-const (
-	normalWeight = 100
-	// ServerWeight is the most that the groups of fork servers and workers weigh: a tenth of
-	// what a call may, so that they get on when calls take all that they get, and an import
-	// or a long call of a worker does not hold those up.
-	ServerWeight = 1000
-)
+// ServerWeight is the most that the groups of fork servers and workers weigh where groups
+// are tiers: a tenth of what a call may, so that they get on when calls take all that they
+// get, and an import or what a worker does between its calls does not hold those up.
+const ServerWeight = 1000
 
 // limits says which limits the machine's cgroups keep.
 type limits struct{ memory, pids bool }

@@ -101,7 +101,7 @@ func (p *Process) Wait() Result {
 type Place struct {
 	PID            int    // its first process
 	Group, Freezer string // as of sandbox.Process.CPU
-	Weight         int    // that Group was made with
+	Tiered         int    // sandbox.Limits.Tiered of Group
 }
 
 // Place finds the call. False says that it is not to be found: it has not entered its
@@ -120,7 +120,7 @@ func (p *Process) Place() (Place, bool) {
 		// The first process was forked from outside, and is listed before what it has
 		// orphaned.
 		if parent, ok := parentOf(pid); ok && !slices.Contains(pids, parent) {
-			place := Place{PID: pid, Weight: p.group.weight}
+			place := Place{PID: pid, Tiered: p.group.tiered}
 			place.Group, place.Freezer = p.group.CPU()
 			return place, true
 		}

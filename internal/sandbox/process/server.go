@@ -2,7 +2,6 @@ package process
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ type prepared struct {
 // weighed is the group of a call.
 type weighed struct {
 	*sandbox.Group
-	weight int // that it was made with
+	tiered int // sandbox.Limits.Tiered
 }
 
 func newServer(p *Pool, f *Function) *server {
@@ -179,7 +178,7 @@ func (s *server) start(ctx context.Context) error {
 	const overhead = 64 << 20 // of the warden and the shells
 	process, err := s.pool.spawner.SpawnWarden(ctx, sandbox.WardenOptions{
 		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts,
-		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids, Weight: min(s.pool.o.Weight(), ServerWeight)},
+		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids, Tiered: min(s.pool.o.Tiered, ServerWeight)},
 	})
 	if err != nil {
 		conn.close()
@@ -415,16 +414,19 @@ func (s *server) prepare() (*prepared, error) {
 }
 
 func (s *server) newGroup() (*weighed, error) {
-	weight := s.pool.o.Weight()
-	if s.f.Resident != ResidentNone { // calls of all kinds take turns there
-		weight = min(weight, ServerWeight)
+	l := sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: s.limit.Weight, Pids: s.limit.Pids}
+	switch {
+	case l.Weight > 0:
+	case s.f.Resident != ResidentNone:
+		l.Tiered = min(s.pool.o.Tiered, ServerWeight)
+	default:
+		l.Tiered = s.pool.o.Tiered
 	}
-	weight = cmp.Or(s.limit.Weight, weight)
-	group, err := s.pool.spawner.NewGroup(sandbox.Limits{Memory: s.limit.Memory, Cores: s.limit.Cores, Weight: weight, Pids: s.limit.Pids})
+	group, err := s.pool.spawner.NewGroup(l)
 	if err != nil {
 		return nil, err
 	}
-	return &weighed{Group: group, weight: weight}, nil
+	return &weighed{Group: group, tiered: l.Tiered}, nil
 }
 
 // take returns a process to give a call to: a spare one, or a new one.
