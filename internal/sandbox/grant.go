@@ -175,7 +175,7 @@ func (s *Spawner) cloneAsUser(path string, dir *os.File, readOnly bool) (*Grant,
 	}
 	attr := Isolation{User: true, Mount: true, UID: s.iso.UID, GID: s.iso.GID}.attributes(false)
 	attr.Pdeathsig = syscall.SIGKILL
-	pid, err := s.exe([]string{"weft-host", "grant", mode, path}, nil, []*os.File{s.null, s.null, s.null, theirs}, attr)
+	pid, err := s.exe([]string{"weft-host", "grant", mode, path}, nil, []*os.File{s.null, s.null, s.null, theirs}, attr, nil)
 	theirs.Close()
 	if err != nil {
 		return nil, err

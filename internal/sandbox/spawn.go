@@ -311,7 +311,7 @@ func (s *Spawner) start(p *Process, e entry, opts SpawnOptions) error {
 		files = append(files, g.File)
 	}
 	files = append(files, e.doors...)
-	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, e.attr)
+	pid, err := s.exe([]string{"weft-host", string(opts.Role)}, opts.Env, files, e.attr, nil)
 	goRead.Close()
 	if err != nil {
 		return err
@@ -330,8 +330,9 @@ func (s *Spawner) start(p *Process, e entry, opts SpawnOptions) error {
 
 // exe starts the host executable from the thread. The child arranges its
 // descriptors before it executes /proc/self/fd/N, and uses numbers up to twice
-// as many as there are above the highest; N must lie beyond all of them.
-func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProcAttr) (pid int, err error) {
+// as many as there are above the highest; N must lie beyond all of them. below
+// is the pid namespace that it is to be in, or nil.
+func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProcAttr, below *os.File) (pid int, err error) {
 	attr := &syscall.ProcAttr{Env: env, Sys: sys}
 	if env == nil {
 		attr.Env = []string{} // nil would be the node's own
@@ -347,6 +348,13 @@ func (s *Spawner) exe(argv, env []string, files []*os.File, sys *syscall.SysProc
 	}
 	defer unix.Close(program)
 	closed := s.do(func() {
+		if below != nil {
+			leave, failed := enterPIDs(below)
+			if err = failed; err != nil {
+				return
+			}
+			defer leave()
+		}
 		pid, _, err = syscall.StartProcess("/proc/self/fd/"+strconv.Itoa(program), argv, attr)
 	})
 	runtime.KeepAlive(files)

@@ -46,7 +46,8 @@ type Exit struct {
 type Process struct {
 	spawner *Spawner
 	group   *group
-	pid     int // set by begin
+	pid     int  // set by begin
+	asked   bool // it is not the first of a pid namespace: SIGTERM has it end what belongs to it; set before begin
 	done    chan struct{}
 	exit    Exit // written before done is closed
 
@@ -94,10 +95,14 @@ func (p *Process) Kill() error {
 		return nil
 	}
 	var err error
+	signal := unix.SIGKILL
+	if p.asked {
+		signal = unix.SIGTERM
+	}
 	if p.pidfd >= 0 {
-		err = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+		err = unix.PidfdSendSignal(p.pidfd, signal, nil, 0)
 	} else {
-		err = unix.Kill(p.pid, unix.SIGKILL)
+		err = unix.Kill(p.pid, signal)
 	}
 	if err != nil && err != unix.ESRCH {
 		return fmt.Errorf("kill host %d: %w", p.pid, err)

@@ -20,6 +20,7 @@ type WardenOptions struct {
 	Control *os.File   // its end of a SOCK_SEQPACKET pair, descriptor 3. The caller's copies of all of these stay open
 	Stderr  *os.File   // descriptors 1 and 2; nil: discarded
 	Mounts  []*os.File // detached mounts that Config refers to, in its order
+	Below   *os.File   // a pid namespace to start it in, root's nodes only; nil: one of its own
 	Limits  Limits     // of its cgroup: Memory, Cores, Weight and Pids; the others are for Config to say
 }
 
@@ -57,10 +58,23 @@ func (s *Spawner) startWarden(p *Process, e entry, opts WardenOptions) error {
 	if !s.root {
 		e.attr.AmbientCaps = wardenCapabilities
 	}
+	if opts.Below != nil {
+		e.attr.Cloneflags &^= syscall.CLONE_NEWPID
+		e.attr.Pdeathsig = 0 // its parent has no number there, which looks as if it had ended; the warden asks for the signal itself
+		p.asked = true
+		if p.group.dir != nil { // for what enters later
+			door, err := (&Group{group: p.group}).Entrances()
+			if err != nil {
+				return err
+			}
+			defer closeAll(door)
+			e.doors = door
+		}
+	}
 	stderr := s.output(opts.Stderr)
 	files := []*os.File{opts.Config, stderr, stderr, opts.Control}
 	files = append(append(files, e.doors...), opts.Mounts...)
-	pid, err := s.exe([]string{"weft-warden", strconv.Itoa(len(e.doors))}, nil, files, e.attr)
+	pid, err := s.exe([]string{"weft-warden", strconv.Itoa(len(e.doors))}, nil, files, e.attr, opts.Below)
 	if err != nil {
 		return err
 	}
@@ -162,3 +176,22 @@ func (s *Spawner) OpenCode(path string) (*Grant, error) {
 
 // Isolated says who processes run as: the walls, and whether the node is root.
 func (s *Spawner) Isolated() (iso Isolation, root bool) { return s.iso, s.root }
+
+// enterPIDs has what the thread starts be in a pid namespace below its own, until
+// leave is called.
+func enterPIDs(below *os.File) (leave func(), err error) {
+	own, err := os.Open("/proc/thread-self/ns/pid")
+	if err != nil {
+		return nil, fmt.Errorf("enter pid namespace: %w", err)
+	}
+	if err := unix.Setns(int(below.Fd()), unix.CLONE_NEWPID); err != nil {
+		own.Close()
+		return nil, fmt.Errorf("enter pid namespace: %w", err)
+	}
+	return func() {
+		defer own.Close()
+		if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWPID); err != nil {
+			panic(fmt.Sprintf("leave pid namespace: %v", err)) // what is started next would be in that of a workload
+		}
+	}, nil
+}

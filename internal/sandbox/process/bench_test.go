@@ -160,3 +160,87 @@ func median(took []time.Duration) time.Duration {
 	slices.Sort(took)
 	return took[len(took)/2]
 }
+
+// BenchmarkFamily measures what five functions of one app cost whose modules
+// import numpy, or next to nothing: from nothing to the end of the first call of the first of them, the
+// same of each other one, and the memory of all then, each page shared out among
+// those that have it (PSS).
+func BenchmarkFamily(b *testing.B) {
+	python, layer := numpy(b)
+	for _, c := range []struct{ name, family, module, use string }{
+		{"numpy/alone", "", "numpy", "float(numpy.ones(3).sum())"},
+		{"numpy/parent", "app", "numpy", "float(numpy.ones(3).sum())"},
+		{"colorsys/alone", "", "colorsys", "3.0"},
+		{"colorsys/parent", "app", "colorsys", "3.0"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var first, others []time.Duration
+			var memory []int64
+			for b.Loop() {
+				p := newPool(b, Options{Python: python, Spare: -1, Log: func(string, string) {}})
+				for i := range 5 {
+					f := pythonFunction(b, "import "+c.module+"\ndef handler(event, context):\n    return "+c.use+"\n")
+					f.Layers, f.Family, f.Common = []string{layer}, c.family, []string{c.module}
+					began := monotonic()
+					if r := run(b, p, Call{Function: f}); r.Failure != nil || string(r.Output) != "3.0" {
+						b.Fatalf("%s, %v", r.Output, r.Failure)
+					}
+					if took := monotonic() - began; i == 0 {
+						first = append(first, took)
+					} else {
+						others = append(others, took)
+					}
+					if (adoptedBy(p, f) != nil) != (c.family != "" && os.Getuid() == 0) {
+						b.Fatal("it is not where it should be")
+					}
+				}
+				memory = append(memory, proportional(b, "python3"))
+				if err := p.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			slices.Sort(memory)
+			b.ReportMetric(float64(median(first).Microseconds())/1e3, "first-ms")
+			b.ReportMetric(float64(median(others).Microseconds())/1e3, "others-ms")
+			b.ReportMetric(float64(memory[len(memory)/2])/(1<<20), "pss-MiB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// proportional sums up the memory of those descendants of this process that have
+// that name.
+func proportional(b *testing.B, name string) int64 {
+	b.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		b.Fatal(err)
+	}
+	above := map[int]int{}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if parent, ok := parentOf(pid); ok {
+				above[pid] = parent
+			}
+		}
+	}
+	var sum int64
+	for pid := range above {
+		at := pid
+		for at > 1 && at != os.Getpid() {
+			at = above[at]
+		}
+		comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+		if at != os.Getpid() || !strings.HasPrefix(string(comm), name) {
+			continue
+		}
+		text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Pss:" {
+				kib, _ := strconv.ParseInt(fields[1], 10, 64)
+				sum += kib << 10
+			}
+		}
+	}
+	return sum
+}

@@ -15,6 +15,10 @@
 // capability and behind a list of allowed system calls. When Wait returns,
 // nothing of the call is left.
 //
+// Functions in Python of one family, such as an app, have a parent: a process
+// that has imported what several of them import, from which their fork servers
+// are forked, each into its own namespaces.
+//
 // A function may be resident: workers, which are processes like those of calls,
 // serve its calls one after another, or as an ASGI application many at a time.
 // Then its calls share memory, and take 0.1 ms instead of 2. Native workers are
@@ -31,6 +35,7 @@
 //	function.go  what a function and its limits are
 //	pool.go      fork servers: kept, reused, ended
 //	server.go    one fork server and its connection
+//	parent.go    what fork servers of one family have in common
 //	call.go      starting calls
 //	process.go   a call that runs, and how it ended
 //	resident.go  workers: processes that serve many calls

@@ -110,21 +110,30 @@ func TestEscapesFromPython(t *testing.T) {
 	}
 	write(t, filepath.Join(f.Dir, "names"), strings.Join(attemptNames(string(c)), "\n"))
 	f.Env, f.Limits = append(host(t), "PIDS=200"), escapeLimits(p)
-	var log logged
-	r := run(t, p, Call{Function: f, Log: log.add})
-	if r.Failure != nil {
-		t.Errorf("%v\n%s\n%s", r.Failure, r.Output, log.text())
-	}
-	judge(t, string(r.Output), 120)
+	for name, family := range map[string]string{"alone": "", "below a parent": "app"} {
+		t.Run(name, func(t *testing.T) {
+			f := *f
+			f.Version, f.Family = unique(), family
+			var log logged
+			r := run(t, p, Call{Function: &f, Log: log.add})
+			if r.Failure != nil {
+				t.Errorf("%v\n%s\n%s", r.Failure, r.Output, log.text())
+			}
+			judge(t, string(r.Output), 120)
+			if (adoptedBy(p, &f) != nil) != (family != "" && os.Getuid() == 0) {
+				t.Error("it is not where it should be")
+			}
 
-	// What a module does while it is imported is behind the same walls.
-	g := *f
-	g.Version, g.Env = unique(), append(g.Env, "AT_IMPORT=1")
-	r = run(t, p, Call{Function: &g, Input: []byte(`"import"`), Log: log.add})
-	if r.Failure != nil {
-		t.Errorf("%v\n%s\n%s", r.Failure, r.Output, log.text())
+			// What a module does while it is imported is behind the same walls.
+			g := f
+			g.Version, g.Env = unique(), append(g.Env, "AT_IMPORT=1")
+			r = run(t, p, Call{Function: &g, Input: []byte(`"import"`), Log: log.add})
+			if r.Failure != nil {
+				t.Errorf("%v\n%s\n%s", r.Failure, r.Output, log.text())
+			}
+			judge(t, string(r.Output), 90)
+		})
 	}
-	judge(t, string(r.Output), 90)
 }
 
 // attemptNames reads the table of the C source.

@@ -103,11 +103,21 @@ func making(nr uint32, mode int) seccomp.Rule {
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 	unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// policy returns the rules of a call's process or, with server, of the process
-// that calls are forked from. The latter may in addition enter namespaces, of
-// which it is handed those of the version's own calls and can find no others,
-// and give up what it has.
-func policy(server bool) []seccomp.Rule {
+// role is what a process of an interpreter is there for.
+type role int
+
+const (
+	ofCall   role = iota
+	ofServer      // calls are forked from it
+	ofParent      // servers are forked from it
+)
+
+// policy returns the rules of a process. A server may in addition enter
+// namespaces, of which it is handed those of the version's own calls and can find
+// no others, and give up what it has. A parent is handed those of its functions,
+// whose user namespaces are below its own; what it forks installs the server's
+// filter before it runs anything of the function.
+func policy(of role) []seccomp.Rule {
 	var rules []seccomp.Rule
 	for _, list := range [][]uint32{ordinary, ordinaryHere} {
 		for _, nr := range list {
@@ -115,6 +125,10 @@ func policy(server bool) []seccomp.Rule {
 		}
 	}
 	for _, nr := range absent {
+		if of == ofParent && nr == unix.SYS_LANDLOCK_CREATE_RULESET {
+			rules = append(rules, call(nr, seccomp.Allow), call(unix.SYS_LANDLOCK_RESTRICT_SELF, seccomp.Allow))
+			continue
+		}
 		rules = append(rules, call(nr, seccomp.ENOSYS))
 	}
 	rules = append(rules, argumentsHere...)
@@ -126,11 +140,15 @@ func policy(server bool) []seccomp.Rule {
 	prctl := []uint64{unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_PDEATHSIG, unix.PR_GET_PDEATHSIG, unix.PR_GET_DUMPABLE,
 		unix.PR_SET_VMA, unix.PR_SET_NO_NEW_PRIVS, unix.PR_GET_NO_NEW_PRIVS, unix.PR_CAPBSET_READ, unix.PR_SET_TIMERSLACK,
 		unix.PR_GET_TIMERSLACK, unix.PR_SET_THP_DISABLE, unix.PR_GET_THP_DISABLE, unix.PR_GET_KEEPCAPS, unix.PR_GET_SECCOMP}
-	if server {
+	if of != ofCall {
+		kinds := []uint64{unix.CLONE_NEWPID, unix.CLONE_NEWNS, unix.CLONE_NEWIPC, unix.CLONE_NEWNET}
 		prctl = append(prctl, unix.PR_SET_DUMPABLE, unix.PR_CAP_AMBIENT, unix.PR_SET_SECCOMP)
-		rules = append(rules,
-			call(unix.SYS_SETNS, seccomp.EPERM, oneOf(1, unix.CLONE_NEWPID, unix.CLONE_NEWNS, unix.CLONE_NEWIPC, unix.CLONE_NEWNET)...),
-			call(unix.SYS_CAPSET, seccomp.Allow))
+		if of == ofParent {
+			kinds = append(kinds, unix.CLONE_NEWUSER)
+			prctl = append(prctl, unix.PR_CAPBSET_DROP)
+			rules = append(rules, call(unix.SYS_UNSHARE, seccomp.EPERM, oneOf(0, unix.CLONE_NEWCGROUP)...))
+		}
+		rules = append(rules, call(unix.SYS_SETNS, seccomp.EPERM, oneOf(1, kinds...)...), call(unix.SYS_CAPSET, seccomp.Allow))
 	}
 	var options [][]seccomp.Check
 	for _, name := range []uint64{unix.SO_RCVBUF, unix.SO_SNDBUF, unix.SO_KEEPALIVE, unix.SO_LINGER, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO,
@@ -156,8 +174,8 @@ func policy(server bool) []seccomp.Rule {
 }
 
 // filter assembles a policy into the bytes that the kernel takes.
-func filter(server bool) ([]byte, error) {
-	program, err := seccomp.Assemble(policy(server))
+func filter(of role) ([]byte, error) {
+	program, err := seccomp.Assemble(policy(of))
 	if err != nil {
 		return nil, fmt.Errorf("system call filter: %w", err)
 	}

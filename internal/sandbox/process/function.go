@@ -37,6 +37,8 @@ type Function struct {
 
 	Root   string            // folder whose files are those of the sandbox; "": the host's libraries and programs
 	Layers []string          // folders of libraries, absolute: /layers/0 and so on; for Python on the module path, after Dir
+	Family string            // Python: whose functions may have a parent in common, such as an app; "": the function has none. See parent.go
+	Common []string          // Python: modules that the parent imports, if they are in the layers or Python's library
 	Mounts []Mount           // granted folders
 	Files  map[string]string // path in the sandbox -> content: secrets and settings, at most 64 KiB each
 	Env    []string          // NAME=value; nothing is inherited from the node

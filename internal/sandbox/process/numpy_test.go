@@ -7,7 +7,7 @@ import (
 
 // numpy finds an interpreter and the folder of the numpy that was installed for
 // it, which becomes a layer.
-func numpy(t *testing.T) (python, layer string) {
+func numpy(t testing.TB) (python, layer string) {
 	t.Helper()
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
 		out, err := exec.Command(python, "-c", "import numpy, os; print(os.path.dirname(os.path.dirname(numpy.__file__)), end='')").Output()

@@ -87,6 +87,7 @@ type Pool struct {
 	closed   bool                  // guarded by mu
 	servers  map[key]*server       // guarded by mu
 	retired  map[*server]struct{}  // dropped ones that are still there; guarded by mu
+	parents  map[string]*parent    // by family; guarded by mu
 	degraded []string              // guarded by mu
 	pythons  map[string]*candidate // guarded by mu; by name
 }
@@ -109,7 +110,7 @@ func New(o Options) (*Pool, error) {
 		return nil, fmt.Errorf("new process pool: %w", err)
 	}
 	p := &Pool{o: o, spawner: o.Spawner, quit: make(chan struct{}), fresh: fresh{segments: map[*buffer.Segment]*slotServer{}},
-		servers: map[key]*server{}, retired: map[*server]struct{}{}, pythons: map[string]*candidate{}}
+		servers: map[key]*server{}, parents: map[string]*parent{}, retired: map[*server]struct{}{}, pythons: map[string]*candidate{}}
 	g, err := o.Spawner.NewGroup(sandbox.Limits{})
 	if err != nil {
 		return nil, fmt.Errorf("new process pool: %w", err)
@@ -261,9 +262,13 @@ func (p *Pool) expire() {
 					old = append(old, s)
 				}
 			}
+			parents := p.oldParents(now)
 			p.mu.Unlock()
 			for _, s := range old {
 				s.end()
+			}
+			for _, a := range parents {
+				a.end()
 			}
 			for _, s := range quiet {
 				s.discard()
@@ -305,6 +310,9 @@ func (p *Pool) Close() error {
 	}
 	for s := range p.retired {
 		all = append(all, s)
+	}
+	for _, a := range p.parents {
+		all = append(all, a.server)
 	}
 	p.mu.Unlock()
 	close(p.quit)

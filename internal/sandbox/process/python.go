@@ -25,6 +25,18 @@ func last(s string, n int) string {
 	return strings.ReplaceAll(s, "\n", " / ")
 }
 
+// rlimits are what set_limits of the warden gives a server, by their names in
+// Python.
+func (c *config) rlimits() map[string]int64 {
+	limits := map[string]int64{}
+	for name, value := range map[string]int64{"NOFILE": int64(c.files), "FSIZE": c.fileSize, "AS": c.space, "NPROC": c.threads} {
+		if value > 0 {
+			limits[name] = value
+		}
+	}
+	return limits
+}
+
 // python adds the interpreter, the server and the function's place in it.
 func (c *config) python(f *Function, py *python.Interpreter, env []string) error {
 	c.flags |= flagPython
@@ -61,11 +73,27 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 	for i := range f.Layers {
 		paths = append(paths, "/layers/"+strconv.Itoa(i))
 	}
-	callFilter, err := filter(false)
-	if err != nil {
-		return err
+	// Libraries that compute in threads of their own would have them before the
+	// fork; what a call may use is for the call to say.
+	single := []string{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
+	variables := merge(env, single, f.Env)
+	for _, v := range variables {
+		c.add(recEnv, 0, v)
+	}
+	for name, of := range map[string]role{"filter": ofCall, "server.filter": ofServer} {
+		program, err := filter(of)
+		if err != nil {
+			return err
+		}
+		c.add(recFile, 0o444, "weft/"+name, string(program))
+	}
+	var common []string
+	if c.flags&flagParent != 0 {
+		common = append([]string{}, f.Common...)
+		paths = paths[1:]
 	}
 	settings, err := json.Marshal(map[string]any{
+		"common": common, "env": variables, "limits": c.rlimits(),
 		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest,
 		"cpu": int64((f.Limits.CPU + time.Second - 1) / time.Second),
 	})
@@ -73,10 +101,5 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 		return err
 	}
 	c.add(recFile, 0o444, "weft/settings.json", string(settings))
-	c.add(recFile, 0o444, "weft/filter", string(callFilter))
-	// Libraries that compute in threads of their own would have them before the
-	// fork; what a call may use is for the call to say.
-	single := []string{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
-	c.environment(env, single, f.Env)
 	return nil
 }

@@ -30,6 +30,8 @@ type server struct {
 	started chan struct{} // closed when process is set, or there will be none
 	conn    *socket
 	process *sandbox.Process
+	parent  *parent // that it is the server of; nil: it is a function's
+	above   *parent // that its own process is forked from, or may be; nil: none; set before started is closed
 
 	mu        sync.Mutex
 	failed    error               // guarded by mu until ready is closed
@@ -139,10 +141,31 @@ func (s *server) live() {
 	s.conn.close()
 	s.pool.forget(s)
 	s.finish(exit)
+	if s.above != nil {
+		s.above.leave()
+	}
+	if s.isParent() {
+		s.parent.finished()
+	}
+	if err := s.failure(); err != nil && s.isParent() { // nobody else says so: its members go on without it
+		s.pool.o.Log(s.f.Name, "weft: functions import everything themselves: "+err.Error())
+	}
 }
 
-// start starts the warden.
+// start starts the warden, below a parent if there is one.
 func (s *server) start(ctx context.Context) error {
+	if s.above = s.findParent(); s.above != nil {
+		if err := s.startBelow(ctx); err == nil {
+			return nil
+		}
+		s.above.leave() // it has just ended, for instance
+		s.above = nil
+	}
+	return s.startBelow(ctx)
+}
+
+// startBelow starts the warden, below s.above if that is not nil.
+func (s *server) startBelow(ctx context.Context) error {
 	f := *s.f
 	f.Limits = s.limit
 	var py *python.Interpreter
@@ -154,7 +177,20 @@ func (s *server) start(ctx context.Context) error {
 	} else if f.Runtime == Python {
 		py = &python.Interpreter{}
 	}
-	c, err := newConfig(s.pool.spawner, &f, py, s.pool.limited)
+	var flags uint32
+	var user, pids *os.File
+	switch {
+	case s.isParent():
+		flags = flagParent
+	case s.above != nil:
+		flags, pids = flagAdopt, s.above.pids
+		fd, err := unix.FcntlInt(s.above.user.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return s.refused(false, "%v", err)
+		}
+		user = os.NewFile(uintptr(fd), "user namespace")
+	}
+	c, err := newConfig(s.pool.spawner, &f, py, s.pool.limited, flags, user)
 	if err != nil {
 		return s.refused(false, "%v", err)
 	}
@@ -177,7 +213,7 @@ func (s *server) start(ctx context.Context) error {
 	defer write.Close()
 	const overhead = 64 << 20 // of the warden and the shells
 	process, err := s.pool.spawner.SpawnWarden(ctx, sandbox.WardenOptions{
-		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts,
+		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts, Below: pids,
 		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids, Tiered: min(s.pool.o.Tiered, ServerWeight)},
 	})
 	if err != nil {
@@ -215,11 +251,19 @@ func (s *server) hear(r *os.File) {
 func (s *server) listen() {
 	for {
 		b, fds, err := s.conn.receive()
-		closeFDs(fds) // it sends none
 		if err != nil {
 			return
 		}
 		m, err := parseMessage(b)
+		switch { // only these have descriptors beside them
+		case err == nil && m.kind == msgOrphan:
+			s.adopt(m, fds)
+			continue
+		case err == nil && m.kind == msgReady && s.isParent():
+			err = s.parent.settle(m, fds)
+		default:
+			closeFDs(fds)
+		}
 		if err != nil {
 			return
 		}
@@ -245,15 +289,21 @@ func (s *server) listen() {
 			if unused {
 				s.end()
 			}
-			s.stock()
+			if !s.isParent() {
+				s.stock()
+			}
 		case msgFailed:
 			s.mu.Lock()
 			if s.broken == "" {
 				s.broken = string(m.text)
 			}
+			members := s.isParent() && s.isReady // a parent stays, for them
 			s.mu.Unlock()
-			if string(m.text) == "server ended" {
+			if string(m.text) == "server ended" && !members {
 				return
+			}
+			if members {
+				s.pool.o.Log(s.f.Name, "weft: the process that has imported what functions have in common has ended: what starts now imports everything itself")
 			}
 		case msgEnded:
 			s.over(m)

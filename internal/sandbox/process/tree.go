@@ -224,15 +224,16 @@ func memoryFile(name string, b []byte) (*os.File, error) {
 
 const mfdNoExec = 8 // MFD_NOEXEC_SEAL
 
-// newConfig says everything about a version to its warden.
-func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited limits) (*config, error) {
+// newConfig says everything about a version to its warden. flags are flagParent,
+// flagAdopt or none; with the second above is the parent's user namespace.
+func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited limits, flags uint32, above *os.File) (*config, error) {
 	iso, root := s.Isolated()
 	l := f.Limits
 	cpu := l.CPU
 	if f.Runtime == Native && f.Resident != ResidentNone {
 		cpu = 0 // it is of each call
 	}
-	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet, cpu: cpu, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
+	c := &config{uid: iso.UID, gid: iso.GID, flags: flagNet | flags, cpu: cpu, files: l.Files, tmp: l.Tmp, fileSize: max(l.Tmp, l.Output)}
 	if root {
 		c.flags |= flagSetID
 	}
@@ -241,6 +242,9 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 	}
 	if !limited.pids {
 		c.threads = int64(l.Pids)
+	}
+	if flags&flagParent != 0 { // what it forks lowers its own
+		c.files, c.fileSize, c.space, c.threads = 0, 0, 0, 0
 	}
 	err := func() error {
 		if err := c.base(f.Root); err != nil {
@@ -259,8 +263,16 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 		if err := c.granted(s, f); err != nil {
 			return err
 		}
-		for which, server := range []bool{true, false} {
-			program, err := filter(server)
+		if above != nil {
+			c.add(recJoin, uint32(len(c.mounts)), "user")
+			c.mounts = append(c.mounts, above)
+		}
+		outer := ofServer
+		if flags&flagParent != 0 {
+			outer = ofParent
+		}
+		for which, of := range []role{outer, ofCall} {
+			program, err := filter(of)
 			if err != nil {
 				return err
 			}
@@ -278,7 +290,9 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 		for _, a := range f.Args {
 			c.add(recArg, 0, a)
 		}
-		c.environment(env, f.Env)
+		for _, v := range merge(env, f.Env) {
+			c.add(recEnv, 0, v)
+		}
 		return nil
 	}()
 	if err != nil {
@@ -288,8 +302,8 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 	return c, nil
 }
 
-// environment adds variables; later lists win.
-func (c *config) environment(lists ...[]string) {
+// merge puts variables together; later lists win.
+func merge(lists ...[]string) []string {
 	var names []string
 	values := map[string]string{}
 	for _, list := range lists {
@@ -301,7 +315,8 @@ func (c *config) environment(lists ...[]string) {
 			values[name] = value
 		}
 	}
-	for _, name := range names {
-		c.add(recEnv, 0, name+"="+values[name])
+	for i, name := range names {
+		names[i] = name + "=" + values[name]
 	}
+	return names
 }

@@ -20,6 +20,8 @@ const (
 	flagSetID  = 1 << 0
 	flagPython = 1 << 1
 	flagNet    = 1 << 2
+	flagParent = 1 << 3
+	flagAdopt  = 1 << 4
 
 	recDir    = 1
 	recLink   = 2
@@ -29,6 +31,7 @@ const (
 	recArg    = 6
 	recEnv    = 7
 	recFilter = 8
+	recJoin   = 9
 
 	bindDevice   = 1
 	bindOptional = 2
@@ -37,9 +40,11 @@ const (
 	msgPrepare = 1
 	msgStart   = 2
 	msgSignal  = 3
+	msgAdopt   = 4
 	msgReady   = 10
 	msgFailed  = 11
 	msgEnded   = 12
+	msgOrphan  = 13
 
 	prepareInto = 1 << 31
 

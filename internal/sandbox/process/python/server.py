@@ -263,10 +263,7 @@ class Call:
         check(libc.prctl(22, 2, ctypes.byref(s.program), 0, 0), "install the filter")
         if s.settings["cpu"] and not s.settings["resident"]:
             resource.setrlimit(resource.RLIMIT_CPU, (s.settings["cpu"], s.settings["cpu"]))
-        if "random" in sys.modules:
-            sys.modules["random"].seed()
-        if "numpy.random" in sys.modules:
-            sys.modules["numpy.random"].seed()
+        reseed()
 
     def serve(self):
         head, text, fds = receive(self.sock)
@@ -310,6 +307,13 @@ class Call:
             self.say(*failure(e))
             return 1
         return 0
+
+
+def reseed():
+    """Gives a fork random numbers of its own."""
+    for name in ("random", "numpy.random"):
+        if name in sys.modules:
+            sys.modules[name].seed()
 
 
 class Refused(Exception):
@@ -442,6 +446,12 @@ def main():
         send(sock, BROKEN, text="this is Python %d.%d; functions need %d.%d or later" % (sys.version_info[:2] + tuple(settings["oldest"])))
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if settings["common"] is not None:
+        sys.path.append("/weft")
+        import weft_parent
+
+        sys.path.remove("/weft")
+        settings = weft_parent.run(settings)  # it returns in forks
     Server(settings).run()
 
 

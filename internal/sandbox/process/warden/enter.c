@@ -3,7 +3,9 @@
 // The process that the node has started, the keeper, builds the file tree,
 // gives up its ids for a user namespace, and starts the warden in further
 // namespaces that belong to that one. It stays to pass on the end: the warden
-// dies with it, and it with the node.
+// dies with it, and it with the node. Below a parent the keeper is in the
+// parent's pid namespace, and not the first process of one of its own: there it
+// is told to end, and does when the warden has.
 
 #define _GNU_SOURCE
 #include "warden.h"
@@ -32,11 +34,20 @@ static void die_with_parent(void)
 	}
 }
 
+static pid_t warden;
+
+static void end_warden(int signal)
+{
+	(void)signal;
+	if (warden > 0)
+		kill(warden, SIGKILL);
+}
+
 __attribute__((constructor)) static void enter(int argc, char **argv)
 {
 	struct plan p;
 	int entrances, proc, fd, status;
-	pid_t warden;
+	sigset_t term;
 
 	if (argc != 2 || strcmp(argv[0], "weft-warden") != 0)
 		return;
@@ -56,15 +67,24 @@ __attribute__((constructor)) static void enter(int argc, char **argv)
 	umask(022);
 	build_root(&p);
 	change_ids(&p, proc);
-	keep_fds(4);
+	keep_fds(p.c->flags & WARDEN_ADOPT ? 4 + entrances : 4);
 	die_with_parent();
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	if (p.join >= 0)
+		sigprocmask(SIG_BLOCK, &term, NULL);
 
 	warden = clone_process(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET, &fd, -1);
 	if (warden < 0)
 		die("namespaces", "clone");
 	if (warden == 0) {
+		sigprocmask(SIG_UNBLOCK, &term, NULL);
 		die_with_parent();
 		serve(&p);
+	}
+	if (p.join >= 0) {
+		signal(SIGTERM, end_warden);
+		sigprocmask(SIG_UNBLOCK, &term, NULL);
 	}
 	drop_caps(0);
 	keep_fds(3);

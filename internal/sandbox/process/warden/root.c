@@ -64,6 +64,7 @@ void read_plan(struct plan *p, int entrances)
 
 	memset(p, 0, sizeof *p);
 	p->entrances = entrances;
+	p->join = -1;
 	if (fstat(0, &st) || st.st_size < (off_t)sizeof *p->c)
 		die("config", "descriptor 0");
 	p->c = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, 0, 0);
@@ -87,6 +88,9 @@ void read_plan(struct plan *p, int entrances)
 				die("config", "filter");
 			p->filter[r->a] = first(r);
 			p->filter_size[r->a] = r->n1;
+			break;
+		case REC_JOIN:
+			p->join = 4 + entrances + (int)r->a;
 			break;
 		}
 	}
@@ -201,7 +205,8 @@ static void write_proc(int proc, const char *name, const char *text)
 // change_ids gives up the host's ids and privileges for a user namespace of the
 // version, in which there is one user without a name outside. All that follows
 // belongs to this namespace. It ends with all capabilities there, and none
-// elsewhere.
+// elsewhere. Below a parent the namespace is a child of the parent's: whose owner
+// is the same user, so that it can be entered, and left for the child only.
 void change_ids(const struct plan *p, int proc)
 {
 	char map[64];
@@ -210,6 +215,8 @@ void change_ids(const struct plan *p, int proc)
 		if (setgroups(0, NULL) || setresgid(p->c->gid, p->c->gid, p->c->gid) || setresuid(p->c->uid, p->c->uid, p->c->uid))
 			die("ids", "change to the workload's");
 	}
+	if (p->join >= 0 && setns(p->join, CLONE_NEWUSER))
+		die("user namespace", "enter the parent's");
 	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)) // or its files in /proc belong to root
 		die("ids", "set dumpable");
 	if (unshare(CLONE_NEWUSER))

@@ -52,7 +52,8 @@ static int control = 3, server = -1, self = -1;
 static uint32_t degraded; // READY_ flags
 
 enum { IDLE = 2 }; // ms without a message after which the next shell is made
-static pid_t server_pid;
+static pid_t server_pid; // 0: of another process, or gone
+static int adopted = -1; // descriptor of a server that is another's child
 static char text[WARDEN_TEXT + 1];
 
 void die(const char *step, const char *what)
@@ -253,6 +254,10 @@ static void from_node(const struct plan *p)
 		else if (send_message(c->sock, &m, text, (size_t)n, fds, nfds, MSG_DONTWAIT))
 			pass(c, SIGKILL);
 		break;
+	case MSG_ADOPT:
+		// When it does not arrive its socket is closed, and the warden that wants it starts it.
+		send_message(server, &m, NULL, 0, fds, nfds, MSG_DONTWAIT);
+		break;
 	case MSG_SIGNAL:
 		if (c)
 			pass(c, (int)m.a);
@@ -272,7 +277,21 @@ static void exited(struct call *c, int status, int64_t user, int64_t system, int
 	pass(c, SIGKILL);
 }
 
-static void from_server(void)
+static void start_server(const struct plan *p);
+
+// lose_server ends a warden without a server: with the namespace of process 1
+// the kernel ends its calls. A parent stays: servers that it has are in it.
+static void lose_server(const struct plan *p, int status)
+{
+	struct message m = {.kind = MSG_FAILED, .a = (uint32_t)status};
+
+	answer(&m, (size_t)snprintf(text, sizeof text, "server ended"));
+	if (!(p->c->flags & WARDEN_PARENT))
+		_exit(0);
+	server_pid = 0;
+}
+
+static void from_server(const struct plan *p)
 {
 	struct message m;
 	int fds[WARDEN_FILES], nfds;
@@ -282,13 +301,33 @@ static void from_server(void)
 	if (n < 0) { // its end is seen by reap
 		close(server);
 		server = -1;
+		if (p->c->flags & WARDEN_ADOPT && !server_pid) {
+			if (adopted >= 0)
+				lose_server(p, 0);
+			start_server(p); // no parent has forked it
+		}
 		return;
 	}
 	c = m.id ? find(m.id) : NULL;
 	switch (m.kind) {
 	case MSG_SERVING:
 		m = (struct message){.kind = MSG_READY, .a = degraded};
-		answer(&m, (size_t)n);
+		if (p->c->flags & WARDEN_PARENT) {
+			int own[SERVER_SPACES];
+			if (open_own_spaces(own))
+				die("warden", "open its namespaces");
+			if (send_message(control, &m, text, (size_t)n, own, 2, 0))
+				_exit(0);
+			close_all(own, SERVER_SPACES);
+		} else {
+			answer(&m, (size_t)n);
+		}
+		break;
+	case MSG_ADOPTED:
+		if (adopted < 0 && !server_pid && nfds == 1) {
+			adopted = fds[0];
+			return;
+		}
 		break;
 	case MSG_BROKEN:
 		m = (struct message){.kind = MSG_FAILED};
@@ -315,7 +354,7 @@ static int64_t micro(struct timeval t)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
 }
 
-static void reap(void)
+static void reap(const struct plan *p)
 {
 	struct rusage u;
 	int status;
@@ -323,9 +362,8 @@ static void reap(void)
 
 	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &u)) > 0) {
 		if (pid == server_pid) {
-			struct message m = {.kind = MSG_FAILED, .a = (uint32_t)status};
-			answer(&m, (size_t)snprintf(text, sizeof text, "server ended"));
-			_exit(0);
+			lose_server(p, status);
+			continue;
 		}
 		if (pid == next.pid) {
 			close_all(next.s.fd, next.s.n);
@@ -373,6 +411,30 @@ static void start_server(const struct plan *p)
 	server = pair[0];
 }
 
+// await_server asks the node for a server of a parent.
+static void await_server(const struct plan *p)
+{
+	struct message m = {.kind = MSG_ORPHAN, .a = (uint32_t)p->entrances};
+	int fds[WARDEN_FILES], pair[2], n = SERVER_SPACES;
+
+	if (!p->proc || SERVER_SPACES + 2 + p->entrances > WARDEN_FILES || open_own_spaces(fds)) {
+		start_server(p);
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		die("server", "make a socket");
+	fds[n++] = pair[1];
+	fds[n++] = 2;
+	for (int i = 0; i < p->entrances; i++)
+		fds[n++] = 4 + i;
+	if (send_message(control, &m, NULL, 0, fds, n, 0))
+		_exit(0);
+	close_all(fds, SERVER_SPACES);
+	close(pair[1]);
+	close_all(fds + SERVER_SPACES + 2, p->entrances);
+	server = pair[0];
+}
+
 // serve is the life of the warden.
 void serve(struct plan *p)
 {
@@ -385,8 +447,11 @@ void serve(struct plan *p)
 	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max < files.rlim_max)
 		files.rlim_cur = files.rlim_max = now.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	if (p->proc && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "subset=pid,hidepid=2"))
+	if (p->proc && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "subset=pid,hidepid=2")) {
+		if (p->join >= 0) // what is there shows the parent's
+			die("warden", "mount /proc");
 		p->proc = 0;
+	}
 	if (mount("tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=16m,nr_inodes=4096"))
 		die("warden", "mount /tmp");
 	p->landlock = syscall(444, NULL, 0, 1) >= 4; // landlock_create_ruleset: the ABI
@@ -404,15 +469,18 @@ void serve(struct plan *p)
 		die("config", "no program or no filter");
 	}
 	degraded = (p->proc ? 0 : READY_NO_PROC) | (p->landlock ? 0 : READY_NO_LANDLOCK);
-	if (p->c->flags & WARDEN_PYTHON) {
+	if (p->c->flags & WARDEN_ADOPT) {
+		await_server(p);
+	} else if (p->c->flags & WARDEN_PYTHON) {
 		start_server(p);
 	} else {
 		struct message m = {.kind = MSG_READY, .a = degraded};
 		answer(&m, 0);
 	}
 	for (;;) {
-		struct pollfd wait[3] = {{control, POLLIN, 0}, {deaths, POLLIN, 0}, {server, POLLIN, 0}};
-		int n = poll(wait, 3, next.pid || failing > 10 ? -1 : IDLE);
+		struct pollfd wait[4] = {{control, POLLIN, 0}, {deaths, POLLIN, 0}, {server, POLLIN, 0}, {adopted, POLLIN, 0}};
+		int ahead = !next.pid && failing <= 10 && !(p->c->flags & WARDEN_PARENT);
+		int n = poll(wait, 4, ahead ? IDLE : -1);
 		if (n < 0 && errno != EINTR)
 			die("warden", "poll");
 		if (n == 0)
@@ -420,11 +488,13 @@ void serve(struct plan *p)
 		if (n <= 0)
 			continue;
 		if (wait[2].revents) // before its death is noted: it may have said why
-			from_server();
+			from_server(p);
+		else if (wait[3].revents)
+			lose_server(p, 0);
 		if (wait[1].revents) {
 			while (read(deaths, &dead, sizeof dead) > 0)
 				;
-			reap();
+			reap(p);
 		}
 		if (wait[0].revents)
 			from_node(p);

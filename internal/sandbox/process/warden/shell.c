@@ -101,6 +101,24 @@ static void open_spaces(const struct plan *p, pid_t pid, int pidfd, struct space
 	s->n = 1;
 }
 
+// open_own_spaces opens the namespaces of the warden that a server of a parent
+// enters, SERVER_SPACES of them.
+int open_own_spaces(int *fd)
+{
+	char path[64];
+
+	for (int i = 0; i < SERVER_SPACES; i++) {
+		snprintf(path, sizeof path, "/proc/self/ns/%s", i ? names[i - 1] : "user");
+		fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd[i] < 0) {
+			while (i > 0)
+				close(fd[--i]);
+			return -1;
+		}
+	}
+	return 0;
+}
+
 pid_t make_shell(const struct plan *p, int ready, int *pidfd, struct spaces *s)
 {
 	uint64_t spaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC;

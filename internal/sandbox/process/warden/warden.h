@@ -17,6 +17,8 @@ enum { /* warden_config.flags */
 	WARDEN_SETID = 1 << 0, /* started by root: change to uid and gid */
 	WARDEN_PYTHON = 1 << 1, /* calls are forked by a server, the program of the ARG records, and not executed */
 	WARDEN_NET = 1 << 2,   /* each call has a network namespace of its own, not only each warden */
+	WARDEN_PARENT = 1 << 3, /* its server forks servers of other wardens, and no calls */
+	WARDEN_ADOPT = 1 << 4, /* its server comes from a parent, or is started by it if none comes */
 };
 
 struct warden_config { /* descriptor 0 is a memory file that begins with this */
@@ -48,6 +50,7 @@ enum {
 	REC_ARG = 6,    /* argument s1 of the program; the first is also its path */
 	REC_ENV = 7,    /* variable s1 of its environment */
 	REC_FILTER = 8, /* system call filter s1: of the server (a is 0), of calls (1) */
+	REC_JOIN = 9,   /* the user namespace above its own, that of a parent: descriptor a, counted like those of mounts */
 };
 
 enum { BIND_DEVICE = 1, BIND_OPTIONAL = 2, BIND_FILE = 4 };
@@ -65,16 +68,19 @@ enum {
 	MSG_PREPARE = 1, /* make the process of call id; a: entrances beside it; A_INTO: one directory instead */
 	MSG_START = 2,   /* run it: stdin, stdout, stderr and perhaps a control socket beside it; text: for the program */
 	MSG_SIGNAL = 3,  /* a: signal; SIGKILL ends everything that belongs to the call */
+	MSG_ADOPT = 4,   /* to a parent, which passes it to its server: what MSG_ORPHAN had beside it */
 	/* to the node */
-	MSG_READY = 10,  /* calls can come; a: READY_ flags */
+	MSG_READY = 10,  /* calls can come; a: READY_ flags; of a parent: its user and pid namespaces beside it, text of its server's */
 	MSG_FAILED = 11, /* they cannot: text */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
+	MSG_ORPHAN = 13, /* its server is to come from a parent: its namespaces (SERVER_SPACES), the server's socket and standard error, entrances */
 	/* to and from the server */
 	MSG_FORK = 20,   /* namespaces (SPACES), the shell's signal of readiness, the process's end of its socket, entrances */
 	MSG_SERVING = 21,
 	MSG_BROKEN = 22, /* it cannot serve: text */
 	MSG_FORKED = 23, /* the process's descriptor beside it */
 	MSG_EXITED = 24, /* as MSG_ENDED */
+	MSG_ADOPTED = 25, /* it is in the namespaces: its descriptor beside it */
 };
 
 enum { A_INTO = 1u << 31 };
@@ -90,6 +96,7 @@ struct plan {
 	int proc;     /* whether proc(5) can be had */
 	int landlock; /* whether Landlock can be had */
 	int entrances;
+	int join;     /* descriptor of a user namespace, or -1 */
 };
 
 /* die ends the process: descriptor 2 gets a line that names step and error. */
@@ -114,6 +121,8 @@ struct spaces {
 	int n; /* 1: only the descriptor of the shell's process could be had */
 	int fd[SPACES];
 };
+enum { SERVER_SPACES = 5 }; /* user, then those of SPACES */
+int open_own_spaces(int *fd);
 pid_t make_shell(const struct plan *p, int ready, int *pidfd, struct spaces *s);
 int enter_pid_space(const struct spaces *s);
 int enter_spaces(const struct plan *p, const struct spaces *s);
