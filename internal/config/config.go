@@ -42,6 +42,9 @@ type Config struct {
 	Drain     time.Duration // what requests and calls are given to end before the node does; default 30 s
 	Retention time.Duration // how long an ended run is kept unless its workflow says; default 7 days
 	Python    string        // the interpreter of functions in Python, a name or a path; default python3
+	// PythonParents is whether what several functions of an app import is imported once,
+	// in a process that theirs are forked from; default true.
+	PythonParents bool
 	// CPU is the policy by which calls get the processor: weft (the default), alps, sfs, or
 	// none. CPUBackend is how: auto (the default), cgroup, sched, fifo or none.
 	// CPUParameters are NAME=VALUE, as in weft.slots=2; default none.
@@ -110,12 +113,13 @@ func Default() *Config {
 		Drain:     30 * time.Second,
 		Retention: 7 * 24 * time.Hour,
 		CPU:       policy.Weft, CPUBackend: backend.Auto,
-		Speculate: true,
-		Python:    "python3",
-		Limits:    Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},
-		Grants:    Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
-		Pool:      Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},
-		Telemetry: Telemetry{LogFormat: LogText, LogLevel: LevelInfo, Metrics: MetricsToken},
+		Speculate:     true,
+		Python:        "python3",
+		PythonParents: true,
+		Limits:        Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},
+		Grants:        Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
+		Pool:          Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},
+		Telemetry:     Telemetry{LogFormat: LogText, LogLevel: LevelInfo, Metrics: MetricsToken},
 	}
 }
 

@@ -23,6 +23,7 @@ drain: 1m
 retention: 30d
 speculate: false
 python: /usr/bin/python3.12
+python_parents: false
 cpu: alps
 cpu_backend: sched
 cpu_parameters: [alps.theta=40, weight.shop=2.5]

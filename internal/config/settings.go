@@ -59,6 +59,8 @@ var settings = []setting{
 	text("python", "The Python of functions, a name or a path.",
 		func(r *reading, n *yamlfile.Node, c *Config) { c.Python = r.Text(n, "a program such as python3.12") },
 		func(c *Config) string { return c.Python }),
+	truth("python_parents", "Whether functions in Python of an app, with the same requirements, are forked from a process that has imported what several of them import.",
+		func(c *Config) *bool { return &c.PythonParents }),
 	word("cpu", "Policy by which calls get the processor: weft, alps, sfs, or none, when the kernel decides and nothing is measured.",
 		func(c *Config) *string { return &c.CPU }, policy.Names...),
 	word("cpu_backend", "How that is carried out; auto is what works here.",

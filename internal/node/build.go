@@ -82,8 +82,13 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
+	relatives := new(families)
 	for i, name := range names {
-		wg.Go(func() { made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, o) })
+		own := relatives.seat()
+		wg.Go(func() {
+			defer own.leave()
+			made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, own, o)
+		})
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -133,7 +138,7 @@ func (n *Node) secret(a *app.App, ref app.SecretRef) ([]byte, error) {
 	return value, nil
 }
 
-func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, layer string, o engine.Observer) (*domain.Function, error) {
+func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, layer string, own *seat, o engine.Observer) (*domain.Function, error) {
 	begun := time.Now()
 	event := telemetry.Event{Function: f.Name, Index: telemetry.NoIndex}
 	tell := func(kind telemetry.EventKind, text string) {
@@ -142,7 +147,7 @@ func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, l
 		observe(o, e)
 	}
 	tell(telemetry.EventBuildStarted, "")
-	fn, cached, err := n.makeFunction(ctx, a, f, layer)
+	fn, cached, err := n.makeFunction(ctx, a, f, layer, own)
 	switch {
 	case err != nil:
 		tell(telemetry.EventBuildFailed, err.Error())
@@ -154,7 +159,10 @@ func (n *Node) buildFunction(ctx context.Context, a *app.App, f *app.Function, l
 	return fn, err
 }
 
-func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, layer string) (fn *domain.Function, cached bool, err error) {
+func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, layer string, own *seat) (fn *domain.Function, cached bool, err error) {
+	if f.Runtime != app.RuntimePython || n.cfg.Alone {
+		own.leave() // nobody need wait for a compiler
+	}
 	files, err := grants(a.Dir, f.Files)
 	if err != nil {
 		return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
@@ -197,6 +205,13 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, la
 		if fn.Process, err = n.processOf(f, fn, m, layer); err != nil {
 			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 		}
+	}
+	if f.Runtime == app.RuntimePython && !n.cfg.Alone {
+		imports, err := build.PythonImports(fn.Process.Dir)
+		if err != nil {
+			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
+		}
+		own.meet(fn.Process, layer, a.Name, imports)
 	}
 	fn = n.same(a, fn)
 	if fn.Process != nil {

@@ -53,6 +53,10 @@ type Config struct {
 	// Python is the interpreter of functions in Python, a name or a path. Default
 	// python3.
 	Python string
+	// Alone is whether each function in Python imports everything itself. Default:
+	// functions of an app with the same packages have a parent that imports what
+	// several of them import.
+	Alone bool
 	// Said hears what functions that are processes print before they are called, as
 	// Python modules do while they are imported. Default: nobody.
 	Said func(function, line string)

@@ -191,7 +191,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 func (s *server) nodeConfig() node.ServerConfig {
 	cfg := s.cfg
 	c := node.ServerConfig{
-		Config: node.Config{CacheDir: s.o.CacheDir, Hosts: cfg.Pool.Ready, Idle: cfg.Pool.Idle, Python: cfg.Python},
+		Config: node.Config{CacheDir: s.o.CacheDir, Hosts: cfg.Pool.Ready, Idle: cfg.Pool.Idle, Python: cfg.Python, Alone: !cfg.PythonParents},
 		Dir:    cfg.Data,
 		Admission: admission.Options{
 			Memory: memory(cfg.Limits.Memory), Calls: cfg.Limits.Concurrency, Queue: cfg.Limits.Queue,
