@@ -120,7 +120,7 @@ func (c *control) close() {
 	defer c.mapping.Unlock()
 	for _, w := range c.spare {
 		syscall.Close(w.mapped.file)
-		syscall.Munmap(w.memory)
+		unmap(w.memory)
 	}
 	c.spare = nil
 }
@@ -129,7 +129,10 @@ func (c *control) close() {
 const turn = ^uint32(0)
 
 // ask sends a request and returns the answer to it. An answer's file is the caller's.
-func (c *control) ask(p packet) (packet, errno) {
+func (c *control) ask(p packet) (packet, errno) { return c.askAnd(p, func() {}) }
+
+// askAnd is ask that does something while the node works.
+func (c *control) askAnd(p packet, meanwhile func()) (packet, errno) {
 	if len(p.name) > nameMax {
 		return packet{}, errnoInval
 	}
@@ -147,6 +150,7 @@ func (c *control) ask(p packet) (packet, errno) {
 		c.end()
 		return packet{}, errnoIO
 	}
+	meanwhile()
 	c.mu.Lock()
 	if _, unanswered := c.asking[p.id]; unanswered && !c.reading {
 		c.reading = true

@@ -1,6 +1,7 @@
 package weft
 
 import (
+	"cmp"
 	"encoding/binary"
 	"os"
 	"syscall"
@@ -10,7 +11,7 @@ import (
 // mapped is the buffer behind a window of a native function: a memory file that the node made.
 //
 // While it is being filled the window is a shared mapping. Nobody may be able to write what has been published, so
-// before that the window becomes a private mapping of the same pages, at the same place: what is written from then on
+// with that the window becomes a private mapping of the same pages, at the same place: what is written from then on
 // is a copy of this process. Views are private mappings from the beginning. A private mapping that nobody has written
 // to still shows the segment, and can be published again by its number.
 type mapped struct {
@@ -32,14 +33,84 @@ func (c *control) alloc(n int) (*window, errno) {
 	if a.file < 0 {
 		return nil, errnoIO
 	}
-	memory, err := syscall.Mmap(a.file, 0, int(a.size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	if err != nil {
+	memory := place(a.file, int(a.size), syscall.MAP_SHARED)
+	if memory == nil {
 		syscall.Close(a.file)
 		return nil, errnoNoMemory
+	}
+	if a.typ != 0 {
+		populate(memory[:n], a.file)
 	}
 	w := &window{memory: memory, size: len(memory), mapped: &mapped{control: c, segment: a.segment, file: a.file}}
 	w.show()
 	return w, 0
+}
+
+// mmap is mmap(2) from the beginning of a file. What package syscall has for that neither takes an address nor gives up
+// a part of a mapping.
+func mmap(addr uintptr, size, prot, flags, file int) (uintptr, syscall.Errno) {
+	at, _, failed := syscall.Syscall6(syscall.SYS_MMAP, addr, uintptr(size), uintptr(prot), uintptr(flags), uintptr(file), 0)
+	return at, failed
+}
+
+func munmap(addr uintptr, size int) {
+	if size > 0 {
+		syscall.Syscall(syscall.SYS_MUNMAP, addr, uintptr(size), 0)
+	}
+}
+
+func unmap(memory []byte) {
+	munmap(uintptr(unsafe.Pointer(unsafe.SliceData(memory))), len(memory))
+}
+
+// place maps a file; nil where the memory for that is not to be had. From 2 MiB on the address is one at which a page
+// table can show it in huge pages.
+func place(file, size, sharing int) []byte {
+	const readWrite = syscall.PROT_READ | syscall.PROT_WRITE
+	var at uintptr
+	var failed syscall.Errno
+	if size < hugePage {
+		at, failed = mmap(0, size, readWrite, sharing, file)
+	} else {
+		page := syscall.Getpagesize()
+		whole := (size + page - 1) / page * page
+		var room uintptr
+		if room, failed = mmap(0, whole+hugePage, syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1); failed != 0 {
+			return nil
+		}
+		before := int(-room % hugePage)
+		if at, failed = mmap(room+uintptr(before), size, readWrite, sharing|syscall.MAP_FIXED, file); failed != 0 {
+			munmap(room, whole+hugePage)
+			return nil
+		}
+		munmap(room, before)
+		munmap(at+uintptr(whole), hugePage-before)
+	}
+	if failed != 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&at))), size) // not of Go's heap
+}
+
+// populate gives a new buffer its memory at once, in huge pages where the kernel can: taking a mapping of small ones down
+// costs a hundred times as much, and that is most of publishing. Where it cannot, pages come as they are touched.
+//
+// madvise(2): MADV_COLLAPSE (Linux 6.1) makes huge pages of a memory file, and passes over blocks that are quite empty, so
+// each is given one small page before. MADV_POPULATE_READ is of Linux 5.14.
+func populate(memory []byte, file int) {
+	const collapse, populateRead = 25, 22
+	huge := len(memory) / hugePage * hugePage
+	at := 0
+	for at < huge {
+		if n, err := syscall.Pwrite(file, []byte{0}, int64(at)); err != nil || n != 1 {
+			break
+		}
+		at += hugePage
+	}
+	if huge > 0 && at == huge {
+		syscall.Madvise(memory[:huge], collapse)
+	}
+	syscall.Madvise(memory, populateRead)
 }
 
 // reuse returns a buffer that was given up before it was published, empty.
@@ -77,8 +148,8 @@ func (c *control) read(slot string, typ uint64, consume bool) ([]byte, *window, 
 	if a.size > maxSize {
 		return nil, nil, errnoNoMemory
 	}
-	memory, err := syscall.Mmap(a.file, 0, int(a.size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE)
-	if err != nil {
+	memory := place(a.file, int(a.size), syscall.MAP_PRIVATE)
+	if memory == nil {
 		return nil, nil, errnoNoMemory
 	}
 	w := &window{memory: memory, size: len(memory), mapped: &mapped{control: c, segment: a.segment, file: -1}}
@@ -88,9 +159,12 @@ func (c *control) read(slot string, typ uint64, consume bool) ([]byte, *window, 
 
 // put publishes data: the beginning of a window by reference, anything else as a copy.
 func (c *control) put(slot string, typ uint64, data []byte) errno {
-	if w := windowAt(pointer(data)); w != nil && w.mapped != nil && len(data) >= inlineSize && len(data) <= w.size && w.mapped.settle(w) {
-		_, e := c.ask(packet{op: opPut, name: slot, size: uint64(len(data)), typ: typ, segment: w.mapped.segment})
-		return e
+	if w := windowAt(pointer(data)); w != nil && w.mapped != nil && len(data) >= inlineSize && len(data) <= w.size {
+		if m := w.mapped; m.filling() || !written(w.memory) {
+			var e errno
+			_, refused := c.askAnd(packet{op: opPut, name: slot, size: uint64(len(data)), typ: typ, segment: m.segment}, func() { e = m.freeze(w) })
+			return cmp.Or(refused, e)
+		}
 	}
 	if len(data) <= inlineMax {
 		_, e := c.ask(packet{op: opPut, name: slot, size: uint64(len(data)), typ: typ, data: data})
@@ -117,23 +191,27 @@ func (c *control) put(slot string, typ uint64, data []byte) errno {
 	return e
 }
 
-// settle makes sure that the window shows the segment and that nobody here can write to that; false when the window has
-// been written to since.
-func (m *mapped) settle(w *window) bool {
+// filling reports whether the window is a shared mapping.
+func (m *mapped) filling() bool {
+	m.control.mapping.Lock()
+	defer m.control.mapping.Unlock()
+	return m.file >= 0
+}
+
+// freeze makes sure that nobody here can write to the segment through the window.
+func (m *mapped) freeze(w *window) errno {
 	m.control.mapping.Lock()
 	defer m.control.mapping.Unlock()
 	if m.file < 0 {
-		return !written(w.memory)
+		return 0
 	}
 	// Linux, mmap(2): MAP_FIXED replaces the pages of a mapping in one step.
-	_, _, failed := syscall.Syscall6(syscall.SYS_MMAP, uintptr(w.start()), uintptr(w.size), syscall.PROT_READ|syscall.PROT_WRITE,
-		syscall.MAP_PRIVATE|syscall.MAP_FIXED, uintptr(m.file), 0)
-	if failed != 0 {
-		return false
+	if _, failed := mmap(uintptr(w.start()), w.size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_FIXED, m.file); failed != 0 {
+		return errnoNoMemory
 	}
 	syscall.Close(m.file)
 	m.file = -1
-	return true
+	return 0
 }
 
 const (
@@ -156,7 +234,7 @@ func (m *mapped) release(w *window) {
 	if m.file >= 0 {
 		syscall.Close(m.file)
 	}
-	syscall.Munmap(w.memory)
+	unmap(w.memory)
 }
 
 // written reports whether pages of a private mapping are the process's own, or may be. Documentation/admin-guide/mm/

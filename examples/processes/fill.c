@@ -10,7 +10,7 @@ static long long now(void) {
 }
 
 WEFT_FUNCTION(fill) {
-	const size_t sizes[] = {1 << 20, (size_t)weft_arg_int("size", 0)};
+	const size_t sizes[] = {2 << 20, (size_t)weft_arg_int("size", 0)};
 	const char *slots[] = {"first", "block"};
 	long long took = 0;
 	for (int i = 0; i < 2; i++) {

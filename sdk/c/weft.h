@@ -767,7 +767,7 @@ struct weft_request {
 };
 
 /* A mapping of a buffer. While it is filled it is shared, and file open. Nobody may be able to write what has been
- * published: before that it becomes a private mapping of the same pages at the same place. */
+ * published: when it is, it becomes a private mapping of the same pages at the same place. */
 struct weft_mapping {
 	struct weft_mapping *next;
 	char *data;
@@ -855,10 +855,19 @@ static inline int weft_receive(void) {
 	return 1;
 }
 
-/* weft_ask sends a request and waits for its answer; data and file of that are the caller's. One of the threads that
- * wait reads for all. */
-static inline int weft_ask(struct weft_request *r, uint32_t op, const char *slot, uint64_t size, uint64_t type, uint64_t segment,
-	const void *data, size_t n) {
+/* weft_freeze makes a mapping that is being filled a private one, at its place. mmap(2): MAP_FIXED replaces what is
+ * mapped in one step. The lock is held. */
+static inline int weft_freeze(struct weft_mapping *w) {
+	if (mmap(w->data, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, w->file, 0) == MAP_FAILED) return WEFT_ENOMEM;
+	close(w->file);
+	w->file = -1;
+	return 0;
+}
+
+/* weft_ask_for sends a request and waits for its answer; data and file of that are the caller's. One of the threads that
+ * wait reads for all. A mapping that is to be frozen is so while the node works. */
+static inline int weft_ask_for(struct weft_request *r, uint32_t op, const char *slot, uint64_t size, uint64_t type, uint64_t segment,
+	const void *data, size_t n, struct weft_mapping *freeze) {
 	static const unsigned char errors[] = {WEFT_OK, WEFT_ENOTFOUND, WEFT_EEXISTS, WEFT_ETYPE, WEFT_EQUOTA, WEFT_EAMBIGUOUS,
 		WEFT_ENAME, WEFT_ETOOLARGE, WEFT_EBUSY, WEFT_ETIMEOUT, WEFT_EIO, WEFT_EDEADLOCK, WEFT_ENOSPACE};
 	struct iovec parts[3];
@@ -890,6 +899,7 @@ static inline int weft_ask(struct weft_request *r, uint32_t op, const char *slot
 	}
 	r->next = weft_node_asking;
 	weft_node_asking = r;
+	int frozen = freeze ? weft_freeze(freeze) : 0;
 	while (!r->answered && weft_node_state == 2) {
 		if (weft_node_reading) {
 			pthread_cond_wait(&weft_node_answered, &weft_node_lock);
@@ -901,12 +911,43 @@ static inline int weft_ask(struct weft_request *r, uint32_t op, const char *slot
 	int answered = r->answered;
 	pthread_mutex_unlock(&weft_node_lock);
 	if (!answered) return WEFT_EIO;
-	return r->head.op < sizeof errors ? errors[r->head.op] : (int)WEFT_EIO;
+	if (frozen) free(r->data);
+	return frozen ? frozen : r->head.op < sizeof errors ? errors[r->head.op] : (int)WEFT_EIO;
+}
+
+static inline int weft_ask(struct weft_request *r, uint32_t op, const char *slot, uint64_t size, uint64_t type, uint64_t segment,
+	const void *data, size_t n) {
+	return weft_ask_for(r, op, slot, size, type, segment, data, n, NULL);
+}
+
+/* weft_place maps a file. From 2 MiB on the address is one at which a page table can show it in huge pages. */
+static inline void *weft_place(size_t size, int sharing, int file) {
+	if (size < WEFT_HUGE) return mmap(NULL, size, PROT_READ | PROT_WRITE, sharing, file, 0);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page;
+	char *room = (char *)mmap(NULL, whole + WEFT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED) return MAP_FAILED;
+	size_t before = (WEFT_HUGE - (uintptr_t)room % WEFT_HUGE) % WEFT_HUGE;
+	void *data = mmap(room + before, size, PROT_READ | PROT_WRITE, sharing | MAP_FIXED, file, 0);
+	if (data == MAP_FAILED) before = whole;
+	if (before) munmap(room, before);
+	munmap(room + before + (data == MAP_FAILED ? 0 : whole), data == MAP_FAILED ? WEFT_HUGE : WEFT_HUGE - before);
+	return data;
+}
+
+/* weft_populate gives n bytes of a new buffer their memory at once, in huge pages where the kernel can: taking a mapping
+ * of small ones down costs a hundred times as much, and that is most of publishing. Where it cannot, pages come as they
+ * are touched. madvise(2): 25 is MADV_COLLAPSE (Linux 6.1), which passes over what is quite empty, so each block is given
+ * one small page before; 22 is MADV_POPULATE_READ (Linux 5.14). */
+static inline void weft_populate(char *data, size_t n, int file) {
+	size_t huge = n / WEFT_HUGE * WEFT_HUGE, at = 0;
+	while (at < huge && pwrite(file, "", 1, (off_t)at) == 1) at += WEFT_HUGE;
+	if (huge && at == huge) madvise(data, huge, 25);
+	madvise(data, n, 22);
 }
 
 static inline int weft_map(weft_view *view, size_t value, size_t size, uint64_t segment, int file, int shared) {
 	struct weft_mapping *w = (struct weft_mapping *)malloc(sizeof *w);
-	void *data = w ? mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, file, 0) : MAP_FAILED;
+	void *data = w ? weft_place(size, shared ? MAP_SHARED : MAP_PRIVATE, file) : MAP_FAILED;
 	if (data == MAP_FAILED) {
 		free(w);
 		close(file);
@@ -950,7 +991,10 @@ static inline int weft_node_alloc(weft_view *view, size_t n) {
 	int e = weft_ask(&r, WEFT_NEED, "", n, 0, 0, NULL, 0);
 	if (e) return e;
 	free(r.data);
-	return r.file < 0 ? WEFT_EIO : weft_map(view, n, (size_t)r.head.size, r.head.segment, r.file, 1);
+	if (r.file < 0) return WEFT_EIO;
+	e = weft_map(view, n, (size_t)r.head.size, r.head.segment, r.file, 1);
+	if (!e && r.head.type) weft_populate((char *)view->data, n, r.file);
+	return e;
 }
 
 /* weft_written reports whether pages of a private mapping are the process's own, or may be: pagemap(5) of the kernel's
@@ -972,29 +1016,21 @@ static inline int weft_written(const char *data, size_t size) {
 	return found;
 }
 
-/* weft_settle returns the segment that the memory at data shows, which nobody here can write to any more; 0 when it shows
- * none, or has been written to. */
-static inline uint64_t weft_settle(const void *data, size_t n) {
-	uint64_t segment = 0;
+/* weft_shown returns the mapping at data, if it can be published as it is: it is being filled, or nobody has written to
+ * it since it was private. */
+static inline struct weft_mapping *weft_shown(const void *data, size_t n) {
 	pthread_mutex_lock(&weft_node_lock);
 	struct weft_mapping *w = weft_mappings;
 	while (w && (w->data != data || w->spare)) w = w->next;
-	if (w && n <= w->size && w->file >= 0) {
-		if (mmap(w->data, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, w->file, 0) != MAP_FAILED) {
-			close(w->file);
-			w->file = -1;
-			segment = w->segment;
-		}
-	} else if (w && n <= w->size && !weft_written(w->data, w->size)) {
-		segment = w->segment;
-	}
+	if (w && (n > w->size || (w->file < 0 && weft_written(w->data, w->size)))) w = NULL;
 	pthread_mutex_unlock(&weft_node_lock);
-	return segment;
+	return w;
 }
 
 static inline int weft_node_put(const char *slot, uint64_t type, const void *data, size_t n) {
 	struct weft_request r;
-	uint64_t segment = n >= WEFT_INLINE ? weft_settle(data, n) : 0;
+	struct weft_mapping *w = n >= WEFT_INLINE ? weft_shown(data, n) : NULL;
+	uint64_t segment = w ? w->segment : 0;
 	int e;
 	if (!segment && n > WEFT_PACKET_DATA) { /* writing fresh pages of a file is faster than filling a mapping */
 		if ((e = weft_ask(&r, WEFT_NEED, "", n, 0, 0, NULL, 0))) return e;
@@ -1010,7 +1046,8 @@ static inline int weft_node_put(const char *slot, uint64_t type, const void *dat
 		if (r.file >= 0) close(r.file);
 		if (e) return e;
 	}
-	e = segment ? weft_ask(&r, WEFT_PUT, slot, n, type, segment, NULL, 0) : weft_ask(&r, WEFT_PUT, slot, n, type, 0, data, n);
+	e = segment ? weft_ask_for(&r, WEFT_PUT, slot, n, type, segment, NULL, 0, w && w->file >= 0 ? w : NULL)
+				: weft_ask(&r, WEFT_PUT, slot, n, type, 0, data, n);
 	if (!e) free(r.data);
 	return e;
 }

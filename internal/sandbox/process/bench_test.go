@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,7 +73,7 @@ func awaitSpare(p *Pool, f *Function) {
 	p.mu.Lock()
 	s := p.servers[f.key()]
 	p.mu.Unlock()
-	for {
+	for s != nil {
 		s.mu.Lock()
 		n := len(s.spares)
 		s.mu.Unlock()
@@ -154,6 +155,49 @@ func BenchmarkWholeCall(b *testing.B) {
 			report(b, took)
 		})
 	}
+}
+
+// BenchmarkHandOver measures how long 64 MiB take from a native function to one
+// in Python, which time themselves: what publishing costs the one and taking the
+// other, of which it looks at both ends.
+func BenchmarkHandOver(b *testing.B) {
+	source, err := os.ReadFile("../../../examples/processes/fill.c")
+	if err != nil {
+		b.Fatal(err)
+	}
+	look, err := os.ReadFile("../../../examples/processes/look.py")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := newPool(b, Options{Log: func(string, string) {}})
+	fill := cFunction(b, string(source), "-O2", "-DWEFT_MAIN", "-pthread", "-I", sdkInclude(b))
+	user := pythonFunction(b, string(look))
+	fill.Limits.Memory, user.Limits.Memory = 1<<30, 1<<30
+	took := map[string][]time.Duration{}
+	for i := 0; b.Loop(); i++ {
+		m := newMemory(b, 0)
+		for _, c := range []struct {
+			f   *Function
+			key string
+		}{{fill, "put"}, {user, "take"}} {
+			awaitSpare(p, c.f)
+			r := run(b, p, Call{Function: c.f, Slots: m.attempt(c.key), Input: []byte(`{"size": 67108864}`)})
+			var said map[string]int64
+			if err := json.Unmarshal(r.Output, &said); r.Failure != nil || err != nil {
+				b.Fatalf("%v, %v: %s", r.Failure, err, r.Output)
+			}
+			took[c.key] = append(took[c.key], time.Duration(said[c.key+"_ns"]))
+		}
+		m.table.Drop()
+		for _, s := range m.made {
+			s.Release()
+		}
+		m.made = nil
+	}
+	for key, took := range took {
+		b.ReportMetric(float64(median(took).Nanoseconds())/1e3, key+"-p50-µs")
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 func median(took []time.Duration) time.Duration {

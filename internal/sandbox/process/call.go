@@ -259,7 +259,7 @@ func (p *Process) open() (files, theirs []*os.File, err error) {
 		}
 		theirs = append(theirs, end)
 		files = append(files, end)
-		p.slots = newSlotServer(conn, c.Slots, &p.server.pool.fresh)
+		p.slots = newSlotServer(conn, c.Slots, &p.server.pool.fresh, p.server.limit.Memory)
 		p.reading.Go(p.slots.serve)
 	}
 	return files, theirs, nil

@@ -29,6 +29,7 @@ import numpy, weft
 def mapped(array):
     "Where the memory of an array comes from, as the kernel says."
     at = array.__array_interface__["data"][0]
+    assert at % (2 << 20) == 0         # else nothing could be mapped in huge pages
     for line in open("/proc/self/maps"):
         low, high = (int(x, 16) for x in line.split()[0].split("-"))
         if low <= at and at + array.nbytes <= high:

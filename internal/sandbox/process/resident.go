@@ -228,7 +228,7 @@ func (w *worker) give(p *Process) error {
 		theirs = append(theirs, end)
 		m.a |= callSlots
 		files = append(files, end)
-		p.slots = newSlotServer(conn, c.Slots, &w.server.pool.fresh)
+		p.slots = newSlotServer(conn, c.Slots, &w.server.pool.fresh, w.server.limit.Memory)
 		p.reading.Go(p.slots.serve)
 	}
 	if w.server.f.Runtime == Native {

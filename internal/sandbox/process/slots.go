@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -113,6 +112,7 @@ type slotServer struct {
 	segments map[uint64]*buffer.Segment // of Need, that were not put
 	shown    map[uint64]*buffer.Segment // that the call has read or put, and can publish by reference
 	asked    int
+	eager    int64 // bytes that the call may still give memory before it fills them
 	fresh    *fresh
 	waits    sync.WaitGroup
 	waiting  chan struct{} // one for each wait
@@ -135,8 +135,16 @@ func (f *fresh) sealNow(g *buffer.Segment) error {
 	if !running && sealedForFuture(g) {
 		return nil
 	}
-	return g.Seal()
+	// A publisher gives its mapping up while its request is answered: what another thread of it reads may be mapped for a moment.
+	err := g.Seal()
+	for try := 0; running && errors.Is(err, unix.EBUSY) && try < sealTries; try++ {
+		time.Sleep(time.Millisecond)
+		err = g.Seal()
+	}
+	return err
 }
+
+const sealTries = 20
 
 func (f *fresh) add(g *buffer.Segment, s *slotServer) {
 	f.mu.Lock()
@@ -179,8 +187,9 @@ func sealedForFuture(g *buffer.Segment) bool {
 	return err == nil && seals&(sealFutureWrite|unix.F_SEAL_WRITE) != 0
 }
 
-func newSlotServer(conn *socket, s Slots, f *fresh) *slotServer {
-	return &slotServer{conn: conn, slots: s, fresh: f, segments: map[uint64]*buffer.Segment{}, shown: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
+// newSlotServer serves a call that may use so many bytes of memory.
+func newSlotServer(conn *socket, s Slots, f *fresh, memory int64) *slotServer {
+	return &slotServer{conn: conn, slots: s, fresh: f, eager: memory / 2, segments: map[uint64]*buffer.Segment{}, shown: map[uint64]*buffer.Segment{}, waiting: make(chan struct{}, waitsMax)}
 }
 
 // serve returns when the call has closed the socket, has ended, or has broken
@@ -206,7 +215,7 @@ func (s *slotServer) serve() {
 // handle answers one request; false ends the connection.
 func (s *slotServer) handle(ctx context.Context, f frame) bool {
 	a := frame{id: f.id}
-	var file *os.File
+	var file *buffer.Segment // that the call gets
 	var err error
 	switch f.op {
 	case opNeed:
@@ -219,7 +228,11 @@ func (s *slotServer) handle(ctx context.Context, f frame) bool {
 			s.asked++
 			s.segments[g.ID()] = g
 			a.size, a.segment = uint64(g.Capacity()), g.ID()
-			file, err = duplicate(g)
+			if int64(f.size) <= s.eager { // more could take the memory that the call needs besides, for what it never fills
+				s.eager -= int64(f.size)
+				a.typ = 1
+			}
+			file = g
 		}
 	case opPut:
 		err = s.put(f)
@@ -238,7 +251,7 @@ func (s *slotServer) handle(ctx context.Context, f frame) bool {
 				if err = s.fresh.sealNow(h); err == nil {
 					s.shown[h.ID()] = h
 					a.segment = h.ID()
-					file, err = duplicate(h)
+					file = h
 				}
 			default:
 				err = errors.New("the value is not in memory")
@@ -304,27 +317,14 @@ func (s *slotServer) wait(ctx context.Context, f frame) {
 }
 
 // reply sends an answer, and reports whether the call could get it.
-func (s *slotServer) reply(a frame, file *os.File, err error) bool {
-	var files []*os.File
+func (s *slotServer) reply(a frame, file *buffer.Segment, err error) bool {
+	var fds []int
 	if err != nil {
 		a = frame{op: statusOf(err), id: a.id, name: err.Error()[:min(len(err.Error()), nameMax)]}
 	} else if file != nil {
-		files = append(files, file)
+		fds = append(fds, file.FD())
 	}
-	sent := s.conn.send(a.append, files...)
-	if file != nil {
-		file.Close()
-	}
-	return sent == nil
-}
-
-// duplicate copies the descriptor of a segment.
-func duplicate(g *buffer.Segment) (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(g.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "segment"), nil
+	return s.conn.sendFDs(a.append, fds) == nil
 }
 
 // statusOf is the number of an error in a frame.

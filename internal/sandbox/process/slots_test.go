@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/weft-run/weft/internal/buffer"
 )
@@ -273,6 +272,24 @@ func TestWaitEndsWithTheCall(t *testing.T) {
 	}
 }
 
+// A call is told to give its buffers memory before it fills them, up to half of what it may use.
+func TestMemoryAheadOfNeed(t *testing.T) {
+	p := newPool(t, Options{})
+	f := cFunction(t, native+`
+static char text[65537];
+int main(void) {
+	int fd;
+	for (int i = 0; i < 4; i++) printf("%d", (int)ask(1, "", (i == 3 ? 1 : 15) << 20, 0, &fd, text).type);
+	return 0;
+}
+`)
+	f.Limits.Memory = 64 << 20
+	r := run(t, p, Call{Function: f, Slots: newMemory(t, 0).attempt("make")})
+	if r.Failure != nil || string(r.Output) != "1101" {
+		t.Errorf("%s, %v; want 1101: 15 and 15 of 32 MiB, 15 no more, 1 of the rest", r.Output, r.Failure)
+	}
+}
+
 func TestSegmentOfOutput(t *testing.T) {
 	p := newPool(t, Options{})
 	r := run(t, p, Call{Function: shellFunction(t, "head -c 100000 /dev/zero | tr '\\0' y")})
@@ -333,63 +350,4 @@ func TestStatusOfErrors(t *testing.T) {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)
 		}
 	}
-}
-
-// BenchmarkHandOver measures 64 MiB from a native to a Python process: from
-// before the put of the one, whose bytes are in place, to the view of the other.
-func BenchmarkHandOver(b *testing.B) {
-	const size = 64 << 20
-	p := newPool(b, Options{Log: func(string, string) {}})
-	producer := cFunction(b, native+`
-static char text[65537];
-int main(void) {
-	int fd, unused; long long n = 67108864, t0, t1;
-	struct frame f = ask(1, "", n, 0, &fd, text);
-	char *page = malloc(1 << 20);
-	memset(page, 'x', 1 << 20);
-	for (int i = 0; i < 64; i++) pwrite(fd, page, 1 << 20, (long)i << 20);
-	t0 = now();
-	ask(2, "data", n, f.segment, &unused, text);
-	t1 = now();
-	printf("%lld", t1 - t0);
-	return 0;
-}
-`)
-	consumer := pythonFunction(b, `
-import time, weft
-
-def handler(event, context):
-    weft.borrow("make/data")
-    t0 = time.monotonic_ns()
-    view = weft.take("make/data")
-    assert view[0] == view[-1] == 120
-    return time.monotonic_ns() - t0
-`)
-	producer.Limits.Tmp = 64 << 20
-	var put, take []time.Duration
-	for b.Loop() {
-		m := newMemory(b, 0)
-		for _, c := range []struct {
-			f    *Function
-			path string
-			to   *[]time.Duration
-		}{{producer, "make", &put}, {consumer, "use", &take}} {
-			r := run(b, p, Call{Function: c.f, Slots: m.attempt(c.path), Log: func(l string) { b.Log(l) }})
-			if r.Failure != nil {
-				b.Fatal(r.Failure)
-			}
-			var ns int64
-			fmt.Sscan(string(r.Output), &ns)
-			*c.to = append(*c.to, time.Duration(ns))
-		}
-		m.table.Drop()
-		for _, s := range m.made {
-			s.Release()
-		}
-		m.made = nil
-	}
-	report(b, take)
-	b.ReportMetric(float64(median(put).Nanoseconds())/1e3, "put-µs")
-	b.ReportMetric(float64(median(take).Nanoseconds())/1e3, "take-µs")
-	b.SetBytes(size)
 }

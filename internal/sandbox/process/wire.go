@@ -120,15 +120,19 @@ func newPair(max int) (*socket, *os.File, error) {
 
 // send sends one packet and copies of descriptors.
 func (s *socket) send(fill func([]byte) []byte, files ...*os.File) error {
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	return s.sendFDs(fill, fds)
+}
+
+func (s *socket) sendFDs(fill func([]byte) []byte, fds []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = fill(s.out[:0])
 	var oob []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
-		}
+	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
 	}
 	_, _, err := s.conn.WriteMsgUnix(s.out, oob, nil)

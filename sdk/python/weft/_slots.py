@@ -83,8 +83,9 @@ class _Connection:
                 self.sock.close()
             self.sock = None
 
-    def ask(self, op, name="", size=0, kind=0, segment=0, data=b""):
-        """Sends a request and waits for its answer; threads may do so at the same time."""
+    def ask(self, op, name="", size=0, kind=0, segment=0, data=b"", meanwhile=None):
+        """Sends a request and waits for its answer; threads may do so at the same
+        time. What is to be done meanwhile is, while the node works."""
         encoded = name.encode()
         with self.lock:
             sock = self.open()
@@ -93,6 +94,8 @@ class _Connection:
                 sock.sendmsg([_HEAD.pack(op, number, size, kind, segment, len(encoded), len(data)), encoded, data])
             except OSError as e:
                 raise Closed("the connection for buffers is closed: %s" % e) from None
+            if meanwhile is not None:
+                meanwhile()
             while number not in self.answers:
                 if self.reading:
                     self.changed.wait()
@@ -131,6 +134,52 @@ class _Connection:
 _connection = _Connection()
 
 
+_MAP_FIXED = 0x10
+_MAP_NORESERVE = 0x4000
+_HUGE = 2 << 20  # bytes that one entry of a page table can show, where address and offset are multiples of it
+_COLLAPSE, _POPULATE_READ = 25, 22  # madvise(2), Linux 6.1 and 5.14
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def _map(where, size, flags, fd):
+    """Maps a file in the place of what is mapped there."""
+    return _libc.mmap(where, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0) == where
+
+
+def _place(fd, size, flags):
+    """Maps a file; returns a memoryview of it and its address. From 2 MiB on the
+    address is one at which a page table can show it in huge pages: the file then
+    takes the place of a part of an empty mapping, which ends with the view."""
+    if size < _HUGE:
+        room = mmap.mmap(fd, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return memoryview(room), ctypes.addressof(ctypes.c_char.from_buffer(room))
+    room = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    where = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    skip = -where % _HUGE
+    if not _map(where + skip, size, flags | _MAP_FIXED, fd):
+        raise OSError(ctypes.get_errno(), "map a buffer")
+    return memoryview(room)[skip : skip + size], where + skip
+
+
+def _populate(where, size, fd):
+    """Gives a new buffer its memory at once, in huge pages where the kernel can:
+    taking a mapping of small ones down costs a hundred times as much, and that is
+    most of publishing. Where it cannot, pages come as they are touched."""
+    huge = size // _HUGE * _HUGE
+    try:
+        for at in range(0, huge, _HUGE):  # what is quite empty is not collapsed
+            os.pwrite(fd, b"\0", at)
+        if huge:
+            _libc.madvise(where, huge, _COLLAPSE)
+    except OSError:
+        pass
+    _libc.madvise(where, size, _POPULATE_READ)
+
+
 class Buffer:
     """Memory that is being filled, to be published by put.
 
@@ -141,14 +190,16 @@ class Buffer:
     def __init__(self, size):
         if size <= 0:
             raise ValueError("a buffer has at least one byte")
-        _, _, self.segment, _, fd = _connection.ask(_NEED, size=size)
+        _, populate, self.segment, _, fd = _connection.ask(_NEED, size=size)
         try:
-            self._map = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-            self._fd = os.dup(fd)
-        finally:
+            self.view, self._where = _place(fd, size, mmap.MAP_SHARED)
+            if populate:
+                _populate(self._where, size, fd)
+        except BaseException:
             os.close(fd)
+            raise
+        self._fd = fd
         self.size = size
-        self.view = memoryview(self._map)
 
     def __len__(self):
         return self.size
@@ -156,16 +207,7 @@ class Buffer:
     def _freeze(self):
         """Makes the mapping a private one of the same pages, at its place: arrays
         that lie in it stay valid, and no writable mapping of the file is left."""
-        if self._fd < 0:
-            raise Error("this buffer is published already")
-        anchor = (ctypes.c_char * self.size).from_buffer(self._map)
-        where = ctypes.addressof(anchor)
-        del anchor
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.mmap.restype = ctypes.c_void_p
-        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-        flags = mmap.MAP_PRIVATE | 0x10  # MAP_FIXED
-        if libc.mmap(where, self.size, mmap.PROT_READ | mmap.PROT_WRITE, flags, self._fd, 0) != where:
+        if not _map(self._where, self.size, mmap.MAP_PRIVATE | _MAP_FIXED, self._fd):
             raise OSError(ctypes.get_errno(), "freeze a buffer")
         os.close(self._fd)
         self._fd = -1
@@ -188,8 +230,9 @@ def put(name, data, size=None, type=0):
         n = data.size if size is None else size
         if not 0 <= n <= data.size:
             raise ValueError("the buffer has %d bytes" % data.size)
-        data._freeze()
-        _connection.ask(_PUT, name, n, type, data.segment)
+        if data._fd < 0:
+            raise Error("this buffer is published already")
+        _connection.ask(_PUT, name, n, type, data.segment, meanwhile=data._freeze)
         return
     view = memoryview(data)
     view = view.cast("B") if view.nbytes else memoryview(b"")  # an empty one cannot be cast
@@ -216,7 +259,7 @@ def _read(op, name, type):
     try:
         if size == 0:
             return memoryview(bytearray())
-        return memoryview(mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE))
+        return _place(fd, size, mmap.MAP_PRIVATE)[0]
     finally:
         os.close(fd)
 

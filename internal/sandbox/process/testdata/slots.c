@@ -118,6 +118,7 @@ static int big(int make) {
 		return weft_fail("take: %s", weft_error(e));
 	}
 	touch(&v);
+	number((long long)((uintptr_t)v.data % (2 << 20)));
 	number((private_memory() - before) >> 14);
 	memset(v.data, 'y', v.size); /* copies all of it: what the next line sees if that counts */
 	number((private_memory() - before) >> 14);

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/weft-run/weft"
 )
@@ -169,7 +170,7 @@ func produce() ([]string, error) {
 	for i := 0; i < size; i += 4096 {
 		sum += int(b.Bytes()[i])
 	}
-	said := []string{fmt.Sprint(sum), fmt.Sprint((private() - before) >> 14)}
+	said := []string{fmt.Sprint(sum), misaligned(b.Bytes()), fmt.Sprint((private() - before) >> 14)}
 	fill(b.Bytes(), 'y') // copies all of it: what the last line sees if that counts
 	return append(said, fmt.Sprint((private()-before)>>14)), nil
 }
@@ -184,9 +185,14 @@ func consume() ([]string, error) {
 	for i := 0; i < size; i += 4096 {
 		sum += int(v.Bytes()[i])
 	}
-	said := []string{fmt.Sprint(sum), fmt.Sprint((private() - before) >> 14)}
+	said := []string{fmt.Sprint(sum), misaligned(v.Bytes()), fmt.Sprint((private() - before) >> 14)}
 	fill(v.Bytes(), 'y')
 	return append(said, fmt.Sprint((private()-before)>>14)), nil
+}
+
+// misaligned is how far behind a multiple of 2 MiB memory begins.
+func misaligned(b []byte) string {
+	return fmt.Sprint(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % (2 << 20))
 }
 
 func threads() ([]string, error) {
