@@ -928,9 +928,12 @@ static inline void *weft_place(size_t size, int sharing, int file) {
 	if (room == MAP_FAILED) return MAP_FAILED;
 	size_t before = (WEFT_HUGE - (uintptr_t)room % WEFT_HUGE) % WEFT_HUGE;
 	void *data = mmap(room + before, size, PROT_READ | PROT_WRITE, sharing | MAP_FIXED, file, 0);
-	if (data == MAP_FAILED) before = whole;
+	if (data == MAP_FAILED) {
+		munmap(room, whole + WEFT_HUGE);
+		return MAP_FAILED;
+	}
 	if (before) munmap(room, before);
-	munmap(room + before + (data == MAP_FAILED ? 0 : whole), data == MAP_FAILED ? WEFT_HUGE : WEFT_HUGE - before);
+	munmap(room + before + whole, (size_t)WEFT_HUGE - before);
 	return data;
 }
 
