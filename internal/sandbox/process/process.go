@@ -318,6 +318,8 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 		return p.fail(KindExit, "was ended by the signal %s", unix.SignalName(status.Signal()))
 	case status.ExitStatus() == wardenExit && p.server.f.Runtime == Python:
 		return p.fail(KindRefused, "could not be forked: its fork server, or the machine, is out of memory or processes")
+	case status.ExitStatus() == unsaidExit && p.server.f.Runtime == Python:
+		return p.fail(KindExit, "has closed descriptors that it did not open, as os.closerange does: what it returned or raised could not be told")
 	}
 	return p.fail(KindExit, "exited with status %d", status.ExitStatus())
 }

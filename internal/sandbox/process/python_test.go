@@ -175,12 +175,17 @@ def handler(event, context):
 func TestPythonFailures(t *testing.T) {
 	p := newPool(t, Options{})
 	f := pythonFunction(t, `
-import ctypes, json, os, signal, time, weft
+import ctypes, json, os, signal, stat, time, weft
 
 class Thing: pass
 
 def inner(n):
     raise ValueError("bad number %d" % n)
+
+def mode(fd):
+    try: return os.fstat(fd).st_mode
+    except OSError: return 0
+
 
 def handler(event, context):
     if event == "raise": inner(3)
@@ -213,30 +218,39 @@ def handler(event, context):
     if event == "closes":
         os.closerange(0, 1000)
         return "closed"
+    if event == "closes, raises":
+        os.closerange(3, 1000)
+        raise ValueError("unheard")
+    if event == "closes its output":
+        for fd in range(4, 1000):
+            if stat.S_ISREG(mode(fd)): os.close(fd)
+        return "closed"
     if event == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if event == "os exit": os._exit(9)
     if event == "recursion": return handler(event, context)
 `)
 	f.Limits.Time = 500 * time.Millisecond
-	own := "Traceback (most recent call last):\n  File \"main.py\", line 10, in handler\n    if event == \"raise\": inner(3)\n"
+	own := "Traceback (most recent call last):\n  File \"main.py\", line 15, in handler\n    if event == \"raise\": inner(3)\n"
 	for event, c := range map[string]struct{ kind, message string }{
-		"raise":         {KindExit, "raised ValueError: bad number 3\n" + own},
-		"library":       {KindExit, "raised json.decoder.JSONDecodeError: "},
-		"chain":         {KindExit, "raised RuntimeError: wrapped\n"},
-		"object":        {KindOutput, "what is not JSON: a value of type Thing at .items[1].deep"},
-		"nan":           {KindOutput, "what is not JSON: nan at [1]"},
-		"loop":          {KindOutput, "contains itself"},
-		"bytes in json": {KindOutput, "a value of type bytes at .a"},
-		"sigterm":       {KindTimeout, "ran longer than"},
-		"crash":         {KindExit, "SIGSEGV"},
-		"memory":        {KindLimit, "MemoryError"},
-		"files":         {KindExit, "Too many open files"},
-		"files held":    {KindExit, "raised OSError: [Errno 24] Too many open files"},
-		"closes":        {KindExit, "exited with status 1"},
-		"kill":          {KindLost, "was killed by something"},
-		"os exit":       {KindExit, "exited with status 9"},
-		"recursion":     {KindExit, "RecursionError"},
+		"raise":             {KindExit, "raised ValueError: bad number 3\n" + own},
+		"library":           {KindExit, "raised json.decoder.JSONDecodeError: "},
+		"chain":             {KindExit, "raised RuntimeError: wrapped\n"},
+		"object":            {KindOutput, "what is not JSON: a value of type Thing at .items[1].deep"},
+		"nan":               {KindOutput, "what is not JSON: nan at [1]"},
+		"loop":              {KindOutput, "contains itself"},
+		"bytes in json":     {KindOutput, "a value of type bytes at .a"},
+		"sigterm":           {KindTimeout, "ran longer than"},
+		"crash":             {KindExit, "SIGSEGV"},
+		"memory":            {KindLimit, "MemoryError"},
+		"files":             {KindExit, "Too many open files"},
+		"files held":        {KindExit, "raised OSError: [Errno 24] Too many open files"},
+		"closes":            {KindExit, "has closed descriptors that it did not open, as os.closerange does"},
+		"closes, raises":    {KindExit, "has closed descriptors that it did not open, as os.closerange does"},
+		"closes its output": {KindOutput, "the handler has closed the descriptor that its output is written to"},
+		"kill":              {KindLost, "was killed by something"},
+		"os exit":           {KindExit, "exited with status 9"},
+		"recursion":         {KindExit, "RecursionError"},
 	} {
 		t.Run(event, func(t *testing.T) {
 			r := run(t, p, Call{Function: f, Input: []byte(`"` + event + `"`), Grace: 50 * time.Millisecond, Log: func(l string) { t.Log(l) }})

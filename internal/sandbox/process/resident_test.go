@@ -38,6 +38,7 @@ def handler(event, context):
     if event == "crash": ctypes.string_at(0)
     if event == "sleep": time.sleep(100)
     if event == "memory": bytearray(1 << 40)
+    if event == "closes": os.closerange(0, 1000)
     if event == "async":
         async def later(): return "later"
         return later()
@@ -62,6 +63,7 @@ def handler(event, context):
 		{event: "memory", kind: KindLimit, message: "MemoryError"},
 		{event: "async", want: `"later"`},
 		{event: "crash", kind: KindExit, message: "SIGSEGV"},
+		{event: "closes", kind: KindExit, message: "has closed descriptors that it did not open"},
 		{event: "sleep", kind: KindTimeout, message: "ran longer than 2s"},
 	} {
 		t.Run(c.event, func(t *testing.T) {

@@ -238,7 +238,7 @@ def handler(event, context):
 `)
 	for event, want := range map[string]string{
 		"quota": "QuotaExceeded: ", "mapped": "Error: ", "foreign": "Error: the call has no such buffer", "name": "Error: ",
-		"closed": "Closed: ", "garbage": "Closed: ",
+		"closed": "Closed: the connection for buffers is closed: ", "garbage": "Closed: ",
 	} {
 		t.Run(event, func(t *testing.T) {
 			r := run(t, p, Call{Function: f, Slots: m.attempt(event), Input: []byte(`"` + event + `"`), Log: func(l string) { t.Log(l) }})

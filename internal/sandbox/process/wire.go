@@ -57,6 +57,7 @@ const (
 	callsMax    = 256
 
 	wardenExit = 97
+	unsaidExit = 98 // of a Python call that cannot say how it has ended
 )
 
 // message is what node and warden say to each other: struct message, and text.

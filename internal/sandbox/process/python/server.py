@@ -28,6 +28,7 @@ SERVER = 3
 HEAD = struct.Struct("=IIQ4q")
 ENDED, START, FORK, SERVING, BROKEN, FORKED, EXITED = 12, 2, 20, 21, 22, 23, 24
 REFUSED, RAISED, OUTPUT, MEMORY = 1, 2, 3, 4  # what a call says of its end
+UNSAID = 98  # status of a call that cannot say more: its handler has closed what it would say it by
 INTO = 1 << 31
 NEWNS, NEWIPC, NEWNET, NEWPID = 0x00020000, 0x08000000, 0x40000000, 0x20000000
 TEXT_MAX = 60 << 10
@@ -220,7 +221,7 @@ class Call:
             self.enter()
             code = self.serve()
         except BaseException as e:
-            self.say(REFUSED, "%s: %s" % (type(e).__name__, e))
+            code = self.say(REFUSED, "%s: %s" % (type(e).__name__, e))
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -229,10 +230,18 @@ class Call:
         os._exit(code)
 
     def say(self, what, text):
+        """Says how the call has failed, and returns its status."""
         try:
             send(self.sock, ENDED, what, text=text)
-        except Exception:
-            pass
+        except OSError as e:
+            if e.errno not in (errno.EBADF, errno.ENOTSOCK):
+                return 1  # the node has gone
+            try:
+                print(text, file=sys.stderr)
+            except Exception:
+                pass
+            return UNSAID
+        return 1
 
     def enter(self):
         """Leaves the server behind: its descriptors, namespaces, privileges and randomness."""
@@ -295,7 +304,7 @@ class Call:
                 import asyncio
 
                 result = asyncio.run(awaited(result))
-            write_result(lambda data: write_all(out, data), result)
+            write_result(lambda data: write_output(out, data), result)
         except SystemExit as e:
             if e.code in (None, 0):
                 return 0
@@ -304,8 +313,7 @@ class Call:
             print(e.code, file=sys.stderr)
             return 1
         except BaseException as e:
-            self.say(*failure(e))
-            return 1
+            return self.say(*failure(e))
         return 0
 
 
@@ -370,6 +378,15 @@ def write_all(out, data):
     while len(view):
         n = os.write(out, view)
         view = view[n:]
+
+
+def write_output(out, data):
+    try:
+        write_all(out, data)
+    except OSError as e:
+        if e.errno != errno.EBADF:
+            raise
+        raise Unwritable("the handler has closed the descriptor that its output is written to")
 
 
 def encode(value):

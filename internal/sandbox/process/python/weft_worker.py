@@ -85,13 +85,13 @@ class Output:
 
     def write(self, data):
         if self.stream:
-            return server.write_all(self.fd, data)
+            return server.write_output(self.fd, data)
         self.kept += data
         if len(self.kept) > INLINE:
             self.spill()
 
     def spill(self):
-        server.write_all(self.fd, self.kept)
+        server.write_output(self.fd, self.kept)
         self.kept = bytearray()
 
     def finish(self):
