@@ -242,6 +242,8 @@ func code(f *domain.Function) string {
 
 // same finds the function that is in use already and differs in nothing, so that
 // hosts and fork servers which know it serve the next version of its app at once.
+// One in Python whose family alone is another has the fork server that is there,
+// and joins when that is started again.
 func (n *Node) same(a *app.App, f *domain.Function) *domain.Function {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q %q %d %d %d %d %v %q %v\n", a.Name, f.Name, code(f), f.Args, f.Env, f.Memory, f.CPU, f.Output, f.MaxOutput, f.Files, f.Dial, f.Listen)
@@ -251,6 +253,7 @@ func (n *Node) same(a *app.App, f *domain.Function) *domain.Function {
 	key := string(sum.Sum(nil))
 	if f.Process != nil {
 		f.Process.Version = hex.EncodeToString([]byte(key))
+		key += fmt.Sprintf("%q %q", f.Process.Family, f.Process.Common)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/weft-run/weft/internal/node"
 )
@@ -35,5 +36,35 @@ func TestFunctionsHaveAParent(t *testing.T) {
 			n := newNode(t, func(c *node.Config) { c.Alone = alone })
 			wantOutput(t, run(t, n, load(t, hashes, "a.py", source("import chunk"), "b.py", source("import sndhdr"))), want)
 		})
+	}
+}
+
+// A function that a deployment leaves as it is keeps its fork server, and joins the family
+// that the deployment has brought when the server is started again.
+func TestUnchangedFunctionJoinsAFamily(t *testing.T) {
+	needProcesses(t)
+	if os.Getuid() != 0 {
+		t.Skip("functions have parents on root's nodes only")
+	}
+	s := serve(t, t.TempDir(), func(c *node.ServerConfig) { c.Idle = time.Second })
+	const source = "import colorsys\ndef handler(event, context):\n    return hash('weft')\n"
+	const one = "functions:\n  a: {runtime: python, source: ./a.py}\n"
+	hash := func(name string) string { return mustInvoke(t, s, name, "") }
+	if _, err := deployProcesses(t, s, load(t, one, "a.py", source)); err != nil {
+		t.Fatal(err)
+	}
+	before := hash("a")
+	if _, err := deployProcesses(t, s, load(t, one+"  b: {runtime: python, source: ./b.py}\n", "a.py", source, "b.py", source)); err != nil {
+		t.Fatal(err)
+	}
+	if after := hash("a"); after != before {
+		t.Errorf("its fork server has been started anew: %s, %s", before, after)
+	}
+	if !eventually(func() bool {
+		time.Sleep(2500 * time.Millisecond) // for its server to have been idle
+		b := hash("b")
+		return hash("a") == b
+	}) {
+		t.Error("it has not joined")
 	}
 }

@@ -60,9 +60,13 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 // program which is served has. The caller holds serving.
 func (s *Server) dropProcesses(p *engine.Program) {
 	for name, f := range p.Functions {
-		used := f.Process == nil
+		if f.Process == nil {
+			continue
+		}
+		used := false
 		for _, other := range s.ready {
-			used = used || other.program.Functions[name] == f
+			g := other.program.Functions[name]
+			used = used || g != nil && g.Process != nil && g.Process.Version == f.Process.Version
 		}
 		if !used {
 			s.pool.DropProcess(f)
