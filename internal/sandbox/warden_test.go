@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ func unified(t *testing.T) string {
 }
 
 // With version 2 a native call is born in its group, and a Python call moves
-// itself into it.
+// itself into it; so does a server that a parent has forked.
 func TestProcessesInGroupsOfVersion2(t *testing.T) {
 	mount := unified(t)
 	if os.Getuid() != 0 {
@@ -48,7 +49,7 @@ func TestProcessesInGroupsOfVersion2(t *testing.T) {
 		t.Skip(err)
 	}
 	sandbox.UseUnified(t, s, mount)
-	p, err := process.New(process.Options{Spawner: s})
+	p, err := process.New(process.Options{Spawner: s, Spare: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +65,8 @@ func TestProcessesInGroupsOfVersion2(t *testing.T) {
 	for _, f := range []*process.Function{
 		{Name: "n", Version: "1", Runtime: process.Native, Program: "/bin/cat", Args: []string{"/proc/self/cgroup"}},
 		{Name: "p", Version: "1", Runtime: process.Python, Dir: dir, Module: "main"},
+		{Name: "a", Version: "1", Runtime: process.Python, Dir: dir, Module: "main", Family: "app"},
+		{Name: "b", Version: "1", Runtime: process.Python, Dir: dir, Module: "main", Family: "app"},
 	} {
 		var groups []string
 		for range 2 {
@@ -85,4 +88,48 @@ func TestProcessesInGroupsOfVersion2(t *testing.T) {
 			t.Errorf("%s: two calls are in the groups %q", f.Name, groups)
 		}
 	}
+	all, groups := servers(t), map[string]bool{} // of the servers that a parent has forked, and its own
+	for pid, parent := range all {
+		if _, ok := all[parent]; ok {
+			groups[groupOf(pid)], groups[groupOf(parent)] = true, true
+		}
+	}
+	delete(groups, "")
+	if len(groups) != 3 {
+		t.Errorf("a parent and its two servers are in the groups %v", groups)
+	}
+}
+
+// servers are the processes that run the Python server, each with its parent.
+func servers(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		text, err := os.ReadFile(line)
+		if err != nil || !strings.Contains(string(text), "/weft/server.py") {
+			continue
+		}
+		stat, _ := os.ReadFile(filepath.Dir(line) + "/stat")
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 {
+			found[filepath.Base(filepath.Dir(line))] = fields[1]
+		}
+	}
+	return found
+}
+
+// groupOf is the group of version 2 that a process is in, of those that this test has made;
+// or "".
+func groupOf(pid string) string {
+	text, _ := os.ReadFile("/proc/" + pid + "/cgroup")
+	for line := range strings.Lines(string(text)) {
+		if group, ok := strings.CutPrefix(line, "0::"); ok && strings.Contains(group, fmt.Sprintf("/weft-%d-", os.Getpid())) {
+			return strings.TrimSpace(group)
+		}
+	}
+	return ""
 }
