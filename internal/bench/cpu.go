@@ -134,6 +134,7 @@ type arena struct {
 	lab   *Lab
 	stage *replay.Stage
 	rates *work.Rates
+	fresh map[string]map[int]*work.Rates // of a scene's round
 	cores int
 
 	runs, again, noisy int                             // that counted, that were repeated, and that were disturbed for all that
@@ -152,25 +153,40 @@ type replayed struct {
 
 // newArena calibrates the work and starts the processes.
 func newArena(lab *Lab) (*arena, error) {
-	f := &arena{lab: lab, cores: runtime.NumCPU(), demands: map[string]map[int][]replayed{}, ratios: map[string]map[string][]float64{}}
-	attempts, each := 3, 3*time.Millisecond
+	f := &arena{lab: lab, cores: runtime.NumCPU(), fresh: map[string]map[int]*work.Rates{}, demands: map[string]map[int][]replayed{}, ratios: map[string]map[string][]float64{}}
+	attempts := 3
 	if lab.Quick {
-		attempts, each = 1, time.Millisecond
+		attempts = 1
 	}
 	var err error
 	if f.stage, err = replay.NewStage(replay.Options{Program: lab.Program, Arguments: []string{ChildCommand, crew.Role}, Attempts: attempts, Log: lab.Log}); err != nil {
 		return nil, err
 	}
 	lab.Cleanup(f.stage.Close)
-	f.rates = work.Calibrate(f.cores, each)
+	f.rates = f.calibrate()
 	lab.Conclude(f.conclude)
 	return f, nil
 }
 
-// calls are those of a scene's round, and what was learned before it: the demands of as many others.
+// calibrate measures how fast the machine is now.
+func (f *arena) calibrate() *work.Rates {
+	each := 3 * time.Millisecond
+	if f.lab.Quick {
+		each = time.Millisecond
+	}
+	return work.Calibrate(f.cores, each)
+}
+
+// calls are those of a scene's round, and what was learned before it: the demands of as many others. They compute for as long as the scene says
+// at the speed that the machine has when the round begins: that of a virtual one may double within minutes, and its load with it.
 func (f *arena) calls(s scene, round int) (now, before []replay.Call) {
+	rates := f.fresh[s.name][round]
+	if rates == nil {
+		rates = f.calibrate()
+		f.fresh[s.name][round] = rates
+	}
 	make := func(seed uint64) []replay.Call {
-		return replay.Calls(s.make(trace.Window{Seed: seed, Cores: f.cores, Load: s.load, Length: s.length, Arrivals: s.arrivals}), f.rates)
+		return replay.Calls(s.make(trace.Window{Seed: seed, Cores: f.cores, Load: s.load, Length: s.length, Arrivals: s.arrivals}), rates)
 	}
 	seed := f.lab.Seed*1_000_000 + uint64(round)
 	return make(seed), make(seed + 500_000)
@@ -180,7 +196,7 @@ func (f *arena) calls(s scene, round int) (now, before []replay.Call) {
 // means of the demands that were measured.
 func (f *arena) add(s scene, variants []replay.Variant) {
 	g := f.lab.Group(s.name, Rounds{WarmUp: -1, Weight: s.weight})
-	f.demands[s.name], f.ratios[s.name] = map[int][]replayed{}, map[string][]float64{}
+	f.fresh[s.name], f.demands[s.name], f.ratios[s.name] = map[int]*work.Rates{}, map[int][]replayed{}, map[string][]float64{}
 	for _, v := range variants {
 		if v.Backend == backend.NameFIFO || v.Unprivileged {
 			if err := f.possible(v); err != nil {

@@ -110,6 +110,11 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 	r.out.Cores = s.cores
 	r.out.Results = make([]sim.Result, len(calls))
 	jobs := make([]sim.Job, len(calls))
+	clock, err := newAlarm()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, clock.close()) }()
 	before, err := read()
 	if err != nil {
 		return nil, err
@@ -118,14 +123,13 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 	r.began = time.Now()
 	for i := range calls {
 		jobs[i] = calls[i].Job
-		time.Sleep(time.Until(r.began.Add(jobs[i].Arrival)))
-		if ctx.Err() != nil {
+		if err = clock.wait(ctx, r.began.Add(jobs[i].Arrival)); err != nil {
 			break
 		}
 		all.Go(func() { r.call(i, &calls[i], &jobs[i]) })
 	}
 	all.Wait()
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	after, err := read()
