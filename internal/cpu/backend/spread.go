@@ -6,21 +6,32 @@ import (
 	"github.com/weft-run/weft/internal/cpu/policy"
 )
 
-// spread gives each long call that runs a core of its own while there are enough of them
-// for all cores. There are no more of those than slots, so the kernel's balancing has
-// nothing to choose from: it leaves two on one core as long as the other one has anything
-// to do, be it the work of another program. Short calls and all else run where the kernel
-// wants them.
+// spread divides the calls of each kind evenly among the cores, where the kernel does not.
+//
+// Long calls: while as many run as there are cores, each has one. There are no more of them
+// than slots, so the kernel's balancing has nothing to choose from, and leaves two on one
+// core as long as the other one has anything to do, be it the work of another program.
+//
+// Short calls: while there are more calls than cores, two short ones that run at a time are
+// on different cores. For the kernel a core with a long call is as busy as one with a short
+// one: it looks for an idle core when a thread wakes up, not for the one with least weight,
+// and balances busy cores only every 32 ms, when short calls are over.
 //
 // Only calls of one thread are pinned, which those are whose children would inherit it
 // rarely; one that is seen to have more is let go. A call keeps to the cores that it was
-// allowed before, when it is let go.
+// allowed before, when it is let go. All else runs where the kernel wants it.
 type spread struct {
 	cores  []int // that the node may use
-	long   map[*Pending]struct{}
+	run    [2]map[*Pending]struct{}
 	pinned map[*Pending]spot
 	stale  bool // something has changed
 }
+
+// The kinds of calls.
+const (
+	shortCalls = iota // in Express
+	longCalls         // in Batch
+)
 
 // spot is where a call is kept.
 type spot struct {
@@ -30,7 +41,7 @@ type spot struct {
 
 // newSpread spreads over the cores of this process; a backend without tiers over none.
 func newSpread(tr Traits) spread {
-	s := spread{long: map[*Pending]struct{}{}, pinned: map[*Pending]spot{}}
+	s := spread{run: [2]map[*Pending]struct{}{{}, {}}, pinned: map[*Pending]spot{}}
 	var may unix.CPUSet
 	if tr.Tiers < 2 || unix.SchedGetaffinity(0, &may) != nil {
 		return s
@@ -45,12 +56,17 @@ func newSpread(tr Traits) spread {
 
 // note takes a call up or forgets it.
 func (s *spread) note(p *Pending) {
-	_, known := s.long[p]
-	if is := p.added && p.place.Tier == policy.Batch && len(s.cores) > 1; is {
-		s.long[p] = struct{}{}
-		s.stale = true
-	} else if known {
-		delete(s.long, p)
+	for kind, tier := range [2]policy.Tier{policy.Express, policy.Batch} {
+		_, known := s.run[kind][p]
+		is := p.added && !p.halted && p.place.Tier == tier && len(s.cores) > 1
+		switch {
+		case is == known:
+			continue
+		case is:
+			s.run[kind][p] = struct{}{}
+		default:
+			delete(s.run[kind], p)
+		}
 		s.stale = true
 	}
 }
@@ -62,58 +78,85 @@ func (p *Pending) runs() bool {
 
 // settle pins calls and lets them go.
 func (s *spread) settle() {
-	if !s.stale {
+	if !s.stale || len(s.cores) < 2 {
 		return
 	}
 	s.stale = false
-	running := 0
-	for p := range s.long {
-		if p.runs() {
-			running++
-		}
-	}
-	enough := running >= len(s.cores)
-	on := map[int]int{}
-	for p, at := range s.pinned {
-		if _, long := s.long[p]; enough && long && p.runs() && on[at.core] < (running+len(s.cores)-1)/len(s.cores) {
-			on[at.core]++
-			continue
-		}
-		s.free(p, at)
-	}
-	if !enough {
-		return
-	}
-	for p := range s.long {
-		if _, is := s.pinned[p]; is || !p.runs() {
-			continue
-		}
-		core := s.cores[0]
-		for _, c := range s.cores {
-			if on[c] < on[core] {
-				core = c
+	var n [2]int
+	for kind, calls := range s.run {
+		for p := range calls {
+			if p.runs() {
+				n[kind]++
 			}
 		}
-		if s.pin(p, core) {
+	}
+	crowded := n[shortCalls] > 1 && n[shortCalls]+n[longCalls] > len(s.cores)
+	for p, at := range s.pinned {
+		_, short := s.run[shortCalls][p]
+		_, long := s.run[longCalls][p]
+		if !p.runs() || !(short && crowded || long && n[longCalls] >= len(s.cores)) {
+			s.free(p, at)
+		}
+	}
+	if crowded {
+		s.divide(s.run[shortCalls], n[shortCalls])
+	}
+	if n[longCalls] >= len(s.cores) {
+		s.divide(s.run[longCalls], n[longCalls])
+	}
+}
+
+// divide pins the calls of a kind, of which n run, so that no core has more than its part.
+func (s *spread) divide(calls map[*Pending]struct{}, n int) {
+	most := (n + len(s.cores) - 1) / len(s.cores)
+	on := map[int]int{}
+	var move []*Pending
+	for p := range calls {
+		if !p.runs() {
+			continue
+		}
+		if at, is := s.pinned[p]; is && on[at.core] < most {
+			on[at.core]++
+		} else {
+			move = append(move, p)
+		}
+	}
+	for _, p := range move {
+		if core, is := s.pin(p, on); is {
 			on[core]++
 		}
 	}
 }
 
-// pin keeps a call on a core, if it has one thread and may use that core.
-func (s *spread) pin(p *Pending, core int) bool {
+// pin keeps a call on the core that has the fewest of its kind, if it has one thread and may
+// use that core. Among equals it stays where it is.
+func (s *spread) pin(p *Pending, on map[int]int) (core int, pinned bool) {
 	pid := p.task.PID()
-	at := spot{core: core}
-	if p.task.o.Thread > 0 || unix.SchedGetaffinity(pid, &at.before) != nil || !at.before.IsSet(core) || len(threads(pid)) != 1 {
-		return false
+	if p.task.o.Thread > 0 {
+		return 0, false
+	}
+	st, err := statOf(pid, pid)
+	if err != nil || st.threads != 1 {
+		return 0, false
+	}
+	core = s.cores[0]
+	for _, c := range s.cores[1:] {
+		if on[c] < on[core] || on[c] == on[core] && c == st.core {
+			core = c
+		}
+	}
+	at, is := s.pinned[p]
+	if !is && unix.SchedGetaffinity(pid, &at.before) != nil || !at.before.IsSet(core) {
+		return 0, false
 	}
 	var one unix.CPUSet
 	one.Set(core)
 	if unix.SchedSetaffinity(pid, &one) != nil {
-		return false
+		return 0, false
 	}
+	at.core = core
 	s.pinned[p] = at
-	return true
+	return core, true
 }
 
 // free lets a call run where it might before, with what it has made meanwhile.
@@ -124,7 +167,9 @@ func (s *spread) free(p *Pending, at spot) {
 
 // forget lets a call go for good.
 func (s *spread) forget(p *Pending) {
-	delete(s.long, p)
+	for _, calls := range s.run {
+		delete(calls, p)
+	}
 	if at, is := s.pinned[p]; is {
 		s.free(p, at)
 	}

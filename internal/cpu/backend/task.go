@@ -280,6 +280,7 @@ type stat struct {
 	parent  int
 	threads int // of its process
 	start   string
+	core    int // on which it ran last
 }
 
 // statOf reads that of a thread.
@@ -314,7 +315,11 @@ func parseStat(line []byte) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("read stat: %w", err)
 	}
-	return stat{state: fields[0][0], parent: parent, threads: threads, start: fields[19]}, nil
+	s := stat{state: fields[0][0], parent: parent, threads: threads, start: fields[19]}
+	if len(fields) > 36 {
+		s.core, _ = strconv.Atoi(fields[36])
+	}
+	return s, nil
 }
 
 // clockOf reads the CPU time of a process with all its threads, also of those that have

@@ -19,8 +19,9 @@ func TestParseStat(t *testing.T) {
 		want stat
 		ok   bool
 	}{
-		{"42 (sh) R 7 42 42" + long + " 0 99 5 6", stat{'R', 7, 3, "99"}, true},
-		{"42 (a) b (c)) S 7 42 42" + long + " 0 99 5 6", stat{'S', 7, 3, "99"}, true},
+		{"42 (sh) R 7 42 42" + long + " 0 99 5 6", stat{'R', 7, 3, "99", 0}, true},
+		{"42 (sh) R 7 42 42" + long + " 0 99" + strings.Repeat(" 0", 16) + " 1 0", stat{'R', 7, 3, "99", 1}, true},
+		{"42 (a) b (c)) S 7 42 42" + long + " 0 99 5 6", stat{'S', 7, 3, "99", 0}, true},
 		{"42 (sh) R 7 42", stat{}, false},
 		{"42 sh R 7 42", stat{}, false},
 		{"42 (sh) RR 7 42 42" + long + " 0 99", stat{}, false},
