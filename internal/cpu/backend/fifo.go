@@ -83,7 +83,7 @@ func NewFIFO(under Backend, o Options) (*FIFO, error) {
 	err := tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
 	own := ""
 	if errors.Is(err, unix.EPERM) { // the node's group may have no budget
-		if own, err = budgets.grant(os.Getpid(), realtimeTotal/2); err == nil {
+		if own, err = budgets.grant(os.Getpid(), realtimeWatch, realtimeWatch); err == nil {
 			err = tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
 		}
 	}
@@ -245,10 +245,11 @@ func (f *FIFO) promote(h *holder) error {
 		return fmt.Errorf("bound its real-time use: %w", gone(err))
 	}
 	h.cpu, h.until, h.moved = cpu, cpu+f.budget, time.Now()
+	h.budget = f.budgets.take(h.pid)
 	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policyFIFO, Priority: taskPriority, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
 	err = unix.SchedSetAttr(h.pid, attr, 0)
 	if errors.Is(err, unix.EPERM) {
-		if h.budget, err = f.budgets.grant(h.pid, realtimeTotal/2/f.places); err == nil {
+		if h.budget, err = f.budgets.grant(h.pid, realtimeTasks/f.places, realtimeTasks); err == nil {
 			err = unix.SchedSetAttr(h.pid, attr, 0)
 		}
 	}
@@ -270,7 +271,7 @@ func (f *FIFO) drop(h *holder) {
 			_ = h.task.signal(h.pid, unix.SIGKILL)
 		}
 	}
-	f.budgets.revoke(h.budget)
+	f.budgets.release(h.pid, h.budget)
 	h.budget = ""
 }
 

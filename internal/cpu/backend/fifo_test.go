@@ -151,8 +151,16 @@ func TestFIFOWithGroups(t *testing.T) {
 		t.Errorf("class %d", class)
 	}
 	until(t, "it is out", func() bool { class, _ := classOf(t, pid); return class == policyNormal })
-	if text, err := c.tree.Read(dir + "/" + realtimeFile); err != nil || text != "0" {
-		t.Errorf("budget is %s, %v", text, err)
+	if text, err := c.tree.Read(dir + "/" + realtimeFile); err != nil || text == "0" {
+		t.Errorf("budget is %s, %v: it is kept for the next time", text, err)
+	}
+	for _, tier := range []policy.Tier{policy.Normal, policy.Express} {
+		if err := f.Move(task, Place{Tier: tier}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if class, _ := classOf(t, pid); class != policyFIFO {
+		t.Errorf("class %d the second time", class)
 	}
 	_ = unix.Kill(pid, unix.SIGKILL)
 	until(t, "it has ended", func() bool { return !task.alive() })

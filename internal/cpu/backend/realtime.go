@@ -10,29 +10,49 @@ import (
 	"strings"
 )
 
-// realtimePeriod is over which the kernel counts real-time budgets, and realtimeTotal what
-// the tasks of a directory of this node get of each core in it, in µs (sched-rt-group.rst).
-// There may be two such directories, the tiers' and that of the sandboxes, and the kernel
-// keeps 5 % for itself.
+// realtimePeriod is over which the kernel counts real-time budgets, and the others are what
+// the watchdog and the tasks get of each core in it, in µs (sched-rt-group.rst). They may be
+// in one directory or in two, and the kernel keeps 5 % for itself.
 const (
 	realtimePeriod = 100_000
-	realtimeTotal  = 45_000
+	realtimeWatch  = 25_000 // also for tasks in the node's own group
+	realtimeTasks  = 60_000 // for those in groups of theirs
 )
 
 // realtime gives groups of version 1 a budget for the real-time class. A kernel with
 // RT_GROUP_SCHED refuses the class in a group without one, and new groups have none; the
 // budgets of the groups in a group add up to at most its own.
+//
+// A group keeps its budget until another one needs it. In a group without one the kernel
+// does not forget what was used: it takes the budget off that once in a period, so a group
+// that had one only while a call ran would soon be held up at each call.
 type realtime struct {
-	parents map[string]string // groups above that were given a budget, with what they had
+	parents map[string]above // groups above that were given a budget
+	spare   []spare          // groups that keep one though nobody uses it, the oldest first
 }
 
-func newRealtime() *realtime { return &realtime{parents: map[string]string{}} }
+// spare is a group with the process for which it was given its budget.
+type spare struct {
+	pid int
+	dir string
+}
+
+// above is a group whose groups have budgets.
+type above struct {
+	before string // its own, before there were some
+	parts  []int  // what it was given for which groups
+}
+
+// spareMost bounds how many groups keep a budget that they do not use.
+const spareMost = 8
+
+func newRealtime() *realtime { return &realtime{parents: map[string]above{}} }
 
 const realtimeFile = "cpu.rt_runtime_us"
 
-// grant gives the group of a process a budget in µs, and the group above it one for all. It
-// returns the group, for revoke; "" when the process needed none.
-func (r *realtime) grant(pid, budget int) (string, error) {
+// grant gives the group of a process a budget in µs, which is of the part of the group above
+// it. It returns the group, for release; "" when the process needed none.
+func (r *realtime) grant(pid, budget, part int) (string, error) {
 	dir, err := cpuDir(pid)
 	if err != nil {
 		return "", err
@@ -44,20 +64,69 @@ func (r *realtime) grant(pid, budget int) (string, error) {
 	if err != nil || strings.TrimSpace(string(runtime)) != "0" {
 		return "", err
 	}
-	above := path.Dir(dir)
-	if _, ok := r.parents[above]; !ok {
-		before, err := os.ReadFile(above + "/" + realtimeFile)
-		if err != nil {
-			return "", err
+	if err := r.raise(path.Dir(dir), part); err != nil {
+		return "", err
+	}
+	for {
+		err = r.give(dir, budget)
+		if err == nil || len(r.spare) == 0 {
+			return dir, err
 		}
-		if strings.TrimSpace(string(before)) == "0" {
-			if err := r.give(above, realtimeTotal); err != nil {
-				return "", err
-			}
-			r.parents[above] = "0"
+		r.reclaim()
+	}
+}
+
+// take returns the group of a process that has kept its budget, or "".
+func (r *realtime) take(pid int) (dir string) {
+	i := slices.IndexFunc(r.spare, func(s spare) bool { return s.pid == pid })
+	if i >= 0 {
+		dir = r.spare[i].dir
+		r.spare = slices.Delete(r.spare, i, i+1)
+	}
+	return dir
+}
+
+// reclaim takes back the budget that was not used for longest.
+func (r *realtime) reclaim() {
+	r.revoke(r.spare[0].dir)
+	r.spare = r.spare[1:]
+}
+
+// raise gives a group a budget for a part of its groups, unless it had one before.
+func (r *realtime) raise(dir string, part int) error {
+	known, ok := r.parents[dir]
+	if slices.Contains(known.parts, part) {
+		return nil
+	}
+	if !ok {
+		text, err := os.ReadFile(dir + "/" + realtimeFile)
+		if err != nil {
+			return err
+		}
+		if known.before = strings.TrimSpace(string(text)); known.before != "0" {
+			return nil
 		}
 	}
-	return dir, r.give(dir, budget)
+	total := part
+	for _, other := range known.parts {
+		total += other
+	}
+	if err := r.give(dir, total); err != nil {
+		return err
+	}
+	known.parts = append(known.parts, part)
+	r.parents[dir] = known
+	return nil
+}
+
+// release tells that a process does not use the budget of its group.
+func (r *realtime) release(pid int, dir string) {
+	if dir == "" {
+		return
+	}
+	if r.spare = append(r.spare, spare{pid, dir}); len(r.spare) > spareMost {
+		r.reclaim()
+	}
 }
 
 // give writes a period and a budget.
@@ -75,14 +144,14 @@ func (r *realtime) revoke(dir string) {
 // close takes back what groups above were given.
 func (r *realtime) close() error {
 	var errs []error
-	for dir, before := range r.parents {
+	for dir, had := range r.parents {
 		groups, _ := os.ReadDir(dir)
 		for _, g := range groups { // they had none before this one had
 			if g.IsDir() {
 				r.revoke(path.Join(dir, g.Name()))
 			}
 		}
-		if err := writeFile(dir+"/"+realtimeFile, before); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := writeFile(dir+"/"+realtimeFile, had.before); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
