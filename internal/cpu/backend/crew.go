@@ -6,17 +6,19 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/weft-run/weft/internal/cpu/policy"
 )
 
-// Crew is a process that runs several calls, each on a thread. Where tiers are groups the
-// process has the best tier that one of its calls has, and everywhere it is stopped only
-// when all of them are to be. A call that has no task yet counts as one of Express.
+// Crew is a process that runs several calls, each on a thread, or all on whatever threads
+// there are. The process has the best tier that one of its calls has, but for threads that
+// have tiers without their process, and it is stopped only when all of them are to be. A
+// call that has no task yet counts as one of Express.
 //
 // Make one with NewCrew, name it in TaskOptions, and Close it when the process has ended.
 type Crew struct {
-	o TaskOptions
+	mixed bool // calls have no threads of their own
 
 	mu     sync.Mutex
 	calls  int               // that are in the process; guarded by mu, as all below
@@ -24,18 +26,49 @@ type Crew struct {
 	of     *crews            // that has whole; nil: none
 	whole  *Task             // the process; nil: not attached
 	halted bool              // the process is stopped
+	used   time.Duration     // CPU time of whole that has been divided
+	each   time.Duration     // what a call would have had of it that was there all the time
 }
 
 // member is what a policy wants of a task.
 type member struct {
 	place   Place
 	stopped bool
+	before  time.Duration // each, when the call got its task
+	had     time.Duration // CPU time of the call, as last seen
 }
 
-// NewCrew makes the crew of a process, of which o says PID, Group, Freezer and Born.
-func NewCrew(o TaskOptions) *Crew {
-	o.Thread, o.Base, o.Crew = 0, 0, nil
-	return &Crew{o: o, tasks: map[*Task]*member{}}
+// NewCrew makes the crew of a process, which is that of the first task that names it. Mixed
+// says that calls have no threads of their own there. Then no task has a Thread, and
+// what the process uses is divided evenly among the calls that are in it meanwhile.
+func NewCrew(mixed bool) *Crew { return &Crew{mixed: mixed, tasks: map[*Task]*member{}} }
+
+// divide gives the calls what the process has used since the last time; mu is held.
+func (c *Crew) divide(deep bool) (Usage, error) {
+	if c.whole == nil {
+		return Usage{}, ErrGone
+	}
+	u, err := c.whole.Look(deep)
+	if fresh := u.CPU - c.used; fresh > 0 {
+		c.used = u.CPU
+		c.each += fresh / time.Duration(max(c.calls, len(c.tasks), 1))
+	}
+	return u, err
+}
+
+// look is Task.Look for a call without a thread of its own. Whether it sleeps is not to be
+// known, only whether the process does.
+func (c *Crew) look(t *Task, deep bool) (Usage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u, err := c.divide(deep)
+	m := c.tasks[t]
+	if m == nil {
+		return Usage{}, ErrGone
+	}
+	m.had = max(m.had, c.each-m.before)
+	u.CPU = m.had
+	return u, err
 }
 
 // Enter tells that one more call is about to run in the process. If the process is stopped or
@@ -43,7 +76,7 @@ func NewCrew(o TaskOptions) *Crew {
 func (c *Crew) Enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls++
+	c.count(1)
 	return c.apply()
 }
 
@@ -51,8 +84,16 @@ func (c *Crew) Enter() error {
 func (c *Crew) Leave() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls--
+	c.count(-1)
 	return c.apply()
+}
+
+// count changes the number of calls; mu is held.
+func (c *Crew) count(by int) {
+	if c.mixed {
+		_, _ = c.divide(false) // one that has ended has used nothing more
+	}
+	c.calls += by
 }
 
 // Long reports whether a call of the crew is in Batch: then others had better run elsewhere.
@@ -90,21 +131,22 @@ func (c *Crew) dismiss() error {
 }
 
 // attach makes the process a task of a backend; mu is held.
-func (c *Crew) attach(b *crews) error {
+func (c *Crew) attach(b *crews, o TaskOptions) error {
 	if c.whole != nil && c.of == b {
 		return nil
 	}
 	if err := c.dismiss(); err != nil {
 		return err
 	}
-	whole, err := Attach(c.o)
+	o.Thread, o.Base, o.Crew = 0, 0, nil
+	whole, err := Attach(o)
 	if err != nil {
 		return err
 	}
 	if err := b.Backend.Add(whole, whole.place); err != nil {
 		return errors.Join(err, whole.Close())
 	}
-	c.whole, c.of = whole, b
+	c.whole, c.of, c.used = whole, b, 0
 	b.mu.Lock()
 	b.all[c] = true
 	b.mu.Unlock()
@@ -127,7 +169,7 @@ func (c *Crew) apply() error {
 		stop = stop && m.stopped
 	}
 	var errs []error
-	if !c.of.alone() && c.whole.place != want {
+	if !c.of.alone(c) && c.whole.place != want {
 		errs = append(errs, c.of.Backend.Move(c.whole, want))
 	}
 	if stop != c.halted {
@@ -188,8 +230,9 @@ func (b *crews) change(t *Task, note func(m *member)) error {
 	return c.apply()
 }
 
-// alone reports whether threads have tiers without their processes.
-func (b *crews) alone() bool { return b.Name() == NameSched }
+// alone reports whether the calls of a crew have tiers without their process: threads have
+// where it is each thread that has one.
+func (b *crews) alone(c *Crew) bool { return b.Name() == NameSched && !c.mixed }
 
 // Add implements Backend.
 func (b *crews) Add(t *Task, p Place) error {
@@ -198,14 +241,16 @@ func (b *crews) Add(t *Task, p Place) error {
 		return b.Backend.Add(t, p)
 	}
 	c.mu.Lock()
-	c.o.Born = t.o.Born
-	err := c.attach(b)
+	err := c.attach(b, t.o)
 	if err == nil {
-		c.tasks[t] = &member{place: p}
+		if c.mixed {
+			_, _ = c.divide(false)
+		}
+		c.tasks[t] = &member{place: p, before: c.each}
 		err = c.apply()
 	}
 	c.mu.Unlock()
-	if err == nil && b.alone() {
+	if err == nil && b.alone(c) {
 		return b.Backend.Add(t, p)
 	}
 	t.place = p
@@ -220,7 +265,7 @@ func (b *crews) Move(t *Task, p Place) error {
 	if err := b.change(t, func(m *member) { m.place = p }); err != nil {
 		return err
 	}
-	if b.alone() {
+	if b.alone(t.o.Crew) {
 		return b.Backend.Move(t, p)
 	}
 	t.place = p
@@ -256,7 +301,7 @@ func (b *crews) Remove(t *Task) error {
 	if errors.Is(err, ErrGone) {
 		err = nil
 	}
-	if b.alone() {
+	if b.alone(c) {
 		err = errors.Join(err, b.Backend.Remove(t))
 	}
 	return err

@@ -80,6 +80,9 @@ func (t *Task) Look(deep bool) (Usage, error) {
 	if t.o.Thread > 0 {
 		return t.lookThread(deep)
 	}
+	if t.o.Crew != nil && t.o.Crew.mixed {
+		return t.o.Crew.look(t, deep)
+	}
 	g := &t.gauge
 	if err := g.read(t.o.PID); err != nil {
 		return Usage{CPU: g.total}, err

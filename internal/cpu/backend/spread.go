@@ -132,7 +132,7 @@ func (s *spread) divide(calls map[*Pending]struct{}, n int) {
 // use that core. Among equals it stays where it is.
 func (s *spread) pin(p *Pending, on map[int]int) (core int, pinned bool) {
 	pid := p.task.PID()
-	if p.task.o.Thread > 0 {
+	if p.task.o.Thread > 0 || p.task.o.Crew != nil && p.task.o.Crew.mixed {
 		return 0, false
 	}
 	st, err := statOf(pid, pid)

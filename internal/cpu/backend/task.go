@@ -36,7 +36,7 @@ type TaskOptions struct {
 	Thread int
 	Base   time.Duration
 	// Crew holds what the task's process runs beside it; nil: nothing. A task that is a
-	// thread has one.
+	// thread has one, and so has one that shares all threads with others.
 	Crew *Crew
 }
 

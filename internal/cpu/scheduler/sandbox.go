@@ -14,14 +14,17 @@ import (
 
 // Sandbox is a process that runs calls on threads, one each: a domain host. While a call
 // runs, the name of its thread is its number in the sandbox, a colon, and the CPU time in
-// microseconds that the thread had used when it began, both to the base 36.
+// microseconds that the thread had used when it began, both to the base 36. Or it is one
+// that stays and serves calls as it likes: then what it uses is divided evenly among
+// those that are in it.
 //
 // All calls of a sandbox are in the tier of the best of them, and they are stopped
 // together or not at all. So a call may be stopped only while it is alone there.
 type Sandbox struct {
-	s       *Scheduler
-	process Process
-	crew    *backend.Crew
+	s     *Scheduler
+	find  Find
+	mixed bool // calls have no threads of their own
+	crew  *backend.Crew
 
 	marking sync.Mutex // held while calls are told whether they may be stopped
 
@@ -34,7 +37,16 @@ func (s *Scheduler) Sandbox(p Process) *Sandbox {
 	if s == nil {
 		return nil
 	}
-	return &Sandbox{s: s, process: p, crew: backend.NewCrew(s.options(p)), calls: map[*Call]bool{}}
+	return &Sandbox{s: s, find: func() (Process, bool) { return p, true }, crew: backend.NewCrew(false), calls: map[*Call]bool{}}
+}
+
+// Worker makes one of a process that stays and serves calls without threads of their own,
+// one or many at a time. Find is as for Call.Own. Close it when the process has ended.
+func (s *Scheduler) Worker(find Find) *Sandbox {
+	if s == nil {
+		return nil
+	}
+	return &Sandbox{s: s, find: find, mixed: true, crew: backend.NewCrew(true), calls: map[*Call]bool{}}
 }
 
 // Close lets go of the process.
@@ -47,10 +59,11 @@ func (b *Sandbox) Close() {
 // Long reports whether a long call runs there: others had better run elsewhere.
 func (b *Sandbox) Long() bool { return b != nil && b.crew.Long() }
 
-// report logs what went wrong with a process that has not just ended.
+// report logs what went wrong with a process that has not just ended. That it stays
+// demoted is what End says.
 func (b *Sandbox) report(err error) {
-	if err != nil && !errors.Is(err, backend.ErrGone) {
-		b.s.o.Log.Warn("a sandbox could not be put where it should be", "process", b.process.PID, "error", err)
+	if err != nil && !errors.Is(err, backend.ErrGone) && !errors.Is(err, backend.ErrOneWay) {
+		b.s.o.Log.Warn("a sandbox could not be put where it should be", "error", err)
 	}
 }
 
@@ -75,15 +88,8 @@ func (c *Call) Enter(b *Sandbox, number uint64) {
 		b.mark() // who was alone may not be stopped any longer
 	}
 	b.report(b.crew.Enter())
-	if !first || !c.Apart() {
+	if !first || !c.Apart() || !b.attachTo(c, func(*backend.TaskOptions) bool { return true }) {
 		b.s.late.add(c)
-		return
-	}
-	o := b.s.options(b.process)
-	o.Crew = b.crew
-	if task, err := b.s.o.Attach(o); err == nil {
-		c.run(task)
-		b.mark()
 	}
 }
 
@@ -141,8 +147,8 @@ func (b *Sandbox) mark() {
 }
 
 // thread finds the thread of a call by its name.
-func (b *Sandbox) thread(number uint64) (tid int, base time.Duration, ok bool) {
-	dir := "/proc/" + strconv.Itoa(b.process.PID) + "/task"
+func thread(pid int, number uint64) (tid int, base time.Duration, ok bool) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	d, err := os.Open(dir)
 	if err != nil {
 		return 0, 0, false
@@ -173,12 +179,25 @@ func (b *Sandbox) thread(number uint64) (tid int, base time.Duration, ok bool) {
 // attach gives a call that shares the sandbox its task. False says that its thread was not
 // found.
 func (b *Sandbox) attach(c *Call) bool {
-	tid, base, ok := b.thread(c.number)
+	return b.attachTo(c, func(o *backend.TaskOptions) (ok bool) {
+		if !b.mixed {
+			o.Thread, o.Base, ok = thread(o.PID, c.number)
+		}
+		return ok || b.mixed
+	})
+}
+
+// attachTo gives a call its task: a part of the process, or all of it.
+func (b *Sandbox) attachTo(c *Call, part func(o *backend.TaskOptions) bool) bool {
+	p, ok := b.find()
 	if !ok {
 		return false
 	}
-	o := b.s.options(b.process)
-	o.Thread, o.Base, o.Crew = tid, base, b.crew
+	o := b.s.options(p)
+	o.Crew = b.crew
+	if !part(&o) {
+		return false
+	}
 	task, err := b.s.o.Attach(o)
 	if err != nil {
 		return errors.Is(err, backend.ErrGone)

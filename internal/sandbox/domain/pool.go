@@ -68,6 +68,7 @@ type Pool struct {
 
 	processing sync.Mutex
 	processes  *process.Pool // nil until a function is a process; guarded by processing
+	workers    workers       // processes that stay
 	serial     atomic.Uint64 // of the last process, for its name
 
 	warmOnce  sync.Once

@@ -138,7 +138,7 @@ func (d *Domain) fork(ctx context.Context, k *call) (*process.Process, error) {
 	c := process.Call{
 		Function: k.Function.Process, Input: k.Input, Raw: k.body != nil || k.Stdin != "", Stream: k.stdout, Slots: &processSlots{d: d, k: k},
 		Run: d.o.Run, Step: k.Step, Index: k.Index, Attempt: k.Attempt, Key: k.Key, Trace: k.Trace, Time: k.Time,
-		HTTP: k.request, Respond: k.respond,
+		HTTP: k.request, Respond: k.respond, Avoid: d.pool.workers.long,
 	}
 	if k.single {
 		c.Run, c.Step = k.Step, k.Function.Name
@@ -171,7 +171,9 @@ func (d *Domain) fork(ctx context.Context, k *call) (*process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Function.Resident == process.ResidentNone {
+	if w := p.Worker(); w != nil {
+		k.CPU.Enter(d.pool.workers.sandbox(d.pool, w), 0)
+	} else {
 		k.CPU.Own(func() (scheduler.Process, bool) { return placed(p) })
 	}
 	d.mu.Lock()
@@ -248,8 +250,11 @@ func (d *Domain) processEnded(k *call, pr process.Result) {
 	if err != nil && r.Failure == nil {
 		r.Failure = &flow.Failure{Kind: KindOutput, Message: fmt.Sprintf("function %s: %v", k.Function.Name, err)}
 	}
-	k.CPU.End(pr.CPU, pr.Failure != nil)
+	retire := k.CPU.End(pr.CPU, pr.Failure != nil)
 	d.mu.Lock()
+	if retire && x.running != nil { // the kernel keeps it where long calls are
+		x.running.Retire()
+	}
 	k.running, k.waiting = false, ""
 	if output.Holder != nil {
 		d.publishOutput(k, &r, output, pr.Output)

@@ -49,6 +49,10 @@ type Call struct {
 	HTTP    *Request
 	Respond func(status int, header http.Header)
 
+	// Avoid reports whether a worker is better not given the call if it can be served
+	// elsewhere; nil: none is. It must not block.
+	Avoid func(worker *Process) bool
+
 	control *os.File // of a worker: the socket from which it gets its calls
 
 	Time  time.Duration // from start to end; default: Limits.Time

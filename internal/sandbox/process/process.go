@@ -143,6 +143,23 @@ func parentOf(pid int) (parent int, ok bool) {
 	return parent, err == nil
 }
 
+// Worker is the process that serves the call beside others, or others after it; nil: the
+// call has a process of its own. It is the same for all calls that the worker serves, and
+// can be placed, but not killed.
+func (p *Process) Worker() *Process {
+	if p.worker == nil {
+		return nil
+	}
+	return p.worker.host
+}
+
+// Retire says that the worker of the call should serve no further ones.
+func (p *Process) Retire() {
+	if p.worker != nil {
+		p.worker.retire()
+	}
+}
+
 // Kill ends the call and everything that belongs to it. It does not wait.
 // Killing a call that has ended does nothing.
 func (p *Process) Kill() {

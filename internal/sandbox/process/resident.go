@@ -72,6 +72,7 @@ type worker struct {
 	calls   map[uint64]*Process
 	ready   bool
 	closing bool // it gets no more calls
+	retired bool // neither: it ends with those that it has
 	cpu     int64
 	used    time.Time
 	late    *time.Timer // ends a worker that does not get ready
@@ -118,11 +119,16 @@ func (s *server) startResident(ctx context.Context, c Call, began time.Time) (*P
 func (s *server) seat(p *Process) (*worker, error) {
 	s.hiring.Lock() // one at a time, so that two calls do not start two workers where one is missing
 	defer s.hiring.Unlock()
-	join := func() *worker {
+	there := 0
+	join := func(any bool) *worker {
+		there = 0
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, w := range s.workers {
-			if !w.closing && len(w.calls) < s.f.room() {
+			if w.closing || w.retired {
+				continue
+			}
+			if there++; len(w.calls) < s.f.room() && (any || p.call.Avoid == nil || !p.call.Avoid(w.host)) {
 				s.last++
 				p.id, p.worker = s.last, w
 				p.cpu = w.cpu
@@ -132,13 +138,18 @@ func (s *server) seat(p *Process) (*worker, error) {
 		}
 		return nil
 	}
-	if w := join(); w != nil {
+	if w := join(false); w != nil {
 		return w, nil
+	}
+	if there >= s.f.Workers { // then they have room, which it would rather not have
+		if w := join(true); w != nil {
+			return w, nil
+		}
 	}
 	if err := s.hire(); err != nil {
 		return nil, err
 	}
-	if w := join(); w != nil {
+	if w := join(true); w != nil {
 		return w, nil
 	}
 	return nil, errEnding
@@ -256,9 +267,12 @@ func (w *worker) leave(p *Process) bool {
 	delete(w.calls, p.id)
 	w.used = time.Now()
 	last := w.server.retired && w.server.unused()
+	idle := w.retired && there && len(w.calls) == 0 && !w.closing
 	w.server.mu.Unlock()
 	if last {
 		w.server.end()
+	} else if idle {
+		w.stop()
 	}
 	if there {
 		<-w.server.seats
@@ -381,6 +395,17 @@ func (w *worker) stop() {
 	m := message{kind: msgStop}
 	if w.sock.sendBy(time.Now().Add(time.Second), m.append) != nil {
 		w.host.Kill()
+	}
+}
+
+// retire has a worker stop when its calls have ended.
+func (w *worker) retire() {
+	w.server.mu.Lock()
+	idle := len(w.calls) == 0 && !w.closing
+	w.retired = true
+	w.server.mu.Unlock()
+	if idle {
+		w.stop()
 	}
 }
 
