@@ -130,12 +130,20 @@ func (w *weft) longWaits() bool { return len(w.waiting.calls) > 0 }
 // guess is the number of calls below which what is said of a function is a guess.
 const guess = 3
 
+// guessed reports whether the rank of a call is a guess, so that it may not take a slot
+// from another one.
+func (w *weft) guessed(c *weftCall) bool {
+	p := w.options.Book.Get(c.call.Function)
+	return p.Calls() < guess
+}
+
 // passes is how many long calls may be passed over because they have more threads than
-// there are slots left.
+// there are slots left, or because their rank is a guess.
 const passes = 16
 
 // fill gives slots to those that come first, and takes them from those that should not
-// have them. One that does not fit lets others pass until it has waited for too long.
+// have them. One that does not fit lets others pass until it has waited for too long, and
+// so does one that may not take a slot: the next one may.
 func (w *weft) fill(now time.Duration) {
 	for c := w.aged.first(); c != nil && w.credit >= 0; c = w.aged.first() {
 		// Where the slots are held by calls that cannot be stopped, it is let in beside them.
@@ -156,7 +164,7 @@ func (w *weft) fill(now time.Duration) {
 		}
 		w.waiting.remove(c)
 		passed = append(passed, c)
-		if w.taken >= w.options.Weft.Slots && c.call.Threads == 1 {
+		if w.taken >= w.options.Weft.Slots && c.call.Threads == 1 && !w.guessed(c) {
 			break // the others have no better claim
 		}
 	}
@@ -203,7 +211,7 @@ func (w *weft) room(now time.Duration, c *weftCall, aged bool) bool {
 func (w *weft) victims(now time.Duration, c *weftCall, aged bool) []*weftCall {
 	o := &w.options.Weft
 	var out []*weftCall
-	if p := w.options.Book.Get(c.call.Function); !aged && p.Calls() < guess {
+	if !aged && w.guessed(c) {
 		return nil
 	}
 	for v := range w.holders {
