@@ -168,6 +168,28 @@ func (g *Gate) Request(d Demand, ready func()) (leave func(), err error) {
 	return t.release, nil
 }
 
+// Keep counts memory of an app that no call declares, such as that of a process which
+// others are forked from. It does not wait: ok is false when the node or the app has
+// no room now, or when what is kept would be more than a quarter of what either may
+// have. resize says how many bytes it is from now on, 0 when it is gone.
+func (g *Gate) Keep(app string, bytes int64) (resize func(bytes int64), ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.policy.app(app)
+	if !g.policy.keep(a, bytes) {
+		return nil, false
+	}
+	return func(to int64) {
+		g.mu.Lock()
+		g.policy.kept(a, to-bytes)
+		bytes = to
+		in := g.policy.admit(nil)
+		g.date(in)
+		g.mu.Unlock()
+		g.welcome(in)
+	}, true
+}
+
 // release takes the call out and lets in who has room now.
 func (t *ticket) release() {
 	g := t.gate
@@ -205,7 +227,7 @@ func (g *Gate) welcome(in []*ticket) {
 // Stats is what is inside and what waits.
 type Stats struct {
 	Running, Waiting    int
-	Memory, MemoryLimit int64 // bytes declared
+	Memory, MemoryLimit int64 // bytes declared, or kept
 	Functions           []FunctionStats
 }
 
@@ -221,7 +243,7 @@ func (g *Gate) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.policy
-	s := Stats{Running: p.running, Waiting: p.waiting, Memory: p.node.used, MemoryLimit: p.node.limit}
+	s := Stats{Running: p.running, Waiting: p.waiting, Memory: p.node.used + p.node.kept, MemoryLimit: p.node.limit}
 	for f := range maps.Values(p.functions) {
 		s.Functions = append(s.Functions, FunctionStats{f.app, f.function, f.running, len(f.queue), f.service})
 	}

@@ -66,8 +66,9 @@ type function struct {
 
 // budget is an amount of memory that several share.
 type budget struct {
-	limit  int64 // 0: none
-	used   int64
+	limit  int64   // 0: none
+	used   int64   // by calls
+	kept   int64   // by what Keep counts
 	claim  *ticket // a call that did not fit and is to be next
 	passed int     // calls that have entered meanwhile
 }
@@ -117,17 +118,42 @@ func (p *policy) function(d *Demand) *function {
 		if len(p.functions) >= functionsMax {
 			p.forget()
 		}
-		a := p.apps[d.App]
-		if a == nil {
-			a = &app{name: d.App}
-			a.limit(p.o.quota(d.App))
-			p.apps[d.App] = a
-		}
-		f = &function{name: name{d.App, d.Function}, of: a}
+		f = &function{name: name{d.App, d.Function}, of: p.app(d.App)}
 		p.functions[f.name] = f
 	}
 	return f
 }
+
+func (p *policy) app(name string) *app {
+	a := p.apps[name]
+	if a == nil {
+		a = &app{name: name}
+		a.limit(p.o.quota(name))
+		p.apps[name] = a
+	}
+	return a
+}
+
+// keep counts memory of an app that is no call's, and reports whether there is room
+// for it.
+func (p *policy) keep(a *app, bytes int64) bool {
+	for _, b := range []*budget{&a.memory, &p.node} {
+		if b.limit > 0 && (b.claim != nil || b.kept+bytes > b.limit/keptShare || b.used+b.kept+bytes > b.limit) {
+			return false
+		}
+	}
+	p.kept(a, bytes)
+	return true
+}
+
+// kept is how what keep has let in changes.
+func (p *policy) kept(a *app, change int64) {
+	a.memory.kept += change
+	p.node.kept += change
+}
+
+// keptShare is the part of a budget, one out of so many, that what is kept may have.
+const keptShare = 4
 
 // forget drops functions and apps that have no calls.
 func (p *policy) forget() {
@@ -137,7 +163,7 @@ func (p *policy) forget() {
 		}
 	}
 	for n, a := range p.apps {
-		if a.running == 0 && a.waiting == 0 {
+		if a.running == 0 && a.waiting == 0 && a.memory.kept == 0 {
 			delete(p.apps, n)
 		}
 	}
@@ -213,9 +239,10 @@ func (b *budget) open(t *ticket, passes int) bool {
 }
 
 // short reports whether the budget lacks the memory for a call. One that is larger
-// than the whole budget, which was lowered after it came, gets it when it is empty.
+// than the whole budget, which was lowered after it came, or than what is kept leaves
+// of it, gets it when no other call has any.
 func (b *budget) short(t *ticket) bool {
-	return b.limit > 0 && t.bytes > 0 && b.used > 0 && b.used+t.bytes > b.limit
+	return b.limit > 0 && t.bytes > 0 && b.used > 0 && b.used+b.kept+t.bytes > b.limit
 }
 
 // claim notes that the next call of a function lacks memory alone, unless

@@ -292,6 +292,61 @@ func TestLoweredLimits(t *testing.T) {
 	}
 }
 
+// What is kept takes room from calls, up to a quarter, and holds up none for ever.
+func TestKeep(t *testing.T) {
+	g := New(Options{Memory: 100, App: Quota{Memory: 60}})
+	resize, ok := g.Keep("a", 15)
+	if !ok {
+		t.Fatal("there is no room on an empty node")
+	}
+	if _, ok := g.Keep("a", 1); ok {
+		t.Error("more than a quarter of what the app may have")
+	}
+	other, ok := g.Keep("b", 10)
+	if !ok {
+		t.Error("there is no room for another app")
+	}
+	if _, ok := g.Keep("c", 1); ok {
+		t.Error("more than a quarter of what the node may have")
+	}
+	inside := map[string]bool{}
+	enter := func(app, name string, bytes int64) func() {
+		t.Helper()
+		leave, err := g.Request(Demand{App: app, Function: name, Memory: bytes}, func() { inside[name] = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leave
+	}
+	first := enter("a", "first", 40)
+	second := enter("a", "second", 10) // 15 + 40 + 10 > 60
+	if !inside["first"] || inside["second"] {
+		t.Errorf("inside: %v", inside)
+	}
+	if s := g.Stats(); s.Memory != 65 {
+		t.Errorf("%d of memory are in use", s.Memory)
+	}
+	if _, ok := g.Keep("a", 0); ok {
+		t.Error("before a call that waits for memory")
+	}
+	resize(10)
+	if !inside["second"] {
+		t.Error("what is given back lets nobody in")
+	}
+	first()
+	second()
+	third := enter("a", "third", 60) // alone
+	if !inside["third"] {
+		t.Error("what is kept holds up a call for ever")
+	}
+	third()
+	resize(0)
+	other(0)
+	if s := g.Stats(); s.Memory != 0 {
+		t.Errorf("%d of memory are left", s.Memory)
+	}
+}
+
 func TestForgetting(t *testing.T) {
 	d := newDrive(Options{})
 	d.come("busy/f#1", Demand{Max: 1})

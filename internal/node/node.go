@@ -57,6 +57,9 @@ type Config struct {
 	// functions of an app with the same packages have a parent that imports what
 	// several of them import.
 	Alone bool
+	// Keep counts the memory of parents, see process.Options. Default: nobody; a server's
+	// is its gate.
+	Keep func(app string, bytes int64) (resize func(bytes int64), ok bool)
 	// Said hears what functions that are processes print before they are called, as
 	// Python modules do while they are imported. Default: nobody.
 	Said func(function, line string)
@@ -103,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if n.scratch, err = scratch.Make(""); err != nil {
 		return nil, fmt.Errorf("%w; set TMPDIR to a folder that can be written", err)
 	}
-	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle, CPU: cfg.CPU, Python: cfg.Python, Said: cfg.Said})
+	n.pool, err = domain.NewPool(ctx, domain.PoolOptions{Executable: exe, CacheDir: cfg.CacheDir, Hosts: cfg.Hosts, Idle: cfg.Idle, CPU: cfg.CPU, Python: cfg.Python, Keep: cfg.Keep, Said: cfg.Said})
 	if err != nil {
 		return nil, errors.Join(err, n.scratch.Remove())
 	}

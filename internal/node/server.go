@@ -129,6 +129,8 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if cfg.Said == nil {
 		cfg.Said = func(function, line string) { cfg.Logger.Info("said before a call", "function", function, "line", line) }
 	}
+	s.Gate = admission.New(cfg.Admission)
+	cfg.Keep = s.Gate.Keep
 	if s.Node, err = New(ctx, cfg.Config); err != nil {
 		return s, err
 	}
@@ -141,7 +143,6 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.Gate = admission.New(cfg.Admission)
 	s.Runs = engine.New(engine.Options{
 		World: engine.Real, Sandboxes: sandboxes{s.pool}, CPU: processor(cfg.CPU), Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
 		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,

@@ -152,10 +152,16 @@ func (g *group) outOfMemory() int64 {
 }
 
 // peak returns the most memory that the group has held, in bytes.
-func (g *group) peak() int64 {
-	file := "memory.peak"
+func (g *group) peak() int64 { return g.memory("memory.max_usage_in_bytes", "memory.peak") }
+
+// held is the memory that the group has now, in bytes; 0 where nobody counts.
+func (g *group) held() int64 { return g.memory("memory.usage_in_bytes", "memory.current") }
+
+// memory reads a figure, which has a name in each version.
+func (g *group) memory(v1, v2 string) int64 {
+	file := v2
 	if g.of.version == 1 {
-		file = "memory.max_usage_in_bytes"
+		file = v1
 	}
 	text, err := g.of.files.Read(g.file("memory", file))
 	if err != nil {

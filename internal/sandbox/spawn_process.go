@@ -215,6 +215,17 @@ func (p *Process) SetLimits(l Limits) error {
 	return nil
 }
 
+// Held is the memory that the group of the process has now, in bytes: what it may not
+// be limited to less than. 0 where no cgroup counts it, or when it has ended.
+func (p *Process) Held() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return 0
+	}
+	return p.group.held()
+}
+
 // MemoryUse is what a process occupies now, in bytes.
 type MemoryUse struct {
 	PSS int64 // its own pages, and its share of those that it shares

@@ -51,6 +51,9 @@ type PoolOptions struct {
 	// Python is the interpreter of functions in Python, a name or a path. Default
 	// python3.
 	Python string
+	// Keep counts the memory of parents of functions in Python, see process.Options. Default:
+	// nobody.
+	Keep func(app string, bytes int64) (resize func(bytes int64), ok bool)
 	// Said hears what functions that are processes print before they are called,
 	// such as Python modules while they are imported. Default: nobody.
 	Said func(function, line string)

@@ -48,7 +48,7 @@ func (p *Pool) processPool() (*process.Pool, error) {
 		return nil, ErrClosed
 	}
 	if p.processes == nil {
-		made, err := process.New(process.Options{Spawner: p.spawner, Python: p.o.Python, Idle: p.o.Idle, Tiered: expressWeight, Log: p.o.Said})
+		made, err := process.New(process.Options{Spawner: p.spawner, Python: p.o.Python, Idle: p.o.Idle, Tiered: expressWeight, Keep: p.o.Keep, Log: p.o.Said})
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,18 @@ type parent struct {
 	modules    []string // that are there after the imports; set before ready is closed
 	members    int      // guarded by pool.mu
 	over       bool     // nothing of it is left; guarded by pool.mu
+
+	resize func(bytes int64) // of Options.Keep
 }
+
+// Bounds of what a parent may have, its warden included, in bytes: while it imports, and
+// where there is less room; and more than what it has then, for what the kernel needs to
+// fork servers.
+const (
+	parentMost  = 512 << 20
+	parentLeast = 128 << 20
+	parentMore  = 32 << 20
+)
 
 // family tells apart what can have a parent in common: nothing is imported in it
 // that not every member has in its layers.
@@ -45,9 +56,10 @@ func (s *server) findParent() *parent {
 	}
 	a := pool.parents[f.family()]
 	if a == nil {
-		of := &Function{Name: f.Family, Runtime: Python, Module: "weft_parent", Root: f.Root, Layers: f.Layers, Family: f.Family, Common: f.Common}
-		a = &parent{server: newServer(pool, of)}
-		a.server.parent, a.used = a, time.Now()
+		if a = pool.newParent(f); a == nil {
+			pool.mu.Unlock()
+			return nil
+		}
 		pool.parents[f.family()] = a
 		pool.work.Go(a.live)
 	}
@@ -66,6 +78,21 @@ func (s *server) findParent() *parent {
 		return nil
 	}
 	return a
+}
+
+// newParent makes the parent of a function's family; nil: there is no memory for it.
+// The caller holds mu.
+func (p *Pool) newParent(f *Function) *parent {
+	for bytes := int64(parentMost); bytes >= parentLeast; bytes /= 2 {
+		if resize, ok := p.o.Keep(f.Family, bytes); ok {
+			of := &Function{Name: f.Family, Runtime: Python, Module: "weft_parent", Root: f.Root, Layers: f.Layers, Family: f.Family, Common: f.Common}
+			of.Limits.Memory = bytes - wardenMemory
+			a := &parent{server: newServer(p, of), resize: resize}
+			a.server.parent, a.used = a, time.Now()
+			return a
+		}
+	}
+	return nil
 }
 
 // isParent reports whether it is the server of a parent.
@@ -94,9 +121,10 @@ func (p *parent) leave() {
 // finished says that the parent has ended.
 func (p *parent) finished() {
 	p.pool.mu.Lock()
-	defer p.pool.mu.Unlock()
 	p.over = true
 	p.release()
+	p.pool.mu.Unlock()
+	p.resize(0)
 }
 
 // release closes what a parent holds, once nobody may be using it. The caller
@@ -141,7 +169,7 @@ func suits(f *Function, modules []string) bool {
 }
 
 // settle notes what a parent that is ready has sent: its namespaces, and the
-// names of the modules.
+// names of the modules. From then on it may have little more memory than it has.
 func (p *parent) settle(m message, fds []int) error {
 	if len(fds) != 2 {
 		closeFDs(fds)
@@ -149,6 +177,13 @@ func (p *parent) settle(m message, fds []int) error {
 	}
 	p.user, p.pids = os.NewFile(uintptr(fds[0]), "user namespace"), os.NewFile(uintptr(fds[1]), "pid namespace")
 	p.modules = strings.Fields(string(m.text))
+	l := p.limits()
+	if held := p.process.Held(); held > 0 && held+parentMore < l.Memory {
+		l.Memory = held + parentMore
+		if p.process.SetLimits(l) == nil { // else it has what it had
+			p.resize(l.Memory)
+		}
+	}
 	return nil
 }
 

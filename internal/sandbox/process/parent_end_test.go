@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,5 +166,54 @@ func TestMembersCannotWriteToEachOther(t *testing.T) {
 	}
 	if a, b := adoptedBy(p, bad), adoptedBy(p, good); a == nil || a != b {
 		t.Errorf("%p and %p are not the same parent", a, b)
+	}
+}
+
+// TestParentsAreCounted has somebody count the memory of parents: what they may have, less
+// when they have imported, and nothing when they are gone. Without room there is no parent.
+func TestParentsAreCounted(t *testing.T) {
+	needRoot(t)
+	const source = "import colorsys\ndef handler(event, context):\n    return 1\n"
+	for _, c := range []struct {
+		name   string
+		room   int64
+		parent bool
+	}{{"room", 1 << 40, true}, {"little room", 300 << 20, true}, {"no room", 100 << 20, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var counted []int64
+			count := func(bytes int64) {
+				mu.Lock()
+				defer mu.Unlock()
+				counted = append(counted, bytes)
+			}
+			p := newPool(t, Options{Keep: func(family string, bytes int64) (func(int64), bool) {
+				if family != "app" || bytes > c.room {
+					return nil, false
+				}
+				count(bytes)
+				return count, true
+			}})
+			f := member(t, "f", source, "colorsys")
+			if r := run(t, p, Call{Function: f}); r.Failure != nil {
+				t.Fatal(r.Failure)
+			}
+			a := adoptedBy(p, f)
+			if (a != nil) != c.parent {
+				t.Fatalf("a parent: %v", a)
+			}
+			if a == nil {
+				return
+			}
+			if held := a.process.Held(); p.limited.memory && (len(counted) != 2 || counted[1] >= counted[0] || held == 0 || held > counted[1]) {
+				t.Errorf("counted %v, it has %d", counted, held)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(counted); counted[n-1] != 0 {
+				t.Errorf("counted %v, and it is gone", counted)
+			}
+		})
 	}
 }

@@ -41,6 +41,11 @@ type Options struct {
 	// Limits.Weight; default: none. Fork servers and workers get no more than ServerWeight.
 	Tiered int
 
+	// Keep counts the memory of a family's parent, in bytes, for as long as that is there:
+	// resize says how much it has become, 0 at its end. False: there is no room for it, and
+	// the functions do without one. Default: nobody counts.
+	Keep func(family string, bytes int64) (resize func(bytes int64), ok bool)
+
 	// Log hears what fork servers print, such as a module while it is imported;
 	// default: nobody.
 	Log func(function, line string)
@@ -59,6 +64,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Spare == 0 {
 		o.Spare = 1
+	}
+	if o.Keep == nil {
+		o.Keep = func(string, int64) (func(int64), bool) { return func(int64) {}, true }
 	}
 	if o.Log == nil {
 		o.Log = func(string, string) {}

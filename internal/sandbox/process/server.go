@@ -123,6 +123,9 @@ func (s *server) live() {
 		s.failed = err
 		s.mu.Unlock()
 		close(s.ready)
+		if s.isParent() {
+			s.parent.finished()
+		}
 		return
 	}
 	close(s.started)
@@ -211,10 +214,9 @@ func (s *server) startBelow(ctx context.Context) error {
 		return s.refused(false, "%v", err)
 	}
 	defer write.Close()
-	const overhead = 64 << 20 // of the warden and the shells
 	process, err := s.pool.spawner.SpawnWarden(ctx, sandbox.WardenOptions{
 		Config: text, Control: theirs, Stderr: write, Mounts: c.mounts, Below: pids,
-		Limits: sandbox.Limits{Memory: s.limit.Memory + overhead, Pids: 4*callsMax + s.limit.Pids, Tiered: min(s.pool.o.Tiered, ServerWeight)},
+		Limits: s.limits(),
 	})
 	if err != nil {
 		conn.close()
@@ -224,6 +226,13 @@ func (s *server) startBelow(ctx context.Context) error {
 	s.conn, s.process = conn, process
 	s.pool.work.Go(func() { s.hear(read) })
 	return nil
+}
+
+const wardenMemory = 64 << 20 // of the warden and the shells
+
+// limits are those of the warden's group, which the server is in.
+func (s *server) limits() sandbox.Limits {
+	return sandbox.Limits{Memory: s.limit.Memory + wardenMemory, Pids: 4*callsMax + s.limit.Pids, Tiered: min(s.pool.o.Tiered, ServerWeight)}
 }
 
 // hear passes on what the server prints.
