@@ -38,7 +38,7 @@ func coldProcess() Experiment {
 	return Experiment{
 		Name:        "cold-process",
 		Description: "functions in Python and native ones, each call a new process: its start, a call over HTTP, memory from one to another",
-		Baselines:   []string{"python3"},
+		Baselines:   []string{"python3", withoutParent},
 		Serves:      true,
 		Required: []Requirement{
 			{coldReady, "python", short}, {coldReady, "c", short}, {coldReady, "go", long},
@@ -90,7 +90,7 @@ func setUpColdProcess(ctx context.Context, lab *Lab, row int) error {
 	lab.Group("memory", Rounds{WarmUp: 2, Min: 3, Max: 100}).Add(Case{Variant: "reference", Expect: "67108864 bytes, 4", Sample: func(ctx context.Context) (Sample, error) {
 		return s.block(ctx, block)
 	}})
-	return nil
+	return setUpFamilies(ctx, lab)
 }
 
 // deployBuilt builds an app's functions into a folder and deploys them.

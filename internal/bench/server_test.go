@@ -60,6 +60,13 @@ func TestColdProcess(t *testing.T) {
 	}
 	r := small(t, coldProcess(), func(ctx context.Context, lab *Lab) error { return setUpColdProcess(ctx, lab, 2) })
 	requirements(t, coldProcess(), r)
+	const measure = coldFirst + "asyncio, decimal, json, unittest"
+	if row := r.row(withoutParent, measure); row == nil || row.Median <= 0 {
+		t.Errorf("no %s alone: %+v", measure, row)
+	}
+	if row := r.row(withParent, measure); os.Getuid() == 0 && (row == nil || row.Ratios[withoutParent] <= 0) {
+		t.Errorf("%s has no ratio: %+v", measure, row)
+	}
 }
 
 func TestInvoke(t *testing.T) {
