@@ -177,13 +177,15 @@ func hostRelease(data unsafe.Pointer) errno {
 }
 
 func hostDial(host string, port uint16) (int32, errno) {
-	if connected() != nil {
-		return 0, errnoNotCapable // a process has no network
-	}
 	conn, err := net.Dial("tcp", address(host, port))
 	if err != nil {
 		var unknown *net.DNSError
-		if errors.As(err, &unknown) {
+		none := errors.As(err, &unknown)
+		// What a native function is not granted has no name, no way to it or no socket for it.
+		if connected() != nil && (none || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENETUNREACH)) {
+			return 0, errnoNotCapable
+		}
+		if none {
 			return 0, errnoUnreachable
 		}
 		return 0, errnoConnRefused

@@ -225,9 +225,10 @@ func (b *builder) checkRuntime(e entry, f *Function) {
 	case RuntimeNative:
 		refuse("handler", "remove it: a program is called by its main", "handler is for runtime python; function %s is %s")
 	}
-	const network = "functions that are processes have no network: call a function of runtime wasm for it"
-	refuse("dial", network, "function %s is %s and cannot connect")
-	refuse("listen", network, "function %s is %s and cannot accept connections")
+	refuse("listen", "functions that are processes connect to others (dial), and are called: call a function of runtime wasm that listens", "function %s is %s and cannot accept connections")
+	if n := e.Value.Get("dial"); n != nil && len(f.Dial) > maxDialed {
+		b.Errorf(n.At, "", "function %s is %s and may connect to %d addresses at most", e.Name, f.Runtime, maxDialed)
+	}
 	if n := e.Value.Get("files"); n != nil && len(n.Items) == len(f.Files) {
 		for i, g := range f.Files {
 			if g.Kind == GrantZip || g.Kind == GrantFAT {
@@ -236,6 +237,9 @@ func (b *builder) checkRuntime(e entry, f *Function) {
 		}
 	}
 }
+
+// maxDialed bounds what a function that is a process may connect to.
+const maxDialed = 64
 
 // maxReady bounds the sandboxes of a function that are kept ready.
 const maxReady = 100

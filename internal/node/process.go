@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/weft-run/weft/internal/app"
@@ -19,7 +18,7 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 		return nil, err
 	}
 	p := &process.Function{
-		Name: f.Name, Runtime: process.Runtime(f.Runtime), Dir: dir, Args: fn.Args, Env: fn.Env, Files: map[string]string{},
+		Name: f.Name, Runtime: process.Runtime(f.Runtime), Dir: dir, Args: fn.Args, Env: fn.Env, Files: map[string]string{}, Dial: fn.Dial,
 		Limits: process.Limits{Memory: f.Memory, CPU: f.CPU, Output: f.MaxOutput},
 	}
 	switch {
@@ -45,10 +44,7 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 		}
 	}
 	for _, g := range fn.Files {
-		if g.Form != "dir" {
-			return nil, fmt.Errorf("grant %s: it is a file, and functions that are processes see folders only: grant the folder", g.Guest)
-		}
-		p.Mounts = append(p.Mounts, process.Mount{Host: g.Host, Path: g.Guest, ReadOnly: g.ReadOnly})
+		p.Mounts = append(p.Mounts, process.Mount{Host: g.Host, Path: g.Guest, ReadOnly: g.ReadOnly, File: g.Form == "file"})
 	}
 	for _, secret := range fn.Secrets {
 		p.Files[secret.Guest] = string(secret.Data)

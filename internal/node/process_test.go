@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,6 +126,75 @@ def handler(event, context):
 `)
 	wantOutput(t, run(t, n, a), "[100000 3]")
 	wantFailure(t, run(t, n, a, func(r *node.RunRequest) { r.Workflow = "stuck" }), "deadlock", `a waits for "never"`)
+}
+
+// Processes get files, folders and connections by the words that WebAssembly gets them by.
+func TestGrantsOfProcesses(t *testing.T) {
+	needProcesses(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "pong")
+			c.Close()
+		}
+	}()
+	n := newNode(t)
+	a := load(t, fmt.Sprintf(`
+functions:
+  py: {runtime: python, source: ./py.py, files: ["./a::/data/x", "./b::/y:rw", "./dir::/dir:rw"], dial: ["localhost:%[1]d"]}
+  sh: {runtime: native, source: ./f.sh, output: text, files: ["./a::/data/x", "./b::/y:rw", "./dir::/dir:rw"]}
+  sdk: {runtime: native, source: ./sdk.c, dial: ["localhost:%[1]d"]}
+workflows:
+  main:
+    steps:
+      py: {call: py, with: %[1]d}
+      sh: {call: sh, needs: [py]}
+      sdk: {call: sdk, with: {port: %[1]d}}
+`, l.Addr().(*net.TCPAddr).Port), "a", "in a", "b", "in b", "dir/c", "in c", "py.py", `
+import socket
+
+def handler(event, context):
+    said = [open("/data/x").read(), open("/y").read(), open("/dir/c").read()]
+    open("/y", "a").write(" and py")
+    open("/dir/py", "w").write("by py")
+    try:
+        open("/data/x", "a")
+    except OSError as e:
+        said.append(e.strerror)
+    with socket.create_connection(("localhost", event)) as s:
+        said.append(s.recv(10).decode())
+    return said
+`, "f.sh", "#!/bin/sh\ncat /data/x /y /dir/py\ntrue >> /data/x || true\n", "sdk.c", `
+#include <weft.h>
+
+WEFT_FUNCTION(sdk) {
+	int fd, other, port = (int)weft_arg_int("port", 0);
+	char got[8] = "";
+	int e = weft_dial("localhost", port, &fd);
+	if (e) return weft_fail("dial: %s", weft_error(e));
+	if (read(fd, got, sizeof got - 1) < 0) return weft_fail("read");
+	return weft_return_json("[\"%s\", %d, %d]", got, weft_dial("elsewhere.invalid", port, &other) == WEFT_ENOTGRANTED, weft_dial("localhost", port - 1, &other) != 0);
+}
+`)
+	wantOutput(t, run(t, n, a), "map[sdk:[pong 1 1] sh:in ain b and pyby py]")
+	if b, err := os.ReadFile(filepath.Join(a.Dir, "b")); err != nil || string(b) != "in b and py" {
+		t.Errorf("%q, %v", b, err)
+	}
+	a = load(t, "functions:\n  py: {runtime: python, source: ./py.py}\nworkflows:\n  main: {steps: {py: {call: py}}}\n", "py.py", `
+import socket
+
+def handler(event, context):
+    socket.create_connection(("127.0.0.1", 80))
+`)
+	wantFailure(t, run(t, n, a), "exit", "Operation not permitted")
 }
 
 // Standard input may be a buffer, and output may be as long as it is.

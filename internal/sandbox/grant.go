@@ -36,14 +36,40 @@ func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grant folder %s: %w", path, err)
 	}
+	return s.clone("folder", path, dir, readOnly)
+}
+
+// OpenFileMount is OpenDir for one regular file: a detached mount of it, which
+// is to be attached at another file. Whoever has it has that file, also when
+// something else takes its name.
+func (s *Spawner) OpenFileMount(path string, readOnly bool) (*Grant, error) {
+	f, err := openPlain(path, unix.O_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("grant file %s: %w", path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("grant file %s: %w", path, err)
+	}
+	return s.clone("file", path, f, readOnly)
+}
+
+// clone makes a detached mount of what dir is, which it closes unless that is
+// the grant itself.
+func (s *Spawner) clone(kind, path string, dir *os.File, readOnly bool) (*Grant, error) {
+	var err error
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
 		dir.Close()
-		return nil, fmt.Errorf("grant folder %s: %w", path, err)
+		return nil, fmt.Errorf("grant %s %s: %w", kind, path, err)
 	}
 	if fs.Type == unix.PROC_SUPER_MAGIC {
 		dir.Close()
-		return nil, fmt.Errorf("grant folder %s: the files of the process file system are not granted", path)
+		return nil, fmt.Errorf("grant %s %s: the files of the process file system are not granted", kind, path)
 	}
 	if !s.iso.Mount {
 		return &Grant{File: dir, ReadOnly: readOnly,
@@ -61,7 +87,7 @@ func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
 		g, err = s.cloneAsUser(path, dir, readOnly)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("grant folder %s: %w", path, err)
+		return nil, fmt.Errorf("grant %s %s: %w", kind, path, err)
 	}
 	return g, nil
 }
@@ -193,7 +219,7 @@ func (s *Spawner) cloneAsUser(path string, dir *os.File, readOnly bool) (*Grant,
 	}
 	if mine.Dev != got.Dev || mine.Ino != got.Ino {
 		g.File.Close()
-		return nil, errors.New("the folder was replaced meanwhile")
+		return nil, errors.New("it was replaced meanwhile")
 	}
 	return g, nil
 }

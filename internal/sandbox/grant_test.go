@@ -143,6 +143,7 @@ func TestGrantRefuses(t *testing.T) {
 	}
 	folder := func(path string) error { _, err := s.OpenDir(path, true); return err }
 	single := func(path string) error { _, err := OpenFile(path, true); return err }
+	mount := func(path string) error { _, err := s.OpenFileMount(path, true); return err }
 	for _, c := range []struct {
 		open func(string) error
 		path string
@@ -155,6 +156,10 @@ func TestGrantRefuses(t *testing.T) {
 		{folder, "/proc", "grant folder /proc: the files of the process file system are not granted"},
 		{single, "file", "grant file file: the path is not absolute"},
 		{single, dir, "grant file DIR: it is not a regular file but d---------"},
+		{mount, dir, "grant file DIR: it is not a regular file but d---------"},
+		{mount, dir + "/pipe", "grant file DIR/pipe: it is not a regular file but p---------"},
+		{mount, dir + "/filelink", "grant file DIR/filelink: the path leads through a symbolic link; grant DIR/file instead"},
+		{mount, "/proc/version", "grant file /proc/version: the files of the process file system are not granted"},
 		{single, dir + "/pipe", "grant file DIR/pipe: it is not a regular file but p---------"},
 		{single, dir + "/filelink", "grant file DIR/filelink: the path leads through a symbolic link; grant DIR/file instead"},
 		{single, dir + "/link/file", "grant file DIR/link/file: the path leads through a symbolic link; grant DIR/file instead"},

@@ -1484,23 +1484,26 @@ static inline int weft_len(const char *slot, uint64_t *size, uint64_t *type) {
 }
 
 static inline int weft_dial(const char *host, uint16_t port, int *fd) {
-	if (weft_node()) return WEFT_ENOTGRANTED; /* a process has no network */
 	struct addrinfo hints, *list = NULL;
 	char service[8];
+	int last = 0;
 	memset(&hints, 0, sizeof hints);
 	hints.ai_socktype = SOCK_STREAM;
 	snprintf(service, sizeof service, "%u", port);
-	if (getaddrinfo(host, service, &hints, &list)) return WEFT_EUNREACHABLE;
+	/* What a native function is not granted has no name, no way to it or no socket for it. */
+	if (getaddrinfo(host, service, &hints, &list)) return weft_node() ? WEFT_ENOTGRANTED : WEFT_EUNREACHABLE;
 	*fd = -1;
 	for (struct addrinfo *a = list; a && *fd < 0; a = a->ai_next) {
 		int s = socket(a->ai_family, a->ai_socktype, a->ai_protocol);
 		if (s >= 0 && connect(s, a->ai_addr, a->ai_addrlen) == 0)
 			*fd = s;
-		else if (s >= 0)
-			close(s);
+		else
+			last = errno;
+		if (s >= 0 && *fd < 0) close(s);
 	}
 	freeaddrinfo(list);
-	return *fd < 0 ? WEFT_EREFUSED : 0;
+	if (*fd >= 0) return 0;
+	return weft_node() && (last == EPERM || last == EACCES || last == ENETUNREACH) ? WEFT_ENOTGRANTED : WEFT_EREFUSED;
 }
 
 static inline int weft_listen(uint16_t port, int *fd) {

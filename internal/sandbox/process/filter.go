@@ -44,7 +44,7 @@ var ordinary = []uint32{
 	unix.SYS_FCHDIR, unix.SYS_TRUNCATE, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
 	unix.SYS_GETXATTR, unix.SYS_LGETXATTR, unix.SYS_FGETXATTR, unix.SYS_LISTXATTR, unix.SYS_LLISTXATTR, unix.SYS_FLISTXATTR,
 	// Sockets that were passed in, and pairs: no call here makes a connection.
-	unix.SYS_SOCKETPAIR, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG, unix.SYS_SHUTDOWN, unix.SYS_GETSOCKNAME,
+	unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG, unix.SYS_SHUTDOWN, unix.SYS_GETSOCKNAME,
 	unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT, unix.SYS_ACCEPT4,
 	// System V memory and semaphores, of the call alone.
 	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SHMDT, unix.SYS_SHMCTL, unix.SYS_SEMGET, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_SEMCTL,
@@ -117,7 +117,7 @@ const (
 // no others, and give up what it has. A parent is handed those of its functions,
 // whose user namespaces are below its own; what it forks installs the server's
 // filter before it runs anything of the function.
-func policy(of role) []seccomp.Rule {
+func policy(of role, dials bool) []seccomp.Rule {
 	var rules []seccomp.Rule
 	for _, list := range [][]uint32{ordinary, ordinaryHere} {
 		for _, nr := range list {
@@ -150,6 +150,7 @@ func policy(of role) []seccomp.Rule {
 		}
 		rules = append(rules, call(unix.SYS_SETNS, seccomp.EPERM, oneOf(1, kinds...)...), call(unix.SYS_CAPSET, seccomp.Allow))
 	}
+	rules = append(rules, sockets(dials)...)
 	var options [][]seccomp.Check
 	for _, name := range []uint64{unix.SO_RCVBUF, unix.SO_SNDBUF, unix.SO_KEEPALIVE, unix.SO_LINGER, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO,
 		unix.SO_REUSEADDR, unix.SO_PASSCRED} {
@@ -157,6 +158,11 @@ func policy(of role) []seccomp.Rule {
 	}
 	for _, name := range []uint64{unix.TCP_NODELAY, unix.TCP_CORK, unix.TCP_QUICKACK, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
 		options = append(options, []seccomp.Check{arg(1, word, unix.IPPROTO_TCP), arg(2, word, name)})
+	}
+	if dials { // what libraries set of every socket
+		options = append(options, []seccomp.Check{arg(1, word, unix.SOL_SOCKET), arg(2, word, unix.SO_BROADCAST)},
+			[]seccomp.Check{arg(1, word, unix.IPPROTO_IPV6), arg(2, word, unix.IPV6_V6ONLY)},
+			[]seccomp.Check{arg(1, word, unix.IPPROTO_TCP), arg(2, word, unix.TCP_USER_TIMEOUT)})
 	}
 	return append(rules,
 		call(unix.SYS_CLONE, seccomp.EPERM, []seccomp.Check{arg(0, namespaces, 0)}),
@@ -173,9 +179,31 @@ func policy(of role) []seccomp.Rule {
 	)
 }
 
+// sockets are the rules for making them. One of TCP reaches what listens in the
+// version's own network. A datagram socket of a pair is one that can be
+// connected to others, so there is none where connecting is allowed; no other
+// kind that a call can have lets its connection go.
+func sockets(dials bool) []seccomp.Rule {
+	if !dials {
+		return []seccomp.Rule{call(unix.SYS_SOCKETPAIR, seccomp.Allow)}
+	}
+	const plain = word &^ (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK)
+	var tcp [][]seccomp.Check
+	for _, family := range []uint64{unix.AF_INET, unix.AF_INET6} {
+		for _, protocol := range []uint64{0, unix.IPPROTO_TCP} {
+			tcp = append(tcp, []seccomp.Check{arg(0, word, family), arg(1, plain, unix.SOCK_STREAM), arg(2, word, protocol)})
+		}
+	}
+	return []seccomp.Rule{
+		call(unix.SYS_SOCKET, seccomp.EPERM, tcp...),
+		call(unix.SYS_CONNECT, seccomp.Allow),
+		call(unix.SYS_SOCKETPAIR, seccomp.EPERM, []seccomp.Check{arg(1, plain, unix.SOCK_STREAM)}, []seccomp.Check{arg(1, plain, unix.SOCK_SEQPACKET)}),
+	}
+}
+
 // filter assembles a policy into the bytes that the kernel takes.
-func filter(of role) ([]byte, error) {
-	program, err := seccomp.Assemble(policy(of))
+func filter(of role, dials bool) ([]byte, error) {
+	program, err := seccomp.Assemble(policy(of, dials))
 	if err != nil {
 		return nil, fmt.Errorf("system call filter: %w", err)
 	}

@@ -39,7 +39,8 @@ type Function struct {
 	Layers []string          // folders of libraries, absolute: /layers/0 and so on; for Python on the module path, after Dir
 	Family string            // Python: whose functions may have a parent in common, such as an app; "": the function has none. See parent.go
 	Common []string          // Python: modules that the parent imports, if they are in the layers or Python's library
-	Mounts []Mount           // granted folders
+	Mounts []Mount           // granted folders and files
+	Dial   []string          // "host:port" that it may connect to, as for sandbox.Dial; at most 64
 	Files  map[string]string // path in the sandbox -> content: secrets and settings, at most 64 KiB each
 	Env    []string          // NAME=value; nothing is inherited from the node
 
@@ -52,6 +53,7 @@ type Mount struct {
 	Host     string // absolute path without symbolic links
 	Path     string // in the sandbox, absolute
 	ReadOnly bool
+	File     bool // it is a regular file, and no folder
 }
 
 // Limits bound one call, and its function's import. A zero field gets the
@@ -130,8 +132,11 @@ func (f *Function) validate() error {
 	}
 	for _, m := range f.Mounts {
 		if !inside(m.Path) {
-			return fmt.Errorf("no folder can be placed at %s", m.Path)
+			return fmt.Errorf("nothing can be placed at %s", m.Path)
 		}
+	}
+	if _, err := doorsOf(f.Dial); err != nil {
+		return err
 	}
 	for _, s := range append(append([]string{f.Program}, f.Args...), f.Env...) {
 		if strings.ContainsRune(s, 0) {

@@ -46,7 +46,7 @@ func (f *Function) family() string {
 // that an import may take.
 func (s *server) findParent() *parent {
 	f, pool := s.f, s.pool
-	if _, root := pool.spawner.Isolated(); !root || f.Runtime != Python || f.Family == "" || s.isParent() {
+	if _, root := pool.spawner.Isolated(); !root || f.Runtime != Python || f.Family == "" || s.isParent() || len(f.Dial) > 0 { // whose walls, which its forks keep, have no doors
 		return nil
 	}
 	pool.mu.Lock()

@@ -81,7 +81,7 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 		c.add(recEnv, 0, v)
 	}
 	for name, of := range map[string]role{"filter": ofCall, "server.filter": ofServer} {
-		program, err := filter(of)
+		program, err := filter(of, len(f.Dial) > 0)
 		if err != nil {
 			return err
 		}

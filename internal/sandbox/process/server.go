@@ -52,6 +52,8 @@ type server struct {
 	seats     chan struct{}       // one for each call that workers may serve at a time
 	leaving   chan struct{}       // closed by end
 	ended     sync.Once           // the closing of leaving
+
+	doors *doorway // nil: its calls connect to nothing. Of the goroutine that listens to the warden
 }
 
 // prepared is a call's process before it has anything to do.
@@ -137,6 +139,10 @@ func (s *server) live() {
 			s.process.Kill()
 		}
 	})
+	if len(s.f.Dial) > 0 {
+		s.doors = newDoorway(s)
+		defer s.doors.close()
+	}
 	s.listen()
 	late.Stop()
 	s.process.Kill()
@@ -268,6 +274,10 @@ func (s *server) listen() {
 		case err == nil && m.kind == msgOrphan:
 			s.adopt(m, fds)
 			continue
+		case err == nil && m.kind == msgDoor && s.doors != nil:
+			if err = s.doors.listen(m.a, fds); err == nil {
+				continue
+			}
 		case err == nil && m.kind == msgReady && s.isParent():
 			err = s.parent.settle(m, fds)
 		default:

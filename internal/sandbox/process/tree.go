@@ -81,7 +81,7 @@ func (c *config) encode() []byte {
 func in(path string) string { return strings.TrimPrefix(path, "/") }
 
 // base adds what every sandbox has, and the host's or the given files.
-func (c *config) base(root string) error {
+func (c *config) base(root string, doors []door) error {
 	c.add(recDir, 0o755, "proc")
 	c.add(recDir, 0o755, "tmp")
 	c.add(recDir, 0o755, "fn")
@@ -115,7 +115,7 @@ func (c *config) base(root string) error {
 	c.add(recFile, 0o444, "etc/passwd", "weft:x:"+uid+":"+gid+":weft:/tmp:/usr/sbin/nologin\n")
 	c.add(recFile, 0o444, "etc/group", "weft:x:"+gid+":\n")
 	c.add(recFile, 0o444, "etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
-	c.add(recFile, 0o444, "etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+	c.add(recFile, 0o444, "etc/hosts", hosts(doors))
 	return nil
 }
 
@@ -181,11 +181,15 @@ func (c *config) code(s *sandbox.Spawner, path, target string) error {
 // granted adds the folders and files that the function was given.
 func (c *config) granted(s *sandbox.Spawner, f *Function) error {
 	for _, m := range f.Mounts {
-		g, err := s.OpenDir(m.Host, m.ReadOnly)
+		open, make, mode := s.OpenDir, uint32(recDir), uint32(0o755)
+		if m.File {
+			open, make, mode = s.OpenFileMount, recEmpty, 0
+		}
+		g, err := open(m.Host, m.ReadOnly)
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Path, err)
 		}
-		c.add(recDir, 0o755, in(m.Path))
+		c.add(make, mode, in(m.Path))
 		c.add(recMount, uint32(len(c.mounts)), in(m.Path))
 		c.mounts = append(c.mounts, g.File)
 	}
@@ -237,6 +241,14 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 	if root {
 		c.flags |= flagSetID
 	}
+	doors, err := doorsOf(f.Dial)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range doors {
+		c.flags &^= flagNet // that of the version is for all of its calls: they cannot listen in it
+		c.add(recDoor, uint32(d.port), d.address.String())
+	}
 	if !limited.memory {
 		c.space = l.Memory
 	}
@@ -246,8 +258,8 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 	if flags&flagParent != 0 { // what it forks lowers its own
 		c.files, c.fileSize, c.space, c.threads = 0, 0, 0, 0
 	}
-	err := func() error {
-		if err := c.base(f.Root); err != nil {
+	err = func() error {
+		if err := c.base(f.Root, doors); err != nil {
 			return err
 		}
 		if f.Dir != "" {
@@ -272,7 +284,7 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 			outer = ofParent
 		}
 		for which, of := range []role{outer, ofCall} {
-			program, err := filter(of)
+			program, err := filter(of, len(f.Dial) > 0)
 			if err != nil {
 				return err
 			}

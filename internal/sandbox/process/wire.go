@@ -31,6 +31,8 @@ const (
 	recArg    = 6
 	recEnv    = 7
 	recFilter = 8
+	recEmpty  = 10
+	recDoor   = 11
 	recJoin   = 9
 
 	bindDevice   = 1
@@ -44,6 +46,7 @@ const (
 	msgReady   = 10
 	msgFailed  = 11
 	msgEnded   = 12
+	msgDoor    = 14
 	msgOrphan  = 13
 
 	prepareInto = 1 << 31

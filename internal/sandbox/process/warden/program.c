@@ -84,7 +84,7 @@ void run_program(const struct plan *p, const struct spaces *s, int ready, int so
 	setsid();
 	set_limits(p->c, 1);
 	drop_caps(0);
-	if (p->landlock && !enter_scope())
+	if (p->landlock && !enter_scope(p))
 		refuse(sock, "landlock");
 	plain_signals();
 	if (enter_filter(p, 1))
@@ -108,7 +108,7 @@ void run_server(const struct plan *p, int sock)
 	setsid();
 	set_limits(p->c, 0);
 	drop_caps(SERVER_CAPS);
-	if (p->landlock && !enter_scope())
+	if (p->landlock && !enter_scope(p))
 		die("server", "landlock");
 	plain_signals();
 	if (chdir("/fn") && chdir("/"))

@@ -89,6 +89,12 @@ void read_plan(struct plan *p, int entrances)
 			p->filter[r->a] = first(r);
 			p->filter_size[r->a] = r->n1;
 			break;
+		case REC_DOOR:
+			if (p->doors == WARDEN_DOORS || !r->a || r->a > 65535)
+				die("config", "door");
+			p->door[p->doors] = first(r);
+			p->port[p->doors++] = r->a;
+			break;
 		case REC_JOIN:
 			p->join = 4 + entrances + (int)r->a;
 			break;
@@ -174,6 +180,11 @@ void build_root(struct plan *p)
 		case REC_FILE:
 			parents(s1);
 			make_file(s1, r->a, second(r), r->n2 - 1);
+			break;
+		case REC_EMPTY:
+			parents(s1);
+			if (mknod(s1, S_IFREG | 0444, 0) && errno != EEXIST)
+				die("root", s1);
 			break;
 		case REC_BIND:
 			bind(r);

@@ -468,6 +468,7 @@ void serve(struct plan *p)
 		errno = EPROTO;
 		die("config", "no program or no filter");
 	}
+	open_doors(p);
 	degraded = (p->proc ? 0 : READY_NO_PROC) | (p->landlock ? 0 : READY_NO_LANDLOCK);
 	if (p->c->flags & WARDEN_ADOPT) {
 		await_server(p);

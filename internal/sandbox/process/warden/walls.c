@@ -18,6 +18,7 @@
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
 
@@ -93,10 +94,15 @@ struct ruleset { // struct landlock_ruleset_attr up to ABI 6
 	uint64_t fs, net, scoped;
 };
 
-// enter_scope forbids TCP, and abstract sockets and signals to outside. Files
+struct port_rule { // struct landlock_net_port_attr
+	uint64_t access, port;
+};
+
+// enter_scope forbids TCP but to the ports of doors, and abstract sockets and
+// signals to outside. Files
 // are left to the mount namespace: a rule set for files would also forbid the
 // renames between folders that ordinary programs make.
-int enter_scope(void)
+int enter_scope(const struct plan *p)
 {
 	struct ruleset r = {0};
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
@@ -110,7 +116,12 @@ int enter_scope(void)
 	set = (int)syscall(SYS_landlock_create_ruleset, &r, abi >= 6 ? 24 : 16, 0);
 	if (set < 0)
 		return 0;
-	if (syscall(SYS_landlock_restrict_self, set, 0))
+	for (int i = 0; i < p->doors && abi; i++) {
+		struct port_rule rule = {2, p->port[i]}; // LANDLOCK_ACCESS_NET_CONNECT_TCP
+		if (syscall(SYS_landlock_add_rule, set, 2, &rule, 0)) // LANDLOCK_RULE_NET_PORT
+			abi = 0;
+	}
+	if (!abi || syscall(SYS_landlock_restrict_self, set, 0))
 		abi = 0;
 	close(set);
 	return abi;

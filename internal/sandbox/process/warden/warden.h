@@ -11,6 +11,7 @@
 #define WARDEN_EXIT 97           /* exit status of a warden that could not set itself up */
 #define WARDEN_CALLS 256         /* calls of one warden at a time */
 #define WARDEN_TEXT (64 << 10)   /* longest text of a message, in bytes */
+#define WARDEN_DOORS 64          /* ports that the node answers at in a version's network */
 #define WARDEN_FILES 16          /* descriptors beside a message */
 
 enum { /* warden_config.flags */
@@ -50,6 +51,8 @@ enum {
 	REC_ARG = 6,    /* argument s1 of the program; the first is also its path */
 	REC_ENV = 7,    /* variable s1 of its environment */
 	REC_FILTER = 8, /* system call filter s1: of the server (a is 0), of calls (1) */
+	REC_EMPTY = 10, /* empty file s1, unless something is there: for a mount */
+	REC_DOOR = 11,  /* an address of the loopback interface, s1, at whose port a the node answers */
 	REC_JOIN = 9,   /* the user namespace above its own, that of a parent: descriptor a, counted like those of mounts */
 };
 
@@ -72,6 +75,7 @@ enum {
 	/* to the node */
 	MSG_READY = 10,  /* calls can come; a: READY_ flags; of a parent: its user and pid namespaces beside it, text of its server's */
 	MSG_FAILED = 11, /* they cannot: text */
+	MSG_DOOR = 14,   /* before it is ready: the socket of door a, which listens, beside it */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
 	MSG_ORPHAN = 13, /* its server is to come from a parent: its namespaces (SERVER_SPACES), the server's socket and standard error, entrances */
 	/* to and from the server */
@@ -97,6 +101,9 @@ struct plan {
 	int landlock; /* whether Landlock can be had */
 	int entrances;
 	int join;     /* descriptor of a user namespace, or -1 */
+	const char *door[WARDEN_DOORS]; /* addresses, and their ports */
+	uint32_t port[WARDEN_DOORS];
+	int doors;
 };
 
 /* die ends the process: descriptor 2 gets a line that names step and error. */
@@ -111,7 +118,7 @@ void change_ids(const struct plan *p, int proc);
 enum { SERVER_CAPS = 1 };
 void drop_caps(int which);
 void set_limits(const struct warden_config *c, int call);
-int enter_scope(void); /* Landlock; 0 without */
+int enter_scope(const struct plan *p); /* Landlock; 0 without */
 int enter_filter(const struct plan *p, int which);
 void keep_fds(int first); /* closes first and all above */
 
@@ -130,6 +137,9 @@ int enter_spaces(const struct plan *p, const struct spaces *s);
 /* program.c: the process of a native call; the server of others. */
 void run_program(const struct plan *p, const struct spaces *s, int ready, int sock, const int *entrances, int n) __attribute__((noreturn));
 void run_server(const struct plan *p, int sock) __attribute__((noreturn));
+
+/* doors.c: the network of a version that may connect to something. */
+void open_doors(const struct plan *p);
 
 /* message.c */
 int send_message(int sock, const struct message *m, const void *text, size_t n, const int *fds, int nfds, int flags);

@@ -58,7 +58,7 @@ static void answer(int fd, int err)
 void enter_grant(int argc, char **argv)
 {
 	struct attr attr = {.set = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC};
-	struct how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = NO_MAGICLINKS | NO_SYMLINKS};
+	struct how how = {.flags = O_PATH | O_CLOEXEC, .resolve = NO_MAGICLINKS | NO_SYMLINKS};
 	int dir, fd;
 
 	if (argc != 4)
