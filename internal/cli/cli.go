@@ -135,6 +135,8 @@ func between(low, high int, names string) cobra.PositionalArgs {
 			return usage(cmd.CommandPath()+" --help says more", "%s needs %s", cmd.CommandPath(), names)
 		case high >= 0 && len(args) > high && high == 0:
 			return usage(cmd.CommandPath()+" --help says more", "%s takes no arguments, and here is %q", cmd.CommandPath(), args[0])
+		case high >= 0 && len(args) > high && cmd.Flags().Lookup("input") != nil:
+			return usage("an input takes --input, see "+cmd.CommandPath()+" --help", "%s takes %s and nothing more, and here is %q", cmd.CommandPath(), names, args[high])
 		case high >= 0 && len(args) > high:
 			return usage(cmd.CommandPath()+" --help says more", "%s takes %s and nothing more, and here is %q", cmd.CommandPath(), names, args[high])
 		}

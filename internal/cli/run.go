@@ -207,7 +207,7 @@ var failureHints = map[string]string{
 	flow.KindTimeout:    "raise timeout of the step or function in the app file, or give the step a retry",
 	flow.KindExpression: "see the expression in the app file; weft graph shows what feeds the step",
 	domain.KindExit:     "what the function wrote to stderr is above; a step that may fail takes a retry or a catch",
-	domain.KindLimit:    "raise memory or cpu of the function in the app file",
+	domain.KindLimit:    "raise memory, cpu or max_output of the function in the app file, whichever it says",
 	domain.KindOutput:   "output that is not JSON takes output: text or bytes in the app file; longer output takes a higher max_output",
 	domain.KindDeadlock: "compare the names under which functions put and take, and which step needs which",
 	engine.KindConflict: "publish a name in one step only, or give each step's buffer a name of its own",

@@ -328,7 +328,7 @@ func (p *Process) judge(status unix.WaitStatus, said int, text string) *flow.Fai
 	case status.Signaled() && status.Signal() == unix.SIGXFSZ:
 		return p.fail(KindLimit, "was ended: it wrote a file, or an output, of more than %d MiB", max(l.Tmp, l.Output)>>20)
 	case killed:
-		f := p.fail(KindLost, "was killed by something outside of weft, such as the kernel when the machine is out of memory")
+		f := p.fail(KindLost, "was killed, by itself or by something outside of weft, such as the kernel when the machine is out of memory")
 		f.Alone = true
 		return f
 	case status.Signaled():

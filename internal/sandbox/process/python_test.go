@@ -230,7 +230,6 @@ def handler(event, context):
     if event == "os exit": os._exit(9)
     if event == "recursion": return handler(event, context)
 `)
-	f.Limits.Time = 500 * time.Millisecond
 	own := "Traceback (most recent call last):\n  File \"main.py\", line 15, in handler\n    if event == \"raise\": inner(3)\n"
 	for event, c := range map[string]struct{ kind, message string }{
 		"raise":             {KindExit, "raised ValueError: bad number 3\n" + own},
@@ -248,12 +247,16 @@ def handler(event, context):
 		"closes":            {KindExit, "has closed descriptors that it did not open, as os.closerange does"},
 		"closes, raises":    {KindExit, "has closed descriptors that it did not open, as os.closerange does"},
 		"closes its output": {KindOutput, "the handler has closed the descriptor that its output is written to"},
-		"kill":              {KindLost, "was killed by something"},
+		"kill":              {KindLost, "was killed, by itself or by something"},
 		"os exit":           {KindExit, "exited with status 9"},
 		"recursion":         {KindExit, "RecursionError"},
 	} {
 		t.Run(event, func(t *testing.T) {
-			r := run(t, p, Call{Function: f, Input: []byte(`"` + event + `"`), Grace: 50 * time.Millisecond, Log: func(l string) { t.Log(l) }})
+			patience := time.Minute
+			if c.kind == KindTimeout {
+				patience = 500 * time.Millisecond
+			}
+			r := run(t, p, Call{Function: f, Input: []byte(`"` + event + `"`), Time: patience, Grace: 50 * time.Millisecond, Log: func(l string) { t.Log(l) }})
 			if r.Failure == nil || r.Failure.Kind != c.kind || !strings.Contains(r.Failure.Message, c.message) {
 				t.Fatalf("%+v, want %s with %q", r.Failure, c.kind, c.message)
 			}
@@ -313,6 +316,7 @@ func TestPythonThatDoesNotImport(t *testing.T) {
 		"exits":   {"import sys\nsys.exit(3)\n", "SystemExit: 3"},
 		"slow":    {"import time\ntime.sleep(100)\n", "it was not ready within 700ms"},
 		"dies":    {"import os\nos._exit(5)\n", "ended"},
+		"crashes": {"import ctypes\nctypes.string_at(0)\n", "its fork server was ended by the signal SIGSEGV"},
 		"eats":    {"x = []\nwhile True: x.append(bytearray(1 << 20))\n", "memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -391,5 +395,34 @@ func TestPythonMemoryLimit(t *testing.T) {
 	}
 	if r := run(t, p, Call{Function: f}); r.Failure == nil || r.Failure.Kind != KindLimit { // the server has survived
 		t.Errorf("%+v", r.Failure)
+	}
+}
+
+// A function may be called like a module of Python; everybody else still has Python's.
+func TestPythonNamedLikeAModule(t *testing.T) {
+	p := newPool(t, Options{})
+	for name, resident := range map[string]Resident{"json": "", "random": "", "site": "", "email": "", "struct": ResidentHandler} {
+		t.Run(name, func(t *testing.T) {
+			f := pythonFunction(t, "")
+			write(t, filepath.Join(f.Dir, name+".py"), fmt.Sprintf(`
+import dataclasses, pickle, sys, %[1]s
+
+@dataclasses.dataclass
+class Own:
+    x: int = 1
+
+def handler(event, context):
+    import random, tempfile
+    with tempfile.TemporaryDirectory(): pass
+    assert pickle.loads(pickle.dumps(Own(2))).x == 2
+    assert sys.modules[__name__].handler is handler
+    return [__name__, "/fn/" in (getattr(%[1]s, "__file__", None) or ""), 0 <= random.random() < 1]
+`, name))
+			f.Module, f.Resident = name, resident
+			r := run(t, p, Call{Function: f})
+			if want := `["fn_` + name + `",false,true]`; r.Failure != nil || string(r.Output) != want {
+				t.Errorf("%q, %v, want %q", r.Output, r.Failure, want)
+			}
+		})
 	}
 }

@@ -46,6 +46,7 @@ type server struct {
 	group     *weighed            // for the next call, or nil; guarded by mu
 	said      []byte              // the end of what the server printed; guarded by mu
 	broken    string              // why the warden says that it cannot serve; guarded by mu
+	status    unix.WaitStatus     // of the server's process, as far as the warden knows; guarded by mu
 	isReady   bool                // guarded by mu
 	workers   []*worker           // guarded by mu
 	hiring    sync.Mutex          // held while a worker is looked for or started
@@ -314,7 +315,7 @@ func (s *server) listen() {
 		case msgFailed:
 			s.mu.Lock()
 			if s.broken == "" {
-				s.broken = string(m.text)
+				s.broken, s.status = string(m.text), unix.WaitStatus(m.a)
 			}
 			members := s.isParent() && s.isReady // a parent stays, for them
 			s.mu.Unlock()
@@ -366,7 +367,13 @@ func (s *server) finish(exit sandbox.Exit) {
 		why = fmt.Sprintf("its fork server was out of memory: importing it takes more than the %d MiB that it may have", s.limit.Memory>>20)
 	case why != "" && why != "server ended":
 	case exit.Reason == sandbox.ReasonExit && exit.Code == wardenExit || why == "server ended":
-		why = "its fork server could not be set up, or ended: " + last(string(s.said), 500)
+		why = "its fork server could not be set up, or ended"
+		if s.status.Signaled() {
+			why = "its fork server was ended by the signal " + unix.SignalName(s.status.Signal())
+		}
+		if said := last(string(s.said), 500); said != "" {
+			why += ": " + said
+		}
 	default:
 		why = fmt.Sprintf("its fork server ended (%s)", exit.Reason)
 	}

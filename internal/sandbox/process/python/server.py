@@ -91,6 +91,34 @@ class SockFprog(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
+def import_own(name):
+    """Imports a module of the function, also one that is called like a module of Python or of a layer.
+
+    Such a module, a site.py or an email.py, is there as fn_site or fn_email,
+    and the other one stays what everybody else imports under that name.
+    """
+    import importlib.util
+    from importlib.machinery import PathFinder
+
+    path = list(sys.path)
+    rest = [p for p in path if p != "/fn"]
+    own = PathFinder.find_spec(name, ["/fn"]) if "." not in name else None
+    if own is None or own.origin is None or name not in sys.modules and PathFinder.find_spec(name, rest) is None:
+        return importlib.import_module(name)
+    sys.path[:] = rest
+    try:
+        importlib.import_module(name)
+    except Exception:
+        pass  # whoever needs it will see
+    finally:
+        sys.path[:] = path
+    spec = importlib.util.spec_from_file_location("fn_" + name, own.origin, submodule_search_locations=own.submodule_search_locations)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 class Fork:
     """One call's process, seen from the server."""
 
@@ -112,8 +140,6 @@ class Server:
 
     def load(self):
         """Imports the function. Whatever it prints is its log."""
-        import importlib
-
         sys.path[:] = self.settings["paths"] + ["/weft"] + sys.path
         resident = self.settings["resident"]
         if resident:
@@ -132,7 +158,7 @@ class Server:
         self.weft = weft
 
         name = self.settings["handler"] or ("app" if resident in ("wsgi", "asgi") else "handler")
-        module = importlib.import_module(self.settings["module"])
+        module = import_own(self.settings["module"])
         self.handler = getattr(module, name, None)
         if not callable(self.handler):
             there = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
