@@ -87,6 +87,10 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 		deadline = at
 	}
 	words := &lastWords{log: req.Log}
+	if said := s.spoken(ctx, req.App, f.Name, d.program.Redact); said != nil && req.Log == nil {
+		words.log = said.add
+		defer said.end()
+	}
 	reply, err := d.lane.Invoke(ctx, domain.Invocation{Function: fn, Name: "invocation", Key: req.Key, Trace: req.Trace, Body: body, Timeout: f.Timeout, Deadline: deadline, Stdout: out, Log: words.add, Request: req.Request, Respond: req.Respond})
 	if err != nil {
 		return nil, err

@@ -89,3 +89,26 @@ func TestLastWords(t *testing.T) {
 		}
 	}
 }
+
+func TestSpoken(t *testing.T) {
+	hide := func(text []byte) []byte { return []byte(strings.ReplaceAll(string(text), "secret", "***")) }
+	long := strings.Repeat("x", spokenMax+1)
+	for name, test := range map[string]struct{ text, want string }{
+		"nothing":            {"", ""},
+		"lines":              {"a\n\nb\nc", "a|b|c"},
+		"a secret":           {"the secret\nsecret", "the ***|***"},
+		"a long line":        {"a\nsecret" + long + "\nb", "a|(a line of more than 32 KiB)|b"},
+		"a long line at end": {long, "(a line of more than 32 KiB)"},
+		"no text":            {"\xff\n", "\uFFFD"},
+	} {
+		var got []string
+		s := &spoken{redact: hide, line: func(text string) { got = append(got, text) }}
+		for i := 0; i < len(test.text); i += 7 {
+			s.add([]byte(test.text[i:min(len(test.text), i+7)]))
+		}
+		s.end()
+		if strings.Join(got, "|") != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
