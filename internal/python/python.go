@@ -53,6 +53,9 @@ func Find(ctx context.Context, name string) (*Interpreter, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "-I", "-S", "-c", ask).Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("python: %s does not say in time what it is: %w", path, ctx.Err())
+	}
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && len(exit.Stderr) > 0 {

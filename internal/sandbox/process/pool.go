@@ -83,13 +83,14 @@ type limits struct{ memory, pids bool }
 
 // Pool keeps fork servers and starts calls. It is safe for concurrent use.
 type Pool struct {
-	o       Options
-	spawner *sandbox.Spawner
-	limited limits
-	null    *os.File
-	fresh   fresh
-	work    sync.WaitGroup // every goroutine of the pool
-	quit    chan struct{}
+	o        Options
+	spawner  *sandbox.Spawner
+	limited  limits
+	null     *os.File
+	patience time.Duration // for a killed call to end
+	fresh    fresh
+	work     sync.WaitGroup // every goroutine of the pool
+	quit     chan struct{}
 
 	mu       sync.Mutex
 	closed   bool                  // guarded by mu
@@ -99,6 +100,10 @@ type Pool struct {
 	degraded []string              // guarded by mu
 	pythons  map[string]*candidate // guarded by mu; by name
 }
+
+// killPatience is how long a killed call may take to end before its fork server is taken not
+// to answer: much longer than a busy machine needs to give its memory back.
+const killPatience = 10 * time.Second
 
 // candidate is an interpreter that has been looked for once.
 type candidate struct {
@@ -117,7 +122,7 @@ func New(o Options) (*Pool, error) {
 	if err := o.Spawner.CanConfine(); err != nil {
 		return nil, fmt.Errorf("new process pool: %w", err)
 	}
-	p := &Pool{o: o, spawner: o.Spawner, quit: make(chan struct{}), fresh: fresh{segments: map[*buffer.Segment]*slotServer{}},
+	p := &Pool{o: o, spawner: o.Spawner, patience: killPatience, quit: make(chan struct{}), fresh: fresh{segments: map[*buffer.Segment]*slotServer{}},
 		servers: map[key]*server{}, parents: map[string]*parent{}, retired: map[*server]struct{}{}, pythons: map[string]*candidate{}}
 	g, err := o.Spawner.NewGroup(sandbox.Limits{})
 	if err != nil {

@@ -43,9 +43,10 @@ type Process struct {
 	expired atomic.Bool
 	killed  atomic.Bool
 
-	once   sync.Once
-	done   chan struct{}
-	result Result // written before done is closed
+	once     sync.Once
+	insisted sync.Once // it is waited for its end, having been killed
+	done     chan struct{}
+	result   Result // written before done is closed
 }
 
 // Result is how a call ended and what it used.
@@ -171,10 +172,36 @@ func (p *Process) Kill() {
 	p.signal(unix.SIGKILL)
 }
 
-// Signal sends a signal to the call's own process.
+// signal sends a signal to the call's own process.
 func (p *Process) signal(s unix.Signal) {
 	m := message{kind: msgSignal, id: p.id, a: uint32(s)}
 	p.server.conn.send(m.append) // else the server has ended, and the call with it
+	if s == unix.SIGKILL {
+		p.insist()
+	}
+}
+
+// insist ends the fork server of a call that was killed and does not end: somebody has
+// stopped the server or its warden, or they hang. Further calls get another one.
+func (p *Process) insist() {
+	p.insisted.Do(func() {
+		select {
+		case <-p.done:
+			return
+		default: // then its server is at work, and so is the pool
+		}
+		s := p.server
+		s.pool.work.Go(func() {
+			select {
+			case <-p.done:
+			case <-s.pool.quit:
+			case <-time.After(s.pool.patience):
+				s.pool.o.Log(s.f.Name, "weft: a call that was killed is still there: its fork server does not answer, and is ended")
+				s.pool.forget(s)
+				s.end()
+			}
+		})
+	})
 }
 
 // expire ends a call whose time is over.
@@ -259,8 +286,11 @@ func (p *Process) release() {
 func (p *Process) lose(why string) {
 	p.once.Do(func() {
 		f := &flow.Failure{Kind: KindLost, Message: fmt.Sprintf("function %s: %s", p.call.Function.Name, why), Free: true}
-		if p.killed.Load() {
+		switch {
+		case p.killed.Load():
 			f = p.fail(KindKilled, "was killed")
+		case p.expired.Load():
+			f = p.fail(KindTimeout, "ran longer than %v", p.call.Time)
 		}
 		p.result = Result{Code: 128 + int(unix.SIGKILL), Failure: f, Wall: time.Since(p.began)}
 		p.release()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -308,6 +309,9 @@ func descends(pid, from int) bool {
 
 func TestPythonThatDoesNotImport(t *testing.T) {
 	p := newPool(t, Options{})
+	if err := p.Prepare(context.Background(), pythonFunction(t, "def handler(e, c): pass\n")); err != nil { // now Python is found
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct{ source, message string }{
 		"raises":  {"import json\nprint('so far')\nraise KeyError('gone')\n", "KeyError: 'gone'\nTraceback (most recent call last):\n  File \"main.py\", line 3, in <module>"},
 		"syntax":  {"def handler(:\n", "SyntaxError: "},
@@ -422,6 +426,33 @@ def handler(event, context):
 			r := run(t, p, Call{Function: f})
 			if want := `["fn_` + name + `",false,true]`; r.Failure != nil || string(r.Output) != want {
 				t.Errorf("%q, %v, want %q", r.Output, r.Failure, want)
+			}
+		})
+	}
+}
+
+// A fork server, or a warden, that somebody has stopped is replaced when the first call of it
+// has run out of time.
+func TestServerThatDoesNotAnswer(t *testing.T) {
+	for name, text := range map[string]string{"server": "/weft/server.py", "warden": "weft-warden"} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, Options{Spare: -1})
+			p.patience = time.Millisecond
+			f := pythonFunction(t, "def handler(e, c): return 1\n")
+			if r := run(t, p, Call{Function: f}); r.Failure != nil {
+				t.Fatal(r.Failure)
+			}
+			for _, pid := range processes(t, text) {
+				if descends(pid, os.Getpid()) {
+					syscall.Kill(pid, syscall.SIGSTOP)
+				}
+			}
+			r := run(t, p, Call{Function: f, Time: 100 * time.Millisecond})
+			if r.Failure == nil || r.Failure.Kind != KindTimeout {
+				t.Errorf("%v, want a time-out", r.Failure)
+			}
+			if r := run(t, p, Call{Function: f}); r.Failure != nil || string(r.Output) != "1" {
+				t.Errorf("%q, %v afterwards", r.Output, r.Failure)
 			}
 		})
 	}
