@@ -69,11 +69,13 @@ var (
 )
 
 // Place is where a task is to be: the tier, and inside it the rank (the least first)
-// and the slice, which are 0 when the policy has none.
+// and the slice, which are 0 when the policy has none. In Express, Until is the CPU time of
+// the call at which the policy will think again; 0: it will not.
 type Place struct {
 	Tier  policy.Tier
 	Rank  int
 	Slice time.Duration
+	Until time.Duration
 }
 
 // Traits say what a backend can do.

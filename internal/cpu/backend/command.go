@@ -84,6 +84,9 @@ func (d *Driver) do(p *Pending, c policy.Command) {
 		return
 	}
 	p.place = Place{Tier: c.Tier, Rank: c.Rank, Slice: c.Slice}
+	if c.Tier == policy.Express {
+		p.place.Until = c.Budget
+	}
 	p.begun = true
 	p.admit()
 	if p.added && p.task.place != p.place {

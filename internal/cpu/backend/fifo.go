@@ -33,7 +33,7 @@ const (
 //     the tier that the other backend gives them, and get it in order of arrival;
 //   - only tasks of one thread: and what it makes is ordinary (SCHED_RESET_ON_FORK);
 //   - a watchdog thread of higher priority takes a task out when it has used FIFOBudget
-//     there, when it sleeps and others wait, and when the kernel holds it up since the
+//     there or what the policy allows it, when it sleeps and others wait, and when the kernel holds it up since the
 //     budget of its group is used up;
 //   - RLIMIT_RTTIME: the kernel ends a task that runs there for FIFOLimit without a
 //     pause, which happens only when the watchdog does not run;
@@ -64,7 +64,8 @@ type holder struct {
 	pid    int
 	class  uint32 // and niceness: what the tiers below make of it
 	nice   int32
-	until  time.Duration // CPU time of the process at which it is taken out
+	end    time.Duration // CPU time of the process at which the policy thinks again, which it cannot while the task holds up the node; 0: not
+	until  time.Duration // and that at which it is taken out
 	cpu    time.Duration // as last seen
 	moved  time.Time     // when that was seen to grow, or the task to sleep
 	budget string        // group that was given a real-time budget; "": none
@@ -185,6 +186,9 @@ func (f *FIFO) enter(t *Task) {
 		return
 	}
 	h := &holder{task: t, pid: t.o.PID, class: policyNormal}
+	if t.place.Until > 0 {
+		h.end = t.gauge.began + t.place.Until
+	}
 	if s, ok := f.Backend.(*Sched); ok {
 		h.class, h.nice, _ = s.attributes(t.place)
 	}
@@ -245,6 +249,9 @@ func (f *FIFO) promote(h *holder) error {
 		return fmt.Errorf("bound its real-time use: %w", gone(err))
 	}
 	h.cpu, h.until, h.moved = cpu, cpu+f.budget, time.Now()
+	if h.end > 0 {
+		h.until = min(h.until, h.end)
+	}
 	h.budget = f.budgets.take(h.pid)
 	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policyFIFO, Priority: taskPriority, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
 	err = unix.SchedSetAttr(h.pid, attr, 0)

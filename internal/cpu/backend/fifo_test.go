@@ -62,6 +62,24 @@ func TestFIFOTakesATaskOutAtItsBudget(t *testing.T) {
 	}
 }
 
+// A task is out when it has used what the policy gave it, also while the policy cannot say so.
+func TestFIFOTakesATaskOutAtThePolicysBudget(t *testing.T) {
+	f := newFIFO(t, NewSched(Options{}), time.Minute)
+	defer f.Close()
+	pid := script(t, "sleep 0.1; "+spinner)
+	task := attach(t, TaskOptions{PID: pid})
+	if err := f.Add(task, Place{Tier: policy.Express, Until: 5 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	if class, _ := classOf(t, pid); class != policyFIFO {
+		t.Errorf("class %d", class)
+	}
+	until(t, "it is out", func() bool { class, _ := classOf(t, pid); return class == policyNormal })
+	if used := cpu(t, task); used < 5*time.Millisecond {
+		t.Errorf("after %v", used)
+	}
+}
+
 func TestFIFOGivesPlacesInOrder(t *testing.T) {
 	f := newFIFO(t, NewNone(), time.Second)
 	defer f.Close()

@@ -39,6 +39,7 @@ const (
 // gauge is what is known of a task's CPU time.
 type gauge struct {
 	procs  []proc
+	began  time.Duration // the clock of the first process at first
 	ended  time.Duration // CPU time of processes that are gone, as last seen, less what there was at first
 	total  time.Duration
 	looked time.Time // the last look
@@ -65,7 +66,7 @@ func (g *gauge) init(pid int) error {
 	if err != nil {
 		return err
 	}
-	g.procs, g.ended = []proc{{pid, cpu}}, -cpu
+	g.procs, g.began, g.ended = []proc{{pid, cpu}}, cpu, -cpu
 	g.looked = time.Now()
 	g.listed = g.looked
 	return nil
