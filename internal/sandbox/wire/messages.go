@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/weft-run/weft/internal/codec"
+
 // The numbers of the messages; they are the protocol and never change within
 // a Version.
 const (
@@ -76,10 +78,10 @@ type Ready struct {
 }
 
 func (*Ready) kind() byte { return kindReady }
-func (m *Ready) code(c *coder) {
-	c.uint(&m.Version)
-	c.string(&m.Images)
-	c.bytes(&m.Report)
+func (m *Ready) code(c *codec.Coder) {
+	c.Uint(&m.Version)
+	c.String(&m.Images)
+	c.Bytes(&m.Report)
 }
 
 // Assign gives the host to a run. With PassFile the descriptor of the folder
@@ -93,12 +95,12 @@ type Assign struct {
 }
 
 func (*Assign) kind() byte { return kindAssign }
-func (m *Assign) code(c *coder) {
-	c.string(&m.Run)
-	c.int(&m.Quota)
-	c.bool(&m.Eager)
-	c.bool(&m.PassFile)
-	c.bool(&m.Shared)
+func (m *Assign) code(c *codec.Coder) {
+	c.String(&m.Run)
+	c.Int(&m.Quota)
+	c.Bool(&m.Eager)
+	c.Bool(&m.PassFile)
+	c.Bool(&m.Shared)
 }
 
 // Output says what a function's standard output is.
@@ -136,22 +138,22 @@ type Function struct {
 }
 
 func (*Function) kind() byte { return kindFunction }
-func (m *Function) code(c *coder) {
-	c.uint32(&m.ID)
-	c.string(&m.Name)
-	strings(c, &m.Args)
-	strings(c, &m.Env)
-	c.int(&m.Memory)
-	c.int(&m.CPU)
-	c.byte((*uint8)(&m.Output))
-	c.int(&m.MaxOutput)
-	list(c, &m.Mounts, func(c *coder, m *Mount) {
-		c.string(&m.Guest)
-		c.string(&m.Form)
-		c.bool(&m.ReadOnly)
+func (m *Function) code(c *codec.Coder) {
+	c.Uint32(&m.ID)
+	c.String(&m.Name)
+	codec.Strings(c, &m.Args)
+	codec.Strings(c, &m.Env)
+	c.Int(&m.Memory)
+	c.Int(&m.CPU)
+	c.Byte((*uint8)(&m.Output))
+	c.Int(&m.MaxOutput)
+	codec.List(c, &m.Mounts, func(c *codec.Coder, m *Mount) {
+		c.String(&m.Guest)
+		c.String(&m.Form)
+		c.Bool(&m.ReadOnly)
 	})
-	list(c, &m.Listen, func(c *coder, p *uint32) { c.uint32(p) })
-	c.bool(&m.Dial)
+	codec.List(c, &m.Listen, func(c *codec.Coder, p *uint32) { c.Uint32(p) })
+	c.Bool(&m.Dial)
 }
 
 // Start runs one attempt of a call. Beside it come the descriptors of a Long
@@ -173,40 +175,40 @@ type Start struct {
 }
 
 func (*Start) kind() byte { return kindStart }
-func (m *Start) code(c *coder) {
-	c.uint(&m.Call)
-	c.uint32(&m.Function)
-	c.string(&m.Path)
-	c.string(&m.Step)
-	c.int(&m.Index)
-	c.uint(&m.Attempt)
-	c.string(&m.Key)
-	c.string(&m.Trace)
-	c.bytes(&m.Input)
-	c.int(&m.Long)
-	c.string(&m.Stdin)
-	c.bool(&m.Single)
-	c.bool(&m.Stream)
+func (m *Start) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.Uint32(&m.Function)
+	c.String(&m.Path)
+	c.String(&m.Step)
+	c.Int(&m.Index)
+	c.Uint(&m.Attempt)
+	c.String(&m.Key)
+	c.String(&m.Trace)
+	c.Bytes(&m.Input)
+	c.Int(&m.Long)
+	c.String(&m.Stdin)
+	c.Bool(&m.Single)
+	c.Bool(&m.Stream)
 }
 
 // Commit makes the puts and takes of a finished call final.
 type Commit struct{ Call uint64 }
 
-func (*Commit) kind() byte      { return kindCommit }
-func (m *Commit) code(c *coder) { c.uint(&m.Call) }
+func (*Commit) kind() byte            { return kindCommit }
+func (m *Commit) code(c *codec.Coder) { c.Uint(&m.Call) }
 
 // Withdraw undoes the puts and takes of a finished call.
 type Withdraw struct{ Call uint64 }
 
-func (*Withdraw) kind() byte      { return kindWithdraw }
-func (m *Withdraw) code(c *coder) { c.uint(&m.Call) }
+func (*Withdraw) kind() byte            { return kindWithdraw }
+func (m *Withdraw) code(c *codec.Coder) { c.Uint(&m.Call) }
 
 // Discard undoes what finished calls below a path have published, for a
 // sub-workflow that is tried once more.
 type Discard struct{ Path string }
 
-func (*Discard) kind() byte      { return kindDiscard }
-func (m *Discard) code(c *coder) { c.string(&m.Path) }
+func (*Discard) kind() byte            { return kindDiscard }
+func (m *Discard) code(c *codec.Coder) { c.String(&m.Path) }
 
 // Stop interrupts what a call waits for, now and later, with a WASI errno.
 // Code that computes does not notice: for that there is only the end of its
@@ -217,16 +219,16 @@ type Stop struct {
 }
 
 func (*Stop) kind() byte { return kindStop }
-func (m *Stop) code(c *coder) {
-	c.uint(&m.Call)
-	c.uint32(&m.Errno)
+func (m *Stop) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.Uint32(&m.Errno)
 }
 
 // Need asks for a segment of at least Bytes. The answers come in order.
 type Need struct{ Bytes int64 }
 
-func (*Need) kind() byte      { return kindNeed }
-func (m *Need) code(c *coder) { c.int(&m.Bytes) }
+func (*Need) kind() byte            { return kindNeed }
+func (m *Need) code(c *codec.Coder) { c.Int(&m.Bytes) }
 
 // Segment names a memory file, whose descriptor comes beside the message that
 // introduces it.
@@ -235,9 +237,9 @@ type Segment struct {
 	Capacity int64
 }
 
-func (s *Segment) code(c *coder) {
-	c.uint(&s.ID)
-	c.int(&s.Capacity)
+func (s *Segment) code(c *codec.Coder) {
+	c.Uint(&s.ID)
+	c.Int(&s.Capacity)
 }
 
 // Supply answers Need with a segment, or says why there is none.
@@ -247,17 +249,17 @@ type Supply struct {
 }
 
 func (*Supply) kind() byte { return kindSupply }
-func (m *Supply) code(c *coder) {
+func (m *Supply) code(c *codec.Coder) {
 	m.Segment.code(c)
-	c.string(&m.Refused)
+	c.String(&m.Refused)
 }
 
 // Dropped says that the host has closed segments and will not name them again.
 type Dropped struct{ Segments []uint64 }
 
 func (*Dropped) kind() byte { return kindDropped }
-func (m *Dropped) code(c *coder) {
-	list(c, &m.Segments, func(c *coder, id *uint64) { c.uint(id) })
+func (m *Dropped) code(c *codec.Coder) {
+	codec.List(c, &m.Segments, func(c *codec.Coder, id *uint64) { c.Uint(id) })
 }
 
 // Op is what a host asks the node to do for a call.
@@ -286,14 +288,14 @@ type Ask struct {
 }
 
 func (*Ask) kind() byte { return kindAsk }
-func (m *Ask) code(c *coder) {
-	c.uint(&m.ID)
-	c.uint(&m.Call)
-	c.byte((*uint8)(&m.Op))
-	c.string(&m.Name)
-	c.uint(&m.Type)
-	c.int(&m.Room)
-	c.bool(&m.Limited)
+func (m *Ask) code(c *codec.Coder) {
+	c.Uint(&m.ID)
+	c.Uint(&m.Call)
+	c.Byte((*uint8)(&m.Op))
+	c.String(&m.Name)
+	c.Uint(&m.Type)
+	c.Int(&m.Room)
+	c.Bool(&m.Limited)
 }
 
 // Value is what a slot holds: inline bytes, a segment, or a file of the run's
@@ -306,12 +308,12 @@ type Value struct {
 	File    string
 }
 
-func (v *Value) code(c *coder) {
-	c.int(&v.Len)
-	c.uint(&v.Type)
-	c.bytes(&v.Inline)
+func (v *Value) code(c *codec.Coder) {
+	c.Int(&v.Len)
+	c.Uint(&v.Type)
+	c.Bytes(&v.Inline)
 	v.Segment.code(c)
-	c.string(&v.File)
+	c.String(&v.File)
 }
 
 // Answer answers Ask. The descriptor of a segment that the host does not have
@@ -324,10 +326,10 @@ type Answer struct {
 }
 
 func (*Answer) kind() byte { return kindAnswer }
-func (m *Answer) code(c *coder) {
-	c.uint(&m.ID)
-	c.uint32(&m.Errno)
-	c.string(&m.Name)
+func (m *Answer) code(c *codec.Coder) {
+	c.Uint(&m.ID)
+	c.Uint32(&m.Errno)
+	c.String(&m.Name)
 	m.Value.code(c)
 }
 
@@ -340,17 +342,17 @@ type Waiting struct {
 }
 
 func (*Waiting) kind() byte { return kindWaiting }
-func (m *Waiting) code(c *coder) {
-	c.uint(&m.Call)
-	c.string(&m.Name)
-	c.bool(&m.Limited)
+func (m *Waiting) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.String(&m.Name)
+	c.Bool(&m.Limited)
 }
 
 // Resumed ends Waiting.
 type Resumed struct{ Call uint64 }
 
-func (*Resumed) kind() byte      { return kindResumed }
-func (m *Resumed) code(c *coder) { c.uint(&m.Call) }
+func (*Resumed) kind() byte            { return kindResumed }
+func (m *Resumed) code(c *codec.Coder) { c.Uint(&m.Call) }
 
 // Exceeded says that a call broke a limit that only the end of the host can
 // enforce.
@@ -361,10 +363,10 @@ type Exceeded struct {
 }
 
 func (*Exceeded) kind() byte { return kindExceeded }
-func (m *Exceeded) code(c *coder) {
-	c.uint(&m.Call)
-	c.string(&m.Limit)
-	c.string(&m.Text)
+func (m *Exceeded) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.String(&m.Limit)
+	c.String(&m.Text)
 }
 
 // Log carries what a function wrote to standard error.
@@ -374,9 +376,9 @@ type Log struct {
 }
 
 func (*Log) kind() byte { return kindLog }
-func (m *Log) code(c *coder) {
-	c.uint(&m.Call)
-	c.bytes(&m.Text)
+func (m *Log) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.Bytes(&m.Text)
 }
 
 // Put is a slot that a call published.
@@ -394,15 +396,15 @@ type Published struct {
 }
 
 func (*Published) kind() byte { return kindPublished }
-func (m *Published) code(c *coder) {
-	c.uint(&m.Call)
+func (m *Published) code(c *codec.Coder) {
+	c.Uint(&m.Call)
 	puts(c, &m.Puts)
-	strings(c, &m.Takes)
+	codec.Strings(c, &m.Takes)
 }
 
-func puts(c *coder, p *[]Put) {
-	list(c, p, func(c *coder, p *Put) {
-		c.string(&p.Name)
+func puts(c *codec.Coder, p *[]Put) {
+	codec.List(c, p, func(c *codec.Coder, p *Put) {
+		c.String(&p.Name)
 		p.Value.code(c)
 	})
 }
@@ -461,41 +463,41 @@ type Done struct {
 }
 
 func (*Done) kind() byte { return kindDone }
-func (m *Done) code(c *coder) {
-	c.uint(&m.Call)
-	c.byte((*uint8)(&m.Status))
-	c.uint32(&m.Code)
-	c.string(&m.Message)
-	list(c, &m.Frames, func(c *coder, f *Frame) {
-		c.uint(&f.Offset)
-		c.string(&f.Function)
+func (m *Done) code(c *codec.Coder) {
+	c.Uint(&m.Call)
+	c.Byte((*uint8)(&m.Status))
+	c.Uint32(&m.Code)
+	c.String(&m.Message)
+	codec.List(c, &m.Frames, func(c *codec.Coder, f *Frame) {
+		c.Uint(&f.Offset)
+		c.String(&f.Function)
 	})
-	c.bytes(&m.Output)
+	c.Bytes(&m.Output)
 	m.Spilled.code(c)
 	puts(c, &m.Puts)
-	strings(c, &m.Takes)
-	c.int(&m.CPU)
-	c.int(&m.Wall)
-	c.int(&m.Memory)
-	list(c, &m.Loaded, func(c *coder, l *Loaded) {
-		c.string(&l.Module)
-		c.int(&l.At)
-		c.int(&l.Took)
+	codec.Strings(c, &m.Takes)
+	c.Int(&m.CPU)
+	c.Int(&m.Wall)
+	c.Int(&m.Memory)
+	codec.List(c, &m.Loaded, func(c *codec.Coder, l *Loaded) {
+		c.String(&l.Module)
+		c.Int(&l.At)
+		c.Int(&l.Took)
 	})
-	list(c, &m.Moved, func(c *coder, v *Moved) {
-		c.bool(&v.Put)
-		c.string(&v.Name)
-		c.int(&v.Bytes)
-		c.int(&v.At)
-		c.int(&v.Took)
+	codec.List(c, &m.Moved, func(c *codec.Coder, v *Moved) {
+		c.Bool(&v.Put)
+		c.String(&v.Name)
+		c.Int(&v.Bytes)
+		c.Int(&v.At)
+		c.Int(&v.Took)
 	})
 }
 
 // Share tells a host that another one serves the run from now on.
 type Share struct{}
 
-func (*Share) kind() byte  { return kindShare }
-func (*Share) code(*coder) {}
+func (*Share) kind() byte        { return kindShare }
+func (*Share) code(*codec.Coder) {}
 
 // Open is what an unfinished call has taken so far.
 type Open struct {
@@ -507,10 +509,10 @@ type Open struct {
 type Shared struct{ Open []Open }
 
 func (*Shared) kind() byte { return kindShared }
-func (m *Shared) code(c *coder) {
-	list(c, &m.Open, func(c *coder, o *Open) {
-		c.uint(&o.Call)
-		strings(c, &o.Takes)
+func (m *Shared) code(c *codec.Coder) {
+	codec.List(c, &m.Open, func(c *codec.Coder, o *Open) {
+		c.Uint(&o.Call)
+		codec.Strings(c, &o.Takes)
 	})
 }
 
@@ -523,20 +525,20 @@ type Hold struct {
 }
 
 func (*Hold) kind() byte { return kindHold }
-func (m *Hold) code(c *coder) {
-	c.uint(&m.Segment)
-	c.string(&m.Slot)
-	c.bool(&m.Off)
+func (m *Hold) code(c *codec.Coder) {
+	c.Uint(&m.Segment)
+	c.String(&m.Slot)
+	c.Bool(&m.Off)
 }
 
 // Reset ends the run: the host drops every instance, slot and buffer.
 type Reset struct{}
 
-func (*Reset) kind() byte  { return kindReset }
-func (*Reset) code(*coder) {}
+func (*Reset) kind() byte        { return kindReset }
+func (*Reset) code(*codec.Coder) {}
 
 // Idle answers Reset: the host is clean and keeps only its loaded functions.
 type Idle struct{}
 
-func (*Idle) kind() byte  { return kindIdle }
-func (*Idle) code(*coder) {}
+func (*Idle) kind() byte        { return kindIdle }
+func (*Idle) code(*codec.Coder) {}

@@ -1,11 +1,13 @@
 package wire
 
+import "github.com/weft-run/weft/internal/codec"
+
 // Compile turns a module into an image. Beside it come the descriptors of the
 // module and of an empty file for the image.
 type Compile struct{}
 
-func (*Compile) kind() byte  { return kindCompile }
-func (*Compile) code(*coder) {}
+func (*Compile) kind() byte        { return kindCompile }
+func (*Compile) code(*codec.Coder) {}
 
 // Compiled answers Compile.
 type Compiled struct {
@@ -14,9 +16,9 @@ type Compiled struct {
 }
 
 func (*Compiled) kind() byte { return kindCompiled }
-func (m *Compiled) code(c *coder) {
-	c.int(&m.Size)
-	c.string(&m.Error)
+func (m *Compiled) code(c *codec.Coder) {
+	c.Int(&m.Size)
+	c.String(&m.Error)
 }
 
 // Locate asks for the source lines of positions in a module, whose descriptor
@@ -24,16 +26,16 @@ func (m *Compiled) code(c *coder) {
 type Locate struct{ Offsets []uint64 }
 
 func (*Locate) kind() byte { return kindLocate }
-func (m *Locate) code(c *coder) {
-	list(c, &m.Offsets, func(c *coder, o *uint64) { c.uint(o) })
+func (m *Locate) code(c *codec.Coder) {
+	codec.List(c, &m.Offsets, func(c *codec.Coder, o *uint64) { c.Uint(o) })
 }
 
 // Located answers Locate: "file.c:12", or "" where the module does not tell.
 type Located struct{ Lines []string }
 
 func (*Located) kind() byte { return kindLocated }
-func (m *Located) code(c *coder) {
-	strings(c, &m.Lines)
+func (m *Located) code(c *codec.Coder) {
+	codec.Strings(c, &m.Lines)
 }
 
 // Evaluate asks for the values of jq expressions over one scope.
@@ -44,10 +46,10 @@ type Evaluate struct {
 }
 
 func (*Evaluate) kind() byte { return kindEvaluate }
-func (m *Evaluate) code(c *coder) {
-	c.uint(&m.ID)
-	strings(c, &m.Expressions)
-	c.bytes(&m.Scope)
+func (m *Evaluate) code(c *codec.Coder) {
+	c.Uint(&m.ID)
+	codec.Strings(c, &m.Expressions)
+	c.Bytes(&m.Scope)
 }
 
 // Evaluated answers Evaluate.
@@ -58,8 +60,8 @@ type Evaluated struct {
 }
 
 func (*Evaluated) kind() byte { return kindEvaluated }
-func (m *Evaluated) code(c *coder) {
-	c.uint(&m.ID)
-	c.bytes(&m.Values)
-	c.string(&m.Error)
+func (m *Evaluated) code(c *codec.Coder) {
+	c.Uint(&m.ID)
+	c.Bytes(&m.Values)
+	c.String(&m.Error)
 }

@@ -17,7 +17,15 @@
 //	                           <----  Idle
 package wire
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/weft-run/weft/internal/codec"
+)
+
+// ErrMalformed is what decoding returns for a frame that no peer of this version
+// sends: short, over a bound, or with bytes left over.
+var ErrMalformed = codec.ErrMalformed
 
 // Version of the protocol. Node and host come in one binary, so a difference
 // means that the host is not the one that this node embeds.
@@ -44,14 +52,14 @@ const (
 // Message is one of the message types of this package, as a pointer.
 type Message interface {
 	kind() byte
-	code(*coder)
+	code(*codec.Coder)
 }
 
 // Encode appends the frame of a message to buf.
 func Encode(buf []byte, m Message) []byte {
-	c := coder{buf: append(buf, m.kind())}
-	m.code(&c)
-	return c.buf
+	c := codec.Writer(append(buf, m.kind()))
+	m.code(c)
+	return c.Rest()
 }
 
 // Decode reads a frame. It returns ErrMalformed for anything but exactly one
@@ -74,10 +82,10 @@ func next(packet []byte) (m Message, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: unknown message %d", ErrMalformed, packet[0])
 	}
 	m = make()
-	c := coder{buf: packet[1:], reading: true}
-	m.code(&c)
-	if c.err != nil {
-		return nil, nil, c.err
+	c := codec.Reader(packet[1:])
+	m.code(c)
+	if err := c.Err(); err != nil {
+		return nil, nil, err
 	}
-	return m, c.buf, nil
+	return m, c.Rest(), nil
 }

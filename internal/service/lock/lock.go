@@ -152,6 +152,12 @@ func (t *Table) Acquire(o *Owner, name string, m Mode) Outcome {
 	return Granted
 }
 
+// Free reports whether Acquire would grant a key at once.
+func (t *Table) Free(o *Owner, name string, m Mode) bool {
+	k := t.keys[name]
+	return k == nil || o.held[k] >= m || (o.held[k] > 0 || len(k.queue) == 0) && k.compatible(o, m)
+}
+
 // compatible reports whether the holders, but for o itself, allow o this mode.
 func (k *key) compatible(o *Owner, m Mode) bool {
 	for _, h := range k.holders {

@@ -1,0 +1,196 @@
+package machine
+
+import (
+	"strings"
+
+	"github.com/weft-run/weft/internal/service/lock"
+	"github.com/weft-run/weft/internal/service/record"
+	"github.com/weft-run/weft/internal/service/wire"
+)
+
+// segment is what a request has done since it last waited, and nobody has seen.
+type segment struct {
+	writes []write
+	latest map[string]int // index in writes, plus 1
+	known  map[string]wire.Value
+	sends  []record.Request
+	undo   []record.Call
+	size   int // bytes of writes
+}
+
+// write is one version of a key's value.
+type write struct {
+	key      string
+	value    []byte
+	deleted  bool
+	previous int // version of the same key, as in latest
+}
+
+// mark is a moment of a segment, to go back to.
+type mark struct{ writes, sends, undo int }
+
+func (s *segment) mark() mark { return mark{len(s.writes), len(s.sends), len(s.undo)} }
+
+func (s *segment) put(key string, w wire.Write) {
+	if s.latest == nil {
+		s.latest = map[string]int{}
+	}
+	s.writes = append(s.writes, write{key, w.Value, w.Deleted, s.latest[key]})
+	s.latest[key] = len(s.writes)
+	s.size += len(key) + len(w.Value)
+}
+
+// rollback forgets what was written and sent after a mark.
+func (s *segment) rollback(to mark) {
+	for i := len(s.writes) - 1; i >= to.writes; i-- {
+		w := s.writes[i]
+		if w.previous == 0 {
+			delete(s.latest, w.key)
+		} else {
+			s.latest[w.key] = w.previous
+		}
+		s.size -= len(w.key) + len(w.value)
+	}
+	s.writes = s.writes[:to.writes]
+	s.sends = s.sends[:to.sends]
+	s.undo = s.undo[:to.undo]
+}
+
+// get returns what a key's value is for the request itself.
+func (s *segment) get(key string) (v wire.Value, known bool) {
+	if i := s.latest[key]; i > 0 {
+		if w := s.writes[i-1]; !w.deleted {
+			return wire.Value{Data: w.value}, true
+		}
+		return wire.Value{Code: wire.Absent}, true
+	}
+	v, known = s.known[key]
+	return v, known
+}
+
+func (s *segment) learn(key string, v wire.Value) {
+	if s.known == nil {
+		s.known = map[string]wire.Value{}
+	}
+	s.known[key] = v
+}
+
+// touched reports whether a key with a prefix was written after a mark.
+func (s *segment) touched(since mark, prefix string) bool {
+	for _, w := range s.writes[min(since.writes, len(s.writes)):] {
+		if strings.HasPrefix(w.key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// ops lists the latest version of each key.
+func (s *segment) ops() []Op {
+	var ops []Op
+	for i, w := range s.writes {
+		if s.latest[w.key] == i+1 {
+			ops = append(ops, Op{Key: w.key, Value: w.value, Delete: w.deleted})
+		}
+	}
+	return ops
+}
+
+// want is a lock that a request needs.
+type want struct {
+	key  string
+	mode lock.Mode
+}
+
+// acquire gets locks, one after the other, and goes on with then. A request that
+// may not wait for one gives up all it has and begins the segment anew, with
+// that one.
+func (m *Machine) acquire(r *request, wants []want, then func()) {
+	for i, w := range wants {
+		switch m.locks.Acquire(r.owner, w.key, w.mode) {
+		case lock.Waiting:
+			r.wants, r.then = wants[i:], then
+			return
+		case lock.Dies:
+			m.deaths++
+			m.unwind(r)
+			r.first = []want{w}
+			m.start(r)
+			return
+		}
+	}
+	then()
+}
+
+// granted goes on with a request that has got the lock that it waited for.
+func (m *Machine) granted(r *request) {
+	if _, waiting := r.owner.Waits(); waiting || len(r.wants) == 0 {
+		return // it was given up meanwhile
+	}
+	wants, then := r.wants[1:], r.then
+	r.wants, r.then = nil, nil
+	m.acquire(r, wants, then)
+}
+
+// release gives up the locks of a request. Those that get them go on when this event
+// is done with.
+func (m *Machine) release(r *request) {
+	for _, o := range m.locks.Release(r.owner) {
+		m.ready = append(m.ready, m.owners[o])
+	}
+}
+
+// fetch gives the values of keys that are locked.
+func (m *Machine) fetch(r *request, keys []string, then func([]wire.Value)) {
+	var missing []string
+	for _, k := range keys {
+		if _, known := r.seg.get(k); !known {
+			missing = append(missing, k)
+		}
+	}
+	all := func() {
+		values := make([]wire.Value, len(keys))
+		for i, k := range keys {
+			values[i], _ = r.seg.get(k)
+		}
+		then(values)
+	}
+	if len(missing) == 0 {
+		all()
+		return
+	}
+	m.load(r, Load{Keys: missing}, func(values []wire.Value) {
+		for i, k := range missing {
+			r.seg.learn(k, values[i])
+		}
+		all()
+	})
+}
+
+// load asks the store; a request asks one thing at a time.
+func (m *Machine) load(r *request, e Effect, then func([]wire.Value)) {
+	m.loads++
+	switch q := e.(type) {
+	case Load:
+		q.Load = m.loads
+		e = q
+	case Scan:
+		q.Load = m.loads
+		e = q
+	}
+	r.loading, r.loaded = m.loads, then
+	m.loading[m.loads] = r
+	m.emit(e)
+}
+
+// arrived takes the answer in.
+func (m *Machine) arrived(ev Loaded) {
+	r := m.loading[ev.Load]
+	delete(m.loading, ev.Load)
+	if r == nil || r.loading != ev.Load {
+		return
+	}
+	then := r.loaded
+	r.loading, r.loaded = 0, nil
+	then(ev.Values)
+}
