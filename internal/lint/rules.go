@@ -9,7 +9,7 @@ import (
 )
 
 // pure are the folders whose packages take events and time as arguments and return decisions.
-var pure = []string{"internal/flow", "internal/cpu/profile", "internal/cpu/sim", "internal/cpu/policy", "internal/service/lock"}
+var pure = []string{"internal/flow", "internal/cpu/profile", "internal/cpu/sim", "internal/cpu/policy", "internal/service/lock", "internal/service/wire", "internal/service/record", "internal/service/journal", "internal/service/machine"}
 
 // pureFiles are single files that obey the same rule inside packages that do more.
 var pureFiles = []string{"internal/buffer/table.go", "internal/buffer/resolve.go", "internal/buffer/wait.go", "internal/buffer/name.go"}

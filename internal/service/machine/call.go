@@ -98,6 +98,10 @@ func (m *Machine) asked(msg wire.Message) {
 // gets the same answer, a new one is carried out.
 func (m *Machine) question(c *call, q wire.Asker) {
 	r, head := c.r, q.Head()
+	if end, ok := q.(*wire.Return); ok && end.Value.Code == wire.Panicked && c.broken == "" {
+		m.fail(r, fmt.Sprintf("%v: %s", c.to, end.Value.Text)) // wherever it has come to
+		return
+	}
 	c.seq++
 	if c.seq <= uint64(len(c.log.entries)) {
 		e := c.log.entries[c.seq-1]
@@ -117,6 +121,9 @@ func (m *Machine) question(c *call, q wire.Asker) {
 	e := &entry{asked: q}
 	c.log.entries = append(c.log.entries, e)
 	c.cur = e
+	if c.seq > questionsMax {
+		c.broken = fmt.Sprintf("%v has asked %d questions: let it continue with a new journal", c.to, questionsMax)
+	}
 	for _, w := range head.Writes {
 		if err := m.writable(w); err != nil {
 			c.broken = err.Error()
@@ -148,6 +155,9 @@ func (m *Machine) question(c *call, q wire.Asker) {
 	})
 }
 
+// questionsMax bounds what an execution asks.
+const questionsMax = 1 << 16
+
 // writable finds what is too large in a write.
 func (m *Machine) writable(w wire.Write) error {
 	switch {
@@ -177,27 +187,16 @@ func ends(q wire.Asker) bool {
 	return false
 }
 
-// silent reports whether a question has no answer.
-func silent(q wire.Asker) bool {
-	switch q := q.(type) {
-	case *wire.Invoke:
-		return q.Mode != wire.Wait
-	case *wire.Transaction:
-		return q.Edge != wire.Commit
-	case *wire.Timer, *wire.Promise, *wire.Compensate:
-		return true
-	}
-	return false
-}
-
 // answer answers the question of an execution.
 func (m *Machine) answer(c *call, a wire.Answer) {
 	e := c.cur
 	if a.Now == 0 {
 		a.Now = m.now
 	}
-	a.Fresh = a.Fresh || c.fresh
-	c.fresh = false
+	if !wire.Silent(e.asked) {
+		a.Fresh = a.Fresh || c.fresh
+		c.fresh = false
+	}
 	e.answered, e.answer, e.stale = true, a, true
 	m.pass(c)
 }
@@ -206,7 +205,7 @@ func (m *Machine) answer(c *call, a wire.Answer) {
 func (m *Machine) pass(c *call) {
 	e := c.cur
 	c.cur = nil
-	if !silent(e.asked) {
+	if !wire.Silent(e.asked) {
 		a := e.answer
 		a.Call, a.Seq = c.id, c.seq
 		m.emit(Send{Message: &a})
@@ -222,7 +221,7 @@ func (m *Machine) pass(c *call) {
 // execution fails.
 func (m *Machine) refuse(c *call, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if silent(c.cur.asked) {
+	if wire.Silent(c.cur.asked) {
 		c.broken = text
 	}
 	m.answer(c, wire.Answer{Value: wire.Value{Code: wire.Refused, Text: text}})
@@ -258,6 +257,9 @@ func (m *Machine) leave(c *call, v wire.Value) {
 		handle.answer.Value, handle.stale = v, true
 		m.await(below, q)
 		return
+	}
+	if r.tx != nil && r.tx.doom != "" { // whoever is in it learns so at once
+		v = wire.Value{Code: wire.Refused, Text: r.tx.doom}
 	}
 	m.answer(below, wire.Answer{Value: v})
 }

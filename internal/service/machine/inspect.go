@@ -57,3 +57,11 @@ func (m *Machine) Locks() []Held {
 // Deaths counts the segments that were begun anew because somebody older needed
 // their locks.
 func (m *Machine) Deaths() uint64 { return m.deaths }
+
+// Version is the version of the app that a request belongs to.
+func (m *Machine) Version(request string) string {
+	if r := m.requests[request]; r != nil {
+		return r.Request.Version
+	}
+	return ""
+}

@@ -267,10 +267,6 @@ func (m *Machine) goOn(c *call, q *wire.Continue) {
 // returned ends an execution.
 func (m *Machine) returned(c *call, q *wire.Return) {
 	r, v := c.r, q.Value
-	if v.Code == wire.Panicked && c.broken == "" {
-		m.fail(r, fmt.Sprintf("%v: %s", c.to, v.Text))
-		return
-	}
 	switch tx := r.tx; {
 	case tx != nil && (tx.by == c || c.joined > 0):
 		v = wire.Value{Code: wire.Failed, Text: fmt.Sprintf("%v has returned in the middle of a transaction", c.to)}

@@ -24,7 +24,8 @@ type serial struct {
 	state   map[string][]byte
 	reqs    map[string]*serialRequest
 	results map[string]wire.Value
-	starts  map[string]wire.Start // what executions were given, by request, generation and path
+	starts  map[string]wire.Start  // what executions were given, by request and path
+	answers map[string]wire.Answer // what they were answered, likewise
 }
 
 type serialRequest struct {
@@ -115,7 +116,7 @@ func parse(t fataler, ops []machine.Op) batch {
 
 // check runs the reference over a world's log.
 func check(w *world) {
-	s := &serial{t: w.t, methods: w.methods, state: map[string][]byte{}, reqs: map[string]*serialRequest{}, results: map[string]wire.Value{}, starts: map[string]wire.Start{}}
+	s := &serial{t: w.t, methods: w.methods, state: map[string][]byte{}, reqs: map[string]*serialRequest{}, results: map[string]wire.Value{}, starts: map[string]wire.Start{}, answers: map[string]wire.Answer{}}
 	var batches []batch
 	for _, ops := range w.log {
 		b := parse(w.t, ops)
@@ -123,6 +124,8 @@ func check(w *world) {
 		for _, e := range b.entries {
 			if e.Seq == 0 {
 				s.starts[b.id+" "+e.Path] = e.Start
+			} else if e.Answered {
+				s.answers[b.id+" "+journal.Below(e.Path, e.Seq)] = e.Answer
 			}
 		}
 	}
@@ -264,8 +267,13 @@ func (s *serial) write(c *serialCall, q *wire.Question) {
 func (s *serial) reply(c *serialCall, a *wire.Answer) {
 	q := c.asks[0]
 	c.asks = c.asks[1:]
-	if !silent(q) {
+	if !wire.Silent(q) {
 		a.Fresh = true
+		if q, ok := q.(wire.Asker); ok { // numbers of questions depend on it
+			if kept, ok := s.answers[c.x.start.Request+" "+journal.Below(c.path, q.Head().Seq)]; ok {
+				a.Fresh = kept.Fresh
+			}
+		}
 		c.x.toward = append(c.x.toward, a)
 		c.x.step(s.t, s.methods)
 		c.asks, c.x.toNode = append(c.asks, c.x.toNode...), nil
@@ -430,6 +438,9 @@ func (s *serial) returned(r *serialRequest, c *serialCall, v wire.Value) (last w
 		below.outcome[below.awaiting] = v
 		s.await(r, below, q)
 		return
+	}
+	if r.tx != nil && r.tx.doom {
+		v = wire.Value{Code: wire.Refused, Text: "doomed"}
 	}
 	s.reply(below, &wire.Answer{Value: v})
 	return last, false

@@ -31,9 +31,11 @@ type world struct {
 	execs   map[uint64]*exec
 	loads   []machine.Loaded
 	clients []*client
+	doomed  []uint64 // executions that are to be killed
 	crashes int
-	ran     map[string]int // side effects, by key
-	next    uint64         // waiter
+	parked  map[string]string // nil: nothing may be parked
+	ran     map[string]int    // side effects, by key
+	next    uint64            // waiter
 	waiters map[uint64]*client
 }
 
@@ -70,18 +72,6 @@ func newWorld(t fataler, seed uint64, o machine.Options, methods map[string]serv
 	return w
 }
 
-func silent(m wire.Message) bool {
-	switch m := m.(type) {
-	case *wire.Invoke:
-		return m.Mode != wire.Wait
-	case *wire.Transaction:
-		return m.Edge != wire.Commit
-	case *wire.Timer, *wire.Promise, *wire.Compensate:
-		return true
-	}
-	return false
-}
-
 // step lets an instance run until it waits for an answer or has ended.
 func (e *exec) step(t fataler, methods map[string]servicetest.Method) {
 	if !e.begun {
@@ -91,7 +81,7 @@ func (e *exec) step(t fataler, methods map[string]servicetest.Method) {
 		go func() {
 			last := servicetest.Serve(e.start, method, func(m wire.Message) *wire.Answer {
 				e.out <- m
-				if silent(m) {
+				if wire.Silent(m) {
 					return nil
 				}
 				return <-e.in
@@ -120,7 +110,7 @@ func (e *exec) step(t fataler, methods map[string]servicetest.Method) {
 			e.over = true
 			return
 		}
-		if !silent(m) {
+		if !wire.Silent(m) {
 			return
 		}
 	}
@@ -187,7 +177,7 @@ func (w *world) apply(ev machine.Event) {
 				delete(w.execs, e.Call)
 			}
 		case machine.Kill:
-			w.kill(e.Call)
+			w.doomed = append(w.doomed, e.Call)
 		case machine.Reply:
 			w.gated = append(w.gated, gated{len(w.log), func() {
 				if c := w.waiters[e.Waiter]; c != nil {
@@ -200,7 +190,10 @@ func (w *world) apply(ev machine.Event) {
 			}})
 			w.open()
 		case machine.Park:
-			w.t.Fatalf("request %s is parked: %s", e.Request, e.Why)
+			if w.parked == nil {
+				w.t.Fatalf("request %s is parked: %s", e.Request, e.Why)
+			}
+			w.parked[e.Request] = e.Why
 		}
 	}
 }
@@ -282,7 +275,7 @@ func (w *world) result(id string) *record.Result {
 func (w *world) crash() {
 	w.log = w.log[:w.flushed+w.rng.IntN(len(w.log)-w.flushed+1)]
 	w.flushed = len(w.log)
-	w.gated, w.loads = nil, nil
+	w.gated, w.loads, w.doomed = nil, nil, nil
 	for call, x := range w.execs {
 		x.abort()
 		delete(w.execs, call)
@@ -359,6 +352,13 @@ func (w *world) move() bool {
 		can(8, func() {
 			w.loads = slices.Delete(w.loads, i, i+1)
 			w.apply(l)
+		})
+	}
+	if len(w.doomed) > 0 {
+		can(8, func() {
+			call := w.doomed[0]
+			w.doomed = w.doomed[1:]
+			w.kill(call)
 		})
 	}
 	if w.flushed < len(w.log) {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	statePrefix   = "svc/s/"
+	StatePrefix   = "svc/s/" // of state: values of objects
 	OpenPrefix    = "svc/o/" // of requests that have not ended
 	donePrefix    = "svc/d/"
 	journalPrefix = "svc/j/"
@@ -32,8 +32,8 @@ const NameMax = 200
 
 // State is the key of a place in the state of an object.
 func State(service, object string, k wire.Key) string {
-	b := make([]byte, 0, len(statePrefix)+len(service)+len(object)+len(k.Field)+len(k.Entry)+4)
-	b = append(b, statePrefix...)
+	b := make([]byte, 0, len(StatePrefix)+len(service)+len(object)+len(k.Field)+len(k.Entry)+4)
+	b = append(b, StatePrefix...)
 	for _, s := range [...]string{service, object, k.Field} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)

@@ -29,6 +29,7 @@ type Context struct {
 	values  map[wire.Key]wire.Value
 	given   map[wire.Key]int // index of Start's value
 	used    uint64
+	within  int          // transactions
 	message wire.Message // Continue, if the method ends with that
 }
 
@@ -85,6 +86,9 @@ func (c *Context) put(m wire.Message) *wire.Answer {
 	}
 	if a.Value.Code == wire.Aborted {
 		panic(aborted{})
+	}
+	if a.Value.Code == wire.Refused && c.within > 0 {
+		panic(&Refused{a.Value.Text}) // nothing comes of the transaction: leave it
 	}
 	c.now = a.Now
 	if a.Fresh {
@@ -245,7 +249,10 @@ func (c *Context) Run(name string, effect func(key string) ([]byte, error)) ([]b
 // written, sent and called has come to nothing.
 func (c *Context) Tx(part func() error) error {
 	c.put(&wire.Transaction{Question: c.question()})
-	if err := c.part(part); err != nil {
+	c.within++
+	err := c.part(part)
+	c.within--
+	if err != nil {
 		c.put(&wire.Transaction{Question: c.question(), Edge: wire.Abort})
 		c.forget()
 		return err

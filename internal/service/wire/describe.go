@@ -61,3 +61,16 @@ func (m *Continue) Describe() (string, func(*codec.Coder)) { return "continue", 
 // Describe implements Asker. A method that returns has asked all that it will: its
 // result need not be the same.
 func (m *Return) Describe() (string, func(*codec.Coder)) { return "return", func(*codec.Coder) {} }
+
+// Silent reports whether a message has no answer.
+func Silent(m Message) bool {
+	switch m := m.(type) {
+	case *Invoke:
+		return m.Mode != Wait
+	case *Transaction:
+		return m.Edge != Commit
+	case *Timer, *Promise, *Compensate, *Return, *Continue:
+		return true
+	}
+	return false
+}
