@@ -213,10 +213,10 @@ func TestEveryOrder(t *testing.T) {
 		crashes                   bool
 		sample                    int // one configuration of so many, without -every
 	}{
-		{2, 3, 3, true, 1},
-		{3, 2, 3, true, 5},
-		{3, 3, 2, true, 7},
-		{4, 2, 2, false, 13},
+		{2, 3, 3, true, 3},
+		{3, 2, 3, true, 17},
+		{3, 3, 2, true, 23},
+		{4, 2, 2, false, 41},
 	} {
 		t.Run(fmt.Sprintf("%d of %d steps over %d keys", c.transactions, c.steps, c.keys), func(t *testing.T) {
 			sample := c.sample

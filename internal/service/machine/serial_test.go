@@ -29,16 +29,14 @@ type serial struct {
 }
 
 type serialRequest struct {
-	id         string
-	call       record.Call
-	generation uint64
-	stack      []*serialCall
-	tx         *serialTx
-	sends      []record.Request
-	sent       map[string]bool
-	undo       []record.Call // of earlier segments
-	more       []record.Call // of this one
-	undoes     string
+	id     string
+	call   record.Call
+	stack  []*serialCall
+	tx     *serialTx
+	sends  []record.Request
+	undo   []record.Call // of earlier segments
+	more   []record.Call // of this one
+	undoes string
 }
 
 type serialCall struct {

@@ -51,7 +51,6 @@ type client struct {
 	id      string
 	asked   bool
 	answers []wire.Value
-	again   bool // refused for now: try later
 }
 
 // exec is an execution in an instance.
@@ -95,7 +94,7 @@ func (e *exec) step(t fataler, methods map[string]servicetest.Method) {
 	}
 	for {
 		m := <-e.out
-		if m == nil || m.(wire.Message) == nil {
+		if m == nil {
 			e.over = true
 			return
 		}
