@@ -79,8 +79,9 @@ func (e *exec) step(t fataler, methods map[string]servicetest.Method) {
 		method := methods[e.start.To.Service+"."+e.start.To.Method]
 		go func() {
 			last := servicetest.Serve(e.start, method, func(m wire.Message) *wire.Answer {
+				quiet := wire.Silent(m)
 				e.out <- m
-				if wire.Silent(m) {
+				if quiet {
 					return nil
 				}
 				return <-e.in
