@@ -134,7 +134,7 @@ func New(o Options) (*Pool, error) {
 	}
 	p.degraded = slices.Clone(o.Spawner.Degraded())
 	if !p.limited.memory {
-		p.degraded = append(p.degraded, "memory of calls: no cgroup limits it; each process of a call has its address space limited instead, "+
+		p.degraded = append(p.degraded, "memory of calls: no cgroup limits it; each process of a call has its private memory limited instead, "+
 			"so that a call with many processes can use more")
 	}
 	if !p.limited.pids {

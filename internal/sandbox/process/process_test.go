@@ -442,3 +442,24 @@ func processes(t *testing.T, text string) []int {
 	}
 	return found
 }
+
+// What Go's runtime maps and does not use must not count against a function's memory where the
+// machine has no groups: TestAsOrdinaryUser runs this, too.
+func TestGoFitsIntoItsMemory(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := folder(t)
+	if err := os.WriteFile(filepath.Join(dir, "main"), self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := newPool(t, Options{})
+	f := &Function{Name: "f", Version: unique(), Runtime: Native, Dir: dir, Program: "main", Args: []string{"-test.run=^$"}}
+	f.Limits.Memory = 128 << 20
+	var log logged
+	r := run(t, p, Call{Function: f, Log: log.add})
+	if r.Failure != nil || !strings.Contains(string(r.Output), "PASS") {
+		t.Errorf("%q, %v, log %q", r.Output, r.Failure, log.text())
+	}
+}

@@ -29,7 +29,7 @@ func last(s string, n int) string {
 // Python.
 func (c *config) rlimits() map[string]int64 {
 	limits := map[string]int64{}
-	for name, value := range map[string]int64{"NOFILE": int64(c.files), "FSIZE": c.fileSize, "AS": c.space, "NPROC": c.threads} {
+	for name, value := range map[string]int64{"NOFILE": int64(c.files), "FSIZE": c.fileSize, "DATA": c.data, "AS": c.space, "NPROC": c.threads} {
 		if value > 0 {
 			limits[name] = value
 		}

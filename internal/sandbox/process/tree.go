@@ -21,16 +21,17 @@ import (
 
 // config is what a warden is told: struct warden_config, and records.
 type config struct {
-	flags          uint32
-	uid, gid       int
-	cpu            time.Duration
-	files          int
-	fileSize       int64
-	space, threads int64
-	tmp            int64
-	records        []byte
-	count          uint32
-	mounts         []*os.File
+	flags       uint32
+	uid, gid    int
+	cpu         time.Duration
+	files       int
+	fileSize    int64
+	data, space int64
+	threads     int64
+	tmp         int64
+	records     []byte
+	count       uint32
+	mounts      []*os.File
 }
 
 // add appends a record.
@@ -71,7 +72,7 @@ func (c *config) encode() []byte {
 		b = binary.NativeEndian.AppendUint32(b, v)
 	}
 	cpu := int64((c.cpu + time.Second - 1) / time.Second)
-	for _, v := range []int64{cpu, int64(c.files), c.fileSize, c.space, c.threads, c.tmp} {
+	for _, v := range []int64{cpu, int64(c.files), c.fileSize, c.data, c.space, c.threads, c.tmp} {
 		b = binary.NativeEndian.AppendUint64(b, uint64(v))
 	}
 	return append(b, c.records...)
@@ -228,6 +229,14 @@ func memoryFile(name string, b []byte) (*os.File, error) {
 
 const mfdNoExec = 8 // MFD_NOEXEC_SEAL
 
+// Where no cgroup limits memory, each process of a call has its private memory limited, in
+// bytes, and its address space, for what it shares. Programs map more than they use: Go's
+// runtime 32 MiB to write to, and 600 MiB that it only keeps free.
+const (
+	untouched = 36 << 20
+	reserved  = 4 << 30
+)
+
 // newConfig says everything about a version to its warden. flags are flagParent,
 // flagAdopt or none; with the second above is the parent's user namespace.
 func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited limits, flags uint32, above *os.File) (*config, error) {
@@ -250,13 +259,13 @@ func newConfig(s *sandbox.Spawner, f *Function, py *python.Interpreter, limited 
 		c.add(recDoor, uint32(d.port), d.address.String())
 	}
 	if !limited.memory {
-		c.space = l.Memory
+		c.data, c.space = l.Memory+untouched, l.Memory+reserved
 	}
 	if !limited.pids {
 		c.threads = int64(l.Pids)
 	}
 	if flags&flagParent != 0 { // what it forks lowers its own
-		c.files, c.fileSize, c.space, c.threads = 0, 0, 0, 0
+		c.files, c.fileSize, c.data, c.space, c.threads = 0, 0, 0, 0, 0
 	}
 	err = func() error {
 		if err := c.base(f.Root, doors); err != nil {

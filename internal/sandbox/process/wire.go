@@ -15,7 +15,7 @@ import (
 // The numbers of warden.h.
 const (
 	configMagic = 0x64726177
-	configSize  = 72
+	configSize  = 80
 
 	flagSetID  = 1 << 0
 	flagPython = 1 << 1

@@ -82,6 +82,8 @@ void set_limits(const struct warden_config *c, int call)
 		limit(RLIMIT_NOFILE, c->files, "open files");
 	if (c->file_size)
 		limit(RLIMIT_FSIZE, c->file_size, "file size");
+	if (c->data)
+		limit(RLIMIT_DATA, c->data, "private memory");
 	if (c->space)
 		limit(RLIMIT_AS, c->space, "address space");
 	if (c->nproc)

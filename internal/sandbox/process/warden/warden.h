@@ -31,6 +31,7 @@ struct warden_config { /* descriptor 0 is a memory file that begins with this */
 	uint64_t cpu;     /* seconds of one process; 0 in any of these: no limit */
 	uint64_t files;   /* open descriptors */
 	uint64_t file_size; /* bytes */
+	uint64_t data;    /* bytes of private memory */
 	uint64_t space;   /* bytes of address space */
 	uint64_t nproc;   /* threads of all calls together */
 	uint64_t tmp;     /* bytes of /tmp */
