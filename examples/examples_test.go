@@ -174,6 +174,13 @@ func TestExactOutputs(t *testing.T) {
 		{"nn", "", `{"images": 2, "seed": 1}`, `[
 			{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]},
 			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"clang"}},
+		{"basics-python", "hello", `{"name": "you \"there\""}`, `"Hello, you \"there\"!"`, []string{"python3"}},
+		{"basics-python", "hello", `null`, `"Hello, world!"`, []string{"python3"}},
+		{"basics-python", "files", `null`, `{"bytes": 21}`, []string{"python3"}},
+		{"basics-python", "caught", `{"how": "trap"}`, `"caught"`, []string{"python3"}},
+		{"basics-python", "nn", `{"images": 2, "seed": 1}`, `[
+			{"class": 3, "scores": [-2264, 4352, 4112, 10795, -9779, 1972, -9460, 3684, -600, 3732]},
+			{"class": 3, "scores": [-4476, -4556, 6440, 16397, -10225, 6091, -4179, 1293, 6057, 3808]}]`, []string{"python3"}},
 		{"rust", "", `{"text": "one\nthree\n"}`, `{"lines": 2, "longest": 5}`, []string{"/usr/bin/rustc"}},
 		{"panic", "caught", `{"how": "trap"}`, `"caught"`, []string{"clang"}},
 		{"../testdata/pressure", "", `{"words": 20000000}`, `199999990000000`, []string{"go"}},
@@ -302,8 +309,9 @@ func wordCountGo(t *testing.T, app string) {
 
 // Every call of a resident function is served, by few instances, each with the input and environment of that call.
 func TestResident(t *testing.T) {
-	for _, app := range []string{"resident", "resident native"} {
-		for workflow, tool := range map[string]string{"main": "clang", "go": "go"} {
+	for app, workflows := range map[string]map[string]string{"resident": {"main": "clang", "go": "go"}, "resident native": {"main": "cc", "go": "go"},
+		"basics-python": {"resident": "python3"}} {
+		for workflow, tool := range workflows {
 			t.Run(app+" "+workflow, func(t *testing.T) {
 				need(t, tool)
 				var got []struct{ Call, Item, Sum int }
@@ -357,7 +365,7 @@ func TestLoadAll(t *testing.T) {
 }
 
 func TestMmap(t *testing.T) {
-	need(t, "clang")
+	need(t, "clang", "python3")
 	text, err := os.ReadFile("wordcount/data/part-1")
 	if err != nil {
 		t.Fatal(err)
@@ -370,9 +378,11 @@ func TestMmap(t *testing.T) {
 		Bytes, Pages int
 		Digest       string
 	}
-	output(t, "mmap", "", map[string]any{"path": "/data/part-1", "stride": 7}, &got)
-	if got.Bytes != len(text) || got.Pages != 1 || got.Digest != fmt.Sprintf("%016x", digest) {
-		t.Errorf("got %+v, want %d bytes, digest %016x", got, len(text), digest)
+	for app, workflow := range map[string]string{"mmap": "main", "basics-python": "mmap"} {
+		output(t, app, workflow, map[string]any{"path": "/data/part-1", "stride": 7}, &got)
+		if got.Bytes != len(text) || got.Pages != 1 || got.Digest != fmt.Sprintf("%016x", digest) {
+			t.Errorf("%s: got %+v, want %d bytes, digest %016x", app, got, len(text), digest)
+		}
 	}
 }
 
@@ -388,6 +398,11 @@ func TestFailures(t *testing.T) {
 		{"panic", "go", `{"index": 7}`, []string{"gopanic", "index out of range"}, "go"},
 		{"endless", "", `null`, []string{"loop", "1s"}, "clang"},
 		{"http-client", "", `{"host": "127.0.0.1", "port": 1}`, []string{"get", "not granted"}, "clang"},
+		{"basics-python", "panic", `{"how": "abort"}`, []string{"abort", "giving up", "SIGABRT"}, "python3"},
+		{"basics-python", "panic", `{"how": "trap"}`, []string{"abort", "divide", "ZeroDivisionError"}, "python3"},
+		{"basics-python", "panic", `{"how": "exit"}`, []string{"abort", "leaving with status 1"}, "python3"},
+		{"basics-python", "endless", `null`, []string{"loop", "1s"}, "python3"},
+		{"basics-python", "http-client", `{"host": "elsewhere.example", "port": 80}`, []string{"get", "gaierror"}, "python3"},
 	} {
 		t.Run(c.app+" "+c.workflow+" "+c.input, func(t *testing.T) {
 			need(t, c.tool)
@@ -405,7 +420,7 @@ func TestFailures(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	need(t, "clang")
+	need(t, "clang", "python3")
 	weft(t)
 	l, err := net.Listen("tcp", "127.0.0.1:17878")
 	if err != nil {
@@ -413,7 +428,7 @@ func TestHTTP(t *testing.T) {
 	}
 	l.Close()
 	served := make(chan result, 1)
-	go func() { served <- run(t, "http-server", "", map[string]int{"requests": 2}) }()
+	go func() { served <- run(t, "http-server", "", map[string]int{"requests": 3}) }()
 	var body []byte
 	for range 600 { // the function may still be built
 		r, err := http.Get("http://127.0.0.1:17878/first")
@@ -435,7 +450,11 @@ func TestHTTP(t *testing.T) {
 	if got.Status != 200 || got.Body != "hello from /second, request 2\n" {
 		t.Errorf("got %+v", got)
 	}
-	if r := <-served; r.Status != "succeeded" || !strings.Contains(string(r.Output), "2") {
+	output(t, "basics-python", "http-client", map[string]any{"path": "/third"}, &got)
+	if got.Status != 200 || got.Body != "hello from /third, request 3\n" {
+		t.Errorf("in Python: got %+v", got)
+	}
+	if r := <-served; r.Status != "succeeded" || !strings.Contains(string(r.Output), "3") {
 		t.Errorf("server: %s %s %s", r.Status, r.Output, r.stderr)
 	}
 }

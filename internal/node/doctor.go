@@ -35,13 +35,32 @@ func ProbeProcesses(ctx context.Context, interpreter string) []sandbox.Feature {
 		switch {
 		case f.State == sandbox.StateMissing:
 		case errs[i] != nil:
-			missing(f, errs[i], "allow user namespaces, or run weft as root; in a container, with a /proc that hides nothing")
+			missing(f, errs[i], enabling(errs[i]))
 		case len(degraded) > 0:
 			f.State, f.Fallback = sandbox.StateDegraded, strings.Join(degraded, "; ")
 			f.Enable = "run weft as root, or in a cgroup that is delegated to its user"
 		}
 	}
 	return []sandbox.Feature{native, py}
+}
+
+// errConfine is why no process can be confined here at all.
+type errConfine struct{ error }
+
+// enabling says what to do about a function that could not be called. What is
+// about namespaces is said where they are what is missing; otherwise the reason,
+// which is shown beside it, says more than a guess would.
+func enabling(err error) string {
+	var confine errConfine
+	switch {
+	case errors.As(err, &confine):
+		return "allow user namespaces, or run weft as root"
+	case strings.Contains(err.Error(), "/proc"):
+		return "in a container, give it a /proc that hides nothing (docker: --security-opt systempaths=unconfined)"
+	case strings.Contains(err.Error(), "namespace"):
+		return "allow user namespaces, or run weft as root; in a container, allow unshare and mount"
+	}
+	return "see to what the detail names, and run weft doctor again"
 }
 
 // tryProcesses calls a native function and, if there is one, a Python function. It
@@ -63,6 +82,9 @@ func tryProcesses(ctx context.Context, interpreter string, usable bool) (degrade
 		return fail(err)
 	}
 	defer spawner.Close()
+	if err := spawner.CanConfine(); err != nil {
+		return fail(errConfine{err})
+	}
 	pool, err := process.New(process.Options{Spawner: spawner, Python: interpreter, Spare: -1})
 	if err != nil {
 		return fail(err)

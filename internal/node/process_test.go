@@ -128,6 +128,86 @@ def handler(event, context):
 	wantFailure(t, run(t, n, a, func(r *node.RunRequest) { r.Workflow = "stuck" }), "deadlock", `a waits for "never"`)
 }
 
+// A value that each runtime takes and publishes again is in one memory file all the way: what the kernel says is mapped
+// where each of them sees it.
+func TestNothingIsCopiedAmongRuntimes(t *testing.T) {
+	needProcesses(t)
+	n := newNode(t)
+	for _, size := range []int{2 << 20, 5<<20 + 1000} {
+		a := load(t, fmt.Sprintf(`
+functions:
+  wasm: {source: ACTOR}
+  py: {runtime: python, source: ./py.py}
+  kept: {runtime: python, source: ./py.py, resident: true}
+  nat: {runtime: native, source: ./nat.c}
+workflows:
+  main:
+    steps:
+      a: {call: nat, with: {size: %d}}
+      b: {call: py, needs: [a], with: {from: a/x}}
+      c: {call: wasm, needs: [b], with: {do: look b/x; forward x}}
+      d: {call: nat, needs: [c], with: {from: c/x}}
+      e: {call: kept, needs: [d], with: {from: d/x}}
+      f: {call: wasm, needs: [e], with: {do: look e/x; forward x}}
+      g: {call: py, needs: [f], with: {from: f/x, write: true}}
+    output: ["${ .a }", "${ .b }", "${ .d }", "${ .e }", "${ .g }"]
+`, size), "py.py", `
+import ctypes
+import weft
+
+def handler(event, context):
+    view = weft.borrow(event["from"])
+    at, file = ctypes.addressof(ctypes.c_char.from_buffer(view)), 0
+    for line in open("/proc/self/maps"):
+        low, high = (int(x, 16) for x in line.split()[0].split("-"))
+        if low <= at < high:
+            file = int(line.split()[4])
+    if "write" in event:
+        view[5] = 1
+        weft.put("x", view)
+        copy = weft.borrow("x")
+        return [copy[5], weft.borrow(event["from"])[5], len(copy)]
+    weft.put("x", view)
+    return file
+`, "nat.c", `
+#include <weft.h>
+
+static unsigned long file_at(const void *at) {
+	char line[512];
+	unsigned long low, high, file, found = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &low, &high, &file) == 3 && low <= (unsigned long)at && (unsigned long)at < high) found = file;
+	if (f) fclose(f);
+	return found;
+}
+
+WEFT_FUNCTION(nat) {
+	weft_view v;
+	const char *from = weft_arg_str("from", "");
+	int e = *from ? weft_borrow(from, 0, &v) : weft_alloc(&v, (size_t)weft_arg_int("size", 0));
+	if (e) return weft_fail("get: %s", weft_error(e));
+	if (!*from) memset(v.data, 7, v.size);
+	if ((e = weft_put("x", 0, v.data, v.size))) return weft_fail("put: %s", weft_error(e));
+	return weft_return_json("%lu", file_at(v.data));
+}
+`)
+		r := run(t, n, a)
+		if r.Failure != nil {
+			t.Fatal(r.Failure)
+		}
+		out := r.Output.([]any)
+		for i, file := range out[:4] {
+			if fmt.Sprint(file) != fmt.Sprint(out[0]) || fmt.Sprint(file) == "0" {
+				t.Errorf("%d bytes: the %d. function has them in the memory file %v, the first in %v", size, i+1, file, out[0])
+			}
+		}
+		if got, want := fmt.Sprint(out[4]), fmt.Sprintf("[1 7 %v]", float64(size)); got != want {
+			t.Errorf("what was written to: %s, want %s", got, want)
+		}
+	}
+}
+
 // Processes get files, folders and connections by the words that WebAssembly gets them by.
 func TestGrantsOfProcesses(t *testing.T) {
 	needProcesses(t)

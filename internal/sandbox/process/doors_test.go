@@ -78,12 +78,12 @@ func echo(t *testing.T) int {
 // What is granted can be reached by what knows nothing of weft; nothing else can.
 func TestDial(t *testing.T) {
 	p := newPool(t, Options{})
-	granted, other, gone := echo(t), echo(t), echo(t)
+	granted, other := echo(t), echo(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone = l.Addr().(*net.TCPAddr).Port
+	gone := l.Addr().(*net.TCPAddr).Port
 	l.Close()
 	dial := []string{fmt.Sprintf("127.0.0.1:%d", granted), fmt.Sprintf("localhost:%d", gone), "10.99.98.97:81", "[fd00:99::1]:82", "weft-test.invalid:83"}
 

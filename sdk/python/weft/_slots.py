@@ -7,6 +7,7 @@ comes beside it. docs/processes.md describes the frames.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import socket
@@ -150,18 +151,45 @@ def _map(where, size, flags, fd):
     return _libc.mmap(where, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0) == where
 
 
+class _Mapping(mmap.mmap):
+    """A mapping that begins at the address where, or has the file of a buffer
+    there; segment is the number of a buffer that it shows, 0 until that can be
+    published by its number."""
+
+    where = segment = 0
+
+    def shows(self, view):
+        """Whether view begins with the buffer's first byte, and nothing of the
+        mapping was written to here. The kernel tells by smaps (proc(5)): what a
+        private mapping has of its own is anonymous. Asking takes as long as copying
+        a megabyte."""
+        if not self.segment or len(view) < 1 << 20 or view.readonly or ctypes.addressof(ctypes.c_char.from_buffer(view)) != self.where:
+            return False
+        try:
+            with open("/proc/self/smaps") as f:
+                for line in f:
+                    if line.startswith("%x-" % self.where):
+                        about = dict(itertools.islice((l.split()[:2] for l in f), 24))
+                        return about["Anonymous:"] == "0" and about["Swap:"] == "0"
+        except (OSError, KeyError, ValueError):
+            pass
+        return False
+
+
 def _place(fd, size, flags):
     """Maps a file; returns a memoryview of it and its address. From 2 MiB on the
     address is one at which a page table can show it in huge pages: the file then
     takes the place of a part of an empty mapping, which ends with the view."""
     if size < _HUGE:
-        room = mmap.mmap(fd, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        return memoryview(room), ctypes.addressof(ctypes.c_char.from_buffer(room))
-    room = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        room = _Mapping(fd, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        room.where = ctypes.addressof(ctypes.c_char.from_buffer(room))
+        return memoryview(room), room.where
+    room = _Mapping(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     where = ctypes.addressof(ctypes.c_char.from_buffer(room))
     skip = -where % _HUGE
     if not _map(where + skip, size, flags | _MAP_FIXED, fd):
         raise OSError(ctypes.get_errno(), "map a buffer")
+    room.where = where + skip
     return memoryview(room)[skip : skip + size], where + skip
 
 
@@ -225,7 +253,8 @@ def alloc(size):
 
 def put(name, data, size=None, type=0):
     """Publishes bytes, anything with the buffer protocol, or a Buffer: the first
-    size bytes of it, all of them by default, and without a copy."""
+    size bytes of it, all of them by default, and without a copy. What take or
+    borrow gave is not copied either, as long as it was not written to."""
     if isinstance(data, Buffer):
         n = data.size if size is None else size
         if not 0 <= n <= data.size:
@@ -233,12 +262,16 @@ def put(name, data, size=None, type=0):
         if data._fd < 0:
             raise Error("this buffer is published already")
         _connection.ask(_PUT, name, n, type, data.segment, meanwhile=data._freeze)
+        data.view.obj.segment = data.segment
         return
     view = memoryview(data)
     view = view.cast("B") if view.nbytes else memoryview(b"")  # an empty one cannot be cast
     if size is not None:
         view = view[:size]
     n = len(view)
+    if n > _INLINE and isinstance(view.obj, _Mapping) and view.obj.shows(view):
+        _connection.ask(_PUT, name, n, type, view.obj.segment)
+        return
     if n <= _INLINE:
         _connection.ask(_PUT, name, n, type, 0, bytes(view))
         return
@@ -253,13 +286,15 @@ def put(name, data, size=None, type=0):
 
 
 def _read(op, name, type):
-    size, _, _, body, fd = _connection.ask(op, name, 0, type)
+    size, _, segment, body, fd = _connection.ask(op, name, 0, type)
     if fd < 0:
         return memoryview(bytearray(body))
     try:
         if size == 0:
             return memoryview(bytearray())
-        return _place(fd, size, mmap.MAP_PRIVATE)[0]
+        view, _ = _place(fd, size, mmap.MAP_PRIVATE)
+        view.obj.segment = segment
+        return view
     finally:
         os.close(fd)
 

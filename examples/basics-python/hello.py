@@ -1,0 +1,5 @@
+"""Greets."""
+
+
+def handler(event, context):
+    return "Hello, %s!" % (event or {}).get("name", "world")
