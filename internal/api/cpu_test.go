@@ -41,12 +41,26 @@ func TestTheProcessor(t *testing.T) {
 		t.Errorf("learned with the policy none: %+v", c.Profiles)
 	}
 	for body, says := range map[string]string{
-		`{"policy": "cfs"}`:              `cfs`,
-		`{"backend": "gpu"}`:             `gpu`,
-		`{"parameters": {"speed": 1}}`:   `speed`,
-		`{"parameters": {"theta": 400}}`: "theta is 400",
-		`{"parameters": {"theta": [1]}}`: "neither a number",
-		`{"parameters": {"epoch": 5}}`:   "alps.epoch=5",
+		`{"policy": "cfs"}`:                     `cfs`,
+		`{"policy": "wefft"}`:                   `did you mean \"weft\"?`,
+		`{"backend": "gpu"}`:                    `gpu`,
+		`{"backend": "cgroups"}`:                `did you mean \"cgroup\"?`,
+		`{"parameters": {"speed": 1}}`:          `speed`,
+		`{"parameters": {"thetta": 1}}`:         `did you mean \"theta\"?`,
+		`{"parameters": {"weft.slot": 1}}`:      `did you mean \"weft.slots\"?`,
+		`{"parameters": {"weight.shap": 2}}`:    `did you mean \"shop\"?`,
+		`{"parameters": {"weight.": 2}}`:        `there is no app`,
+		`{"parameters": {"weight.shop": -1}}`:   `weight of shop is -1`,
+		`{"parameters": {"slots": -1}}`:         `weft.slots=-1`,
+		`{"parameters": {"slots": 1000000000}}`: `weft.slots=1e+09`,
+		`{"parameters": {"lead": "Inf"}}`:       `weft.lead=Inf`,
+		`{"parameters": {"lead": "NaN"}}`:       `weft.lead=NaN`,
+		`{"parameters": {"turn": "-1s"}}`:       `weft.turn=-1s`,
+		`{"parameters": {"turn": "9999h"}}`:     `weft.turn=9999h`,
+		`{"parameters": {"turn": ""}}`:          `weft.turn=`,
+		`{"parameters": {"theta": 400}}`:        "theta is 400",
+		`{"parameters": {"theta": [1]}}`:        "neither a number",
+		`{"parameters": {"epoch": 5}}`:          "alps.epoch=5",
 	} {
 		s.ask(t, auth.Admin, "PATCH", "/v1/cpu", body, "Content-Type", form).problem(t, 400, "bad-request", says)
 	}

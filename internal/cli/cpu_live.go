@@ -49,6 +49,10 @@ weight of an app is weight.APP; without a value it is 1 again. It takes a token 
 			if !ok {
 				return usage("write policy=alps or weft.slots=2", "%q is no NAME=VALUE", a)
 			}
+			known := map[string][]string{"policy": policy.Names, "backend": backend.Names}[name]
+			if known != nil && value == "" {
+				return usage("what is not named stays as it is, or gets its default with --reset", "%s is empty: there are %s", name, strings.Join(known, ", "))
+			}
 			switch name {
 			case "policy":
 				change.Policy = value

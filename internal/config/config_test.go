@@ -192,6 +192,7 @@ func TestWrongSettings(t *testing.T) {
 		{"telemetry: {metrics: opne}", `c.yaml:1:22: unknown metrics "opne": want token or open`, `did you mean "open"?`},
 		{"cpu: wefft", `c.yaml:1:6: unknown cpu "wefft": want none or alps or sfs or weft`, `did you mean "weft"?`},
 		{"cpu_parameters: [speed=1]", `c.yaml:1:18: cpu_parameters: "speed": not a parameter of a CPU policy`, "docs/cpu.md has the parameters"},
+		{"cpu_parameters: [weft.slot=1]", `c.yaml:1:18: cpu_parameters: "weft.slot": not a parameter of a CPU policy`, `did you mean "weft.slots"?`},
 		{"cpu_parameters: [alps.theta]", `c.yaml:1:18: cpu_parameters: want a parameter such as "alps.theta=40"; found the string "alps.theta"`, ""},
 		{"- data", "c.yaml:1:1: a configuration is a mapping; found a list", "a configuration begins with a line such as `data: /var/lib/weft`"},
 	} {

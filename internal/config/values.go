@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -47,7 +48,7 @@ func (r *reading) parameter(n *yamlfile.Node) (string, bool) {
 		err = o.Validate()
 	}
 	if err != nil {
-		r.Errorf(n.At, "docs/cpu.md has the parameters", "cpu_parameters: %s", yamlfile.Shorten(strings.ReplaceAll(err.Error(), "\n", "; "), 200))
+		r.Errorf(n.At, cmp.Or(yamlfile.Nearest(name, policy.ParameterNames()), "docs/cpu.md has the parameters"), "cpu_parameters: %s", yamlfile.Shorten(strings.ReplaceAll(err.Error(), "\n", "; "), 200))
 		return "", false
 	}
 	return s, true

@@ -64,9 +64,32 @@ var Parameters = []Parameter{
 	number("sfs.overload", "slices that a call may wait", func(o *Options) *float64 { return &o.SFS.Overload }),
 }
 
+// ParameterNames are the names of Parameters, whole and without their policies, once each.
+func ParameterNames() []string {
+	var names []string
+	for _, p := range Parameters {
+		_, short, _ := strings.Cut(p.Name, ".")
+		names = append(names, p.Name, short)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// numberMax and spanMax are the greatest values of parameters that are numbers and times.
+const (
+	numberMax = 1_000_000
+	spanMax   = 24 * time.Hour
+)
+
+// errRange is what is wrong with a value beyond all sense, such as an infinite one.
+var errRange = fmt.Errorf("want a number from 0 to %d, or a time up to %v", numberMax, spanMax)
+
 func number(name, text string, field func(o *Options) *float64) Parameter {
 	return Parameter{name, text, func(o *Options) any { return *field(o) }, func(o *Options, text string) (err error) {
 		*field(o), err = strconv.ParseFloat(text, 64)
+		if n := *field(o); err == nil && !(n >= 0 && n <= numberMax) {
+			err = errRange
+		}
 		return err
 	}}
 }
@@ -74,6 +97,9 @@ func number(name, text string, field func(o *Options) *float64) Parameter {
 func whole(name, text string, field func(o *Options) *int) Parameter {
 	return Parameter{name, text, func(o *Options) any { return *field(o) }, func(o *Options, text string) (err error) {
 		*field(o), err = strconv.Atoi(text)
+		if n := *field(o); err == nil && (n < 0 || n > numberMax) {
+			err = errRange
+		}
 		return err
 	}}
 }
@@ -81,6 +107,9 @@ func whole(name, text string, field func(o *Options) *int) Parameter {
 func span(name, text string, field func(o *Options) *time.Duration) Parameter {
 	return Parameter{name, text, func(o *Options) any { return field(o).String() }, func(o *Options, text string) (err error) {
 		*field(o), err = time.ParseDuration(text)
+		if d := *field(o); err == nil && (d < 0 || d > spanMax) {
+			err = errRange
+		}
 		return err
 	}}
 }
