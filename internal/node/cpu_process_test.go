@@ -2,9 +2,18 @@ package node_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
@@ -106,4 +115,103 @@ func TestRequestsShareAProcess(t *testing.T) {
 	cancel()
 	waiting.Wait()
 	current(t, s, "that is stopped again", stopped)
+}
+
+// The node of an ordinary user, who has no groups, schedules processes by their classes:
+// a long call runs when nothing else does, another one is stopped while it waits, and what
+// it has orphaned is too.
+func TestProcessesWithoutGroups(t *testing.T) {
+	needProcesses(t)
+	if os.Getuid() == 0 {
+		asNobody(t, "^(TestProcessesWithoutGroups|TestResidentCallsAreScheduled)$/^(sched|)$")
+		return
+	}
+	settings := scheduler.Defaults(2)
+	settings.Options.Weft.Slots = 1
+	s := serve(t, t.TempDir(), scheduled(t, settings))
+	if st := s.CPU().Status(); st.Backend != backend.NameSched || st.Traits.Undo {
+		t.Skipf("this user has %s, %+v", st.Backend, st.Traits)
+	}
+	source := `
+import os
+def handler(event, context):
+    if event["do"] == "spin":
+        if os.fork() == 0:
+            if os.fork() == 0:
+                while True: pass
+            os._exit(0)
+        os.wait()
+        while True: pass
+    return event["do"]
+`
+	if _, err := deployProcesses(t, s, load(t, "functions: {long: {runtime: python, source: ./f.py}}\n", "f.py", source)); err != nil {
+		t.Fatal(err)
+	}
+	mustInvoke(t, s, "long", "x")
+	// states are those of the processes below this one that are in the class that runs when
+	// nothing else does, and that are stopped.
+	states := func() (idle, stopped int) {
+		for pids := []int{os.Getpid()}; len(pids) > 0; pids = pids[1:] {
+			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pids[0]))
+			for _, dir := range tasks {
+				text, _ := os.ReadFile(dir + "/children")
+				for _, child := range strings.Fields(string(text)) {
+					pid, _ := strconv.Atoi(child)
+					pids = append(pids, pid)
+					if a, err := unix.SchedGetAttr(pid, 0); err == nil && a.Policy == unix.SCHED_IDLE {
+						idle++
+					}
+					if status, _ := os.ReadFile("/proc/" + child + "/status"); strings.Contains(string(status), "\nState:\tT") {
+						stopped++
+					}
+				}
+			}
+		}
+		return idle, stopped
+	}
+	wait := func(what string, want func(idle, stopped int) bool) {
+		t.Helper()
+		if !eventually(func() bool { return want(states()) }) {
+			idle, stopped := states()
+			t.Fatalf("never %s: %d idle, %d stopped: %+v", what, idle, stopped, s.CPU().Status())
+		}
+	}
+	end := background(t, s, "long", "spin")
+	wait("a long call and its orphan in the lowest class", func(idle, _ int) bool { return idle == 2 })
+	second := background(t, s, "long", "spin")
+	wait("another one that is stopped", func(_, stopped int) bool { return stopped == 2 })
+	end()
+	wait("goes on alone", func(idle, stopped int) bool { return idle == 2 && stopped == 0 })
+	second()
+	wait("nothing", func(idle, stopped int) bool { return idle+stopped == 0 })
+	if stats := s.CPU().Status().Stats; stats.Failed > 0 {
+		t.Errorf("commands failed: %+v", stats)
+	}
+}
+
+// asNobody runs tests of this package again, as nobody in particular.
+func asNobody(t *testing.T, tests string) {
+	t.Helper()
+	const nobody = 65534
+	dir, err := os.MkdirTemp("/tmp", "node-test-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	binary, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = errors.Join(os.WriteFile(filepath.Join(dir, "node.test"), binary, 0o755), os.Chown(dir, nobody, nobody))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(dir, "node.test"), "-test.v", "-test.run", tests)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "HOME=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, Pdeathsig: unix.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }

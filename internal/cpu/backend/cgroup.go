@@ -354,7 +354,7 @@ func (m *mover) do(pid int, to move) {
 	seen := map[int]bool{}
 	for range sweepRounds {
 		fresh := false
-		for _, p := range processes(pid, "") {
+		for _, p := range processes(pid, 0, "") {
 			if !seen[p] {
 				seen[p], fresh = true, true
 				_ = m.tree.Write(to.dir+"/cgroup.procs", strconv.Itoa(p))

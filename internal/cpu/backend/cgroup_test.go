@@ -217,8 +217,8 @@ func TestCgroupMovesTasksWithoutAGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := script(t, "sleep 60 & wait")
-	until(t, "it has a child", func() bool { return len(processes(pid, "")) == 2 })
-	child := processes(pid, "")[1]
+	until(t, "it has a child", func() bool { return len(processes(pid, 0, "")) == 2 })
+	child := processes(pid, 0, "")[1]
 	express := policy.Express
 	task := attach(t, TaskOptions{PID: pid, Born: &express})
 	f.wrote()

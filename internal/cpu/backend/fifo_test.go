@@ -86,7 +86,7 @@ func TestFIFOGivesPlacesInOrder(t *testing.T) {
 	var tasks []*Task
 	for range 3 {
 		task := attach(t, TaskOptions{PID: script(t, "sleep 60 & wait")})
-		until(t, "it sleeps", func() bool { return stateOf(task.PID()) == 'S' && len(processes(task.PID(), "")) == 2 })
+		until(t, "it sleeps", func() bool { return stateOf(task.PID()) == 'S' && len(processes(task.PID(), 0, "")) == 2 })
 		tasks = append(tasks, task)
 		f.mu.Lock()
 		f.queue = append(f.queue, &holder{task: task, pid: task.PID()})

@@ -133,7 +133,7 @@ func (t *Task) Look(deep bool) (Usage, error) {
 // is what most are, and found out with two calls once the files are open.
 func (t *Task) lone() (one bool, state byte) {
 	g := &t.gauge
-	if len(g.procs) != 1 || !g.root.open(t.o) {
+	if len(g.procs) != 1 || !g.root.open(t.o) || t.o.Init > 0 && len(children(t.o.Init)) > 0 {
 		return false, 0
 	}
 	var buf [1024]byte

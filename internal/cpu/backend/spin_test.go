@@ -91,7 +91,7 @@ func launch(t testing.TB, cmd *exec.Cmd) int {
 	}
 	pid := cmd.Process.Pid
 	t.Cleanup(func() {
-		for _, p := range processes(pid, "") {
+		for _, p := range processes(pid, 0, "") {
 			_ = unix.Kill(p, unix.SIGKILL)
 		}
 		_ = cmd.Wait()

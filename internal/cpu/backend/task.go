@@ -21,6 +21,10 @@ import (
 type TaskOptions struct {
 	// PID is the process, as this process sees it.
 	PID int
+	// Init is the first process of a pid namespace in which is nothing but the task: what is
+	// below it is the task's, whose parents have ended. It is not part of the task, and 0
+	// when there is none.
+	Init int
 	// Group is the directory of a cgroup in the hierarchy of the cpu controller that
 	// holds the task and nothing else; "" when it has none of its own.
 	Group string
@@ -111,9 +115,12 @@ func (t *Task) alive() bool {
 	if t.pidfd < 0 {
 		return false
 	}
-	fds := []unix.PollFd{{Fd: int32(t.pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n == 0
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(t.pidfd), Events: unix.POLLIN}}, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n == 0
+		}
+	}
 }
 
 // gone turns the kernel's words for a process that is not there into ErrGone.
@@ -126,11 +133,11 @@ func gone(err error) error {
 
 // processes lists the task's processes, itself first. With a group of its own they are
 // what is in there, else its descendants: one whose parent has ended inside a pid
-// namespace is below the namespace's first process, and elsewhere is lost.
-func (t *Task) processes() []int { return processes(t.o.PID, t.o.Group) }
+// namespace is below the namespace's first process, and lost where that is not known.
+func (t *Task) processes() []int { return processes(t.o.PID, t.o.Init, t.o.Group) }
 
-// processes lists those of a group, or below a process.
-func processes(pid int, group string) []int {
+// processes lists those of a group, or a process, what is below it, and what is below init.
+func processes(pid, init int, group string) []int {
 	if group != "" {
 		var buf [4096]byte
 		if n, err := readFile(group+"/cgroup.procs", buf[:]); err == nil && n < len(buf) {
@@ -150,6 +157,9 @@ func processes(pid int, group string) []int {
 		}
 	}
 	out := []int{pid}
+	if init > 0 {
+		out = append(out, children(init)...)
+	}
 	for i := 0; i < len(out) && len(out) < processesMax; i++ {
 		for _, child := range children(out[i]) {
 			if !slices.Contains(out, child) {

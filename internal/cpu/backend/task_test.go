@@ -52,8 +52,8 @@ func FuzzParseStat(f *testing.F) {
 
 func TestTreeOfProcesses(t *testing.T) {
 	pid := script(t, "sleep 60 & sh -c 'sleep 60 & wait' & wait")
-	until(t, "four processes", func() bool { return len(processes(pid, "")) == 4 })
-	found := processes(pid, "")
+	until(t, "four processes", func() bool { return len(processes(pid, 0, "")) == 4 })
+	found := processes(pid, 0, "")
 	if found[0] != pid {
 		t.Errorf("first is %d, not %d", found[0], pid)
 	}
@@ -69,7 +69,7 @@ func TestTreeOfProcesses(t *testing.T) {
 	if err := os.WriteFile(group+"/cgroup.procs", fmt.Appendf(nil, "1234\n%d\n", pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := processes(pid, group); !slices.Equal(got, []int{pid, 1234}) {
+	if got := processes(pid, 0, group); !slices.Equal(got, []int{pid, 1234}) {
 		t.Errorf("in the group: %v", got)
 	}
 }
@@ -124,7 +124,7 @@ func TestLook(t *testing.T) {
 				t.Fatalf("%v after %v", now, last)
 			}
 			last = now
-			return now > 0 && len(processes(pid, "")) == 1 && stateOf(pid) == 'S' && len(task.gauge.procs) == 1
+			return now > 0 && len(processes(pid, 0, "")) == 1 && stateOf(pid) == 'S' && len(task.gauge.procs) == 1
 		})
 		if own, _ := clockOf(pid); last <= own {
 			t.Errorf("%v in all, %v without the child", last, own)
@@ -153,7 +153,7 @@ func TestStopBySignals(t *testing.T) {
 	if err := halt(task); err != nil {
 		t.Fatal(err)
 	}
-	all := processes(pid, "")
+	all := processes(pid, 0, "")
 	for _, p := range all {
 		until(t, "it stops", func() bool { return stateOf(p) == 'T' })
 	}

@@ -20,6 +20,7 @@ type Demand struct {
 // Process is a process in which a call runs.
 type Process struct {
 	PID     int
+	Init    int    // first process of its pid namespace, if only what it has orphaned is below that; 0: none
 	Group   string // directory of its cgroup in the hierarchy of the cpu controller, with nothing else in it; "": none
 	Freezer string // the same in version 2, for cgroup.freeze; "": none
 	// Tiered says that Group has the weight of Express while tiers are groups; see Watch.
@@ -28,7 +29,7 @@ type Process struct {
 
 // options are those of a task of the process.
 func (s *Scheduler) options(p Process) backend.TaskOptions {
-	o := backend.TaskOptions{PID: p.PID, Group: p.Group, Freezer: p.Freezer}
+	o := backend.TaskOptions{PID: p.PID, Init: p.Init, Group: p.Group, Freezer: p.Freezer}
 	if p.Tiered && grouped(s.driver.Load()) {
 		o.Born = new(policy.Tier) // Express
 	}

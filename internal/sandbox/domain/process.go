@@ -188,7 +188,7 @@ func (d *Domain) fork(ctx context.Context, k *call) (*process.Process, error) {
 // placed is where a process is, for the scheduler.
 func placed(p *process.Process) (scheduler.Process, bool) {
 	at, ok := p.Place()
-	return scheduler.Process{PID: at.PID, Group: at.Group, Freezer: at.Freezer, Tiered: at.Tiered == expressWeight}, ok
+	return scheduler.Process{PID: at.PID, Init: at.Init, Group: at.Group, Freezer: at.Freezer, Tiered: at.Tiered == expressWeight}, ok
 }
 
 // processInput opens the standard input of a process, if it is in memory that

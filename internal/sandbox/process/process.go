@@ -2,13 +2,10 @@ package process
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +36,7 @@ type Process struct {
 	logging sync.Mutex // held while call.Log is called
 	log     *os.File   // of a worker's call: what it writes to standard error; nil: messages say it
 
+	at      whereabouts
 	reading sync.WaitGroup // of standard error, and of the control socket
 	expired atomic.Bool
 	killed  atomic.Bool
@@ -96,52 +94,6 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Wait() Result {
 	<-p.done
 	return p.result
-}
-
-// Place is where a call runs that has a process of its own.
-type Place struct {
-	PID            int    // its first process
-	Group, Freezer string // as of sandbox.Process.CPU
-	Tiered         int    // sandbox.Limits.Tiered of Group
-}
-
-// Place finds the call. False says that it is not to be found: it has not entered its
-// group yet, it has ended, a worker serves it, or the machine has no groups.
-func (p *Process) Place() (Place, bool) {
-	select {
-	case <-p.done: // and its group is gone
-		return Place{}, false
-	default:
-	}
-	if p.worker != nil || p.group == nil {
-		return Place{}, false
-	}
-	pids := p.group.Processes()
-	for _, pid := range pids {
-		// The first process was forked from outside, and is listed before what it has
-		// orphaned.
-		if parent, ok := parentOf(pid); ok && !slices.Contains(pids, parent) {
-			place := Place{PID: pid, Tiered: p.group.tiered}
-			place.Group, place.Freezer = p.group.CPU()
-			return place, true
-		}
-	}
-	return Place{}, false
-}
-
-// parentOf reads the fourth field of proc_pid_stat(5): the name before it is in
-// parentheses, and may contain anything.
-func parentOf(pid int) (parent int, ok bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, false
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 2 {
-		return 0, false
-	}
-	parent, err = strconv.Atoi(fields[1])
-	return parent, err == nil
 }
 
 // Worker is the process that serves the call beside others, or others after it; nil: the
@@ -280,6 +232,7 @@ func (p *Process) release() {
 	if p.group != nil {
 		p.group.Close()
 	}
+	p.at.close()
 }
 
 // lose ends a call whose server is gone.

@@ -279,6 +279,9 @@ func (s *server) listen() {
 			if err = s.doors.listen(m.a, fds); err == nil {
 				continue
 			}
+		case err == nil && m.kind == msgFound:
+			s.found(m.id, fds)
+			continue
 		case err == nil && m.kind == msgReady && s.isParent():
 			err = s.parent.settle(m, fds)
 		default:

@@ -43,11 +43,13 @@ const (
 	msgStart   = 2
 	msgSignal  = 3
 	msgAdopt   = 4
+	msgFind    = 5
 	msgReady   = 10
 	msgFailed  = 11
 	msgEnded   = 12
 	msgDoor    = 14
 	msgOrphan  = 13
+	msgFound   = 14
 
 	prepareInto = 1 << 31
 

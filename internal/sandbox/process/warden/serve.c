@@ -262,6 +262,15 @@ static void from_node(const struct plan *p)
 		if (c)
 			pass(c, (int)m.a);
 		break;
+	case MSG_FIND:
+		if (c && c->program_fd >= 0 && !c->over) {
+			struct message found = {.kind = MSG_FOUND, .id = c->id};
+			const int at[2] = {c->program_fd, c->shell_fd};
+
+			if (send_message(control, &found, NULL, 0, at, 2, 0))
+				_exit(0); // the node has gone
+		}
+		break;
 	}
 	close_all(fds, nfds);
 }

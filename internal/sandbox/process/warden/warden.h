@@ -73,12 +73,14 @@ enum {
 	MSG_START = 2,   /* run it: stdin, stdout, stderr and perhaps a control socket beside it; text: for the program */
 	MSG_SIGNAL = 3,  /* a: signal; SIGKILL ends everything that belongs to the call */
 	MSG_ADOPT = 4,   /* to a parent, which passes it to its server: what MSG_ORPHAN had beside it */
+	MSG_FIND = 5,    /* where is the call? */
 	/* to the node */
 	MSG_READY = 10,  /* calls can come; a: READY_ flags; of a parent: its user and pid namespaces beside it, text of its server's */
 	MSG_FAILED = 11, /* they cannot: text */
 	MSG_DOOR = 14,   /* before it is ready: the socket of door a, which listens, beside it */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
 	MSG_ORPHAN = 13, /* its server is to come from a parent: its namespaces (SERVER_SPACES), the server's socket and standard error, entrances */
+	MSG_FOUND = 14,  /* the process of call id, once it is there, and its shell: their descriptors beside it */
 	/* to and from the server */
 	MSG_FORK = 20,   /* namespaces (SPACES), the shell's signal of readiness, the process's end of its socket, entrances */
 	MSG_SERVING = 21,
