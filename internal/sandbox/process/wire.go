@@ -49,7 +49,7 @@ const (
 	msgEnded   = 12
 	msgDoor    = 14
 	msgOrphan  = 13
-	msgFound   = 14
+	msgFound   = 15
 
 	prepareInto = 1 << 31
 

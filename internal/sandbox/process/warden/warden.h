@@ -80,7 +80,7 @@ enum {
 	MSG_DOOR = 14,   /* before it is ready: the socket of door a, which listens, beside it */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
 	MSG_ORPHAN = 13, /* its server is to come from a parent: its namespaces (SERVER_SPACES), the server's socket and standard error, entrances */
-	MSG_FOUND = 14,  /* the process of call id, once it is there, and its shell: their descriptors beside it */
+	MSG_FOUND = 15,  /* the process of call id, once it is there, and its shell: their descriptors beside it */
 	/* to and from the server */
 	MSG_FORK = 20,   /* namespaces (SPACES), the shell's signal of readiness, the process's end of its socket, entrances */
 	MSG_SERVING = 21,
