@@ -163,7 +163,7 @@ func tryFIFO() (string, error) {
 	if runtime.NumCPU() < 2 {
 		return detail, errors.New("not with one core")
 	}
-	return detail, tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority})
+	return detail, errors.Join(tryAttr(unix.SchedAttr{Policy: policyFIFO, Priority: taskPriority}), newRealtime().tryBudgets())
 }
 
 func tryRealtime() (string, error) {

@@ -2,12 +2,17 @@ package backend
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/sandbox"
 )
 
 // realtimePeriod is over which the kernel counts real-time budgets, and the others are what
@@ -131,7 +136,34 @@ func (r *realtime) release(pid int, dir string) {
 
 // give writes a period and a budget.
 func (r *realtime) give(dir string, budget int) error {
-	return errors.Join(writeFile(dir+"/cpu.rt_period_us", strconv.Itoa(realtimePeriod)), writeFile(dir+"/"+realtimeFile, strconv.Itoa(budget)))
+	err := errors.Join(writeFile(dir+"/cpu.rt_period_us", strconv.Itoa(realtimePeriod)), writeFile(dir+"/"+realtimeFile, strconv.Itoa(budget)))
+	if errors.Is(err, unix.EINVAL) { // all that the kernel says of a sum that is too great
+		return fmt.Errorf("no real-time budget is left for %s: %s has none, or other groups in it have it all; raise its %s, or end the other node with the backend fifo: %w",
+			dir, path.Dir(dir), realtimeFile, err)
+	}
+	return err
+}
+
+// tryBudgets finds out whether groups of calls could be given what the backend fifo gives
+// them, on a group of its own.
+func (r *realtime) tryBudgets() error {
+	tree, err := sandbox.NewTree("cpu", "probe")
+	if err != nil {
+		return nil // calls have no groups that need a budget
+	}
+	defer tree.Close()
+	defer r.close() // before the tree
+	dir, err := tree.Make("fifo")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir + "/" + realtimeFile); err != nil {
+		return nil // nor any in this kernel, or version
+	}
+	if err := r.raise(tree.Dir(), realtimeWatch); err != nil {
+		return err
+	}
+	return r.give(dir, realtimeWatch)
 }
 
 // revoke takes the budget of a group back. A group that is gone has given it back.
