@@ -51,7 +51,7 @@ var layers = map[string][]string{
 	"internal/service/journal":      {"internal/codec", "internal/service/wire"},
 	"internal/service/servicetest":  {"internal/service", "internal/service/wire"},
 	"internal/service":              {"internal/service/journal", "internal/service/machine", "internal/service/record", "internal/service/wire", "internal/store"},
-	"internal/service/machine":      { "internal/service/journal", "internal/service/lock", "internal/service/record", "internal/service/wire"},
+	"internal/service/machine":      {"internal/service/journal", "internal/service/lock", "internal/service/record", "internal/service/wire"},
 	"internal/trigger":              {"internal/store"},
 	"internal/auth":                 {"internal/store"},
 	"internal/secret":               {"internal/store"},
