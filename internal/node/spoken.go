@@ -56,7 +56,7 @@ func (s *spoken) say(line []byte) { // s.mu is held
 	if s.redact != nil {
 		line = s.redact(line)
 	}
-	if line = bytes.TrimSpace(line); len(line) > 0 {
+	if line = bytes.TrimRight(line, " \t\r"); len(line) > 0 {
 		s.line(strings.ToValidUTF8(string(line), "�"))
 	}
 }

@@ -95,7 +95,7 @@ func TestSpoken(t *testing.T) {
 	long := strings.Repeat("x", spokenMax+1)
 	for name, test := range map[string]struct{ text, want string }{
 		"nothing":            {"", ""},
-		"lines":              {"a\n\nb\nc", "a|b|c"},
+		"lines":              {"a\n\n  b \nc", "a|  b|c"},
 		"a secret":           {"the secret\nsecret", "the ***|***"},
 		"a long line":        {"a\nsecret" + long + "\nb", "a|(a line of more than 32 KiB)|b"},
 		"a long line at end": {long, "(a line of more than 32 KiB)"},
