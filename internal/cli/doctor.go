@@ -85,7 +85,7 @@ func (d disk) text() string {
 	return text
 }
 
-// tools looks for the compilers.
+// tools looks for the compilers, and for what installs packages.
 func tools(ctx context.Context) []tool {
 	found := []tool{
 		{Name: "go", Use: "functions in Go"},
@@ -93,21 +93,27 @@ func tools(ctx context.Context) []tool {
 		{Name: "wasm-ld", Use: "functions in C"},
 		{Name: "rustc", Use: "functions in Rust"},
 		{Name: "node", Use: "fetching the JavaScript engine with npm"},
+		{Name: "pip", Use: "requirements of functions in Python, where their wheels are chosen"},
 	}
 	for i := range found {
 		t := &found[i]
-		path, err := exec.LookPath(t.Name)
+		program, ask := t.Name, []string{"--version"}
+		switch t.Name {
+		case "go":
+			ask = []string{"version"}
+		case "pip": // as weft calls it
+			program, ask = config.Default().Python, []string{"-m", "pip", "--version"}
+		}
+		path, err := exec.LookPath(program)
 		if err != nil {
 			continue
 		}
-		t.Path = path
-		ask := "--version"
-		if t.Name == "go" {
-			ask = "version"
-		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		out, err := exec.CommandContext(ctx, path, ask).Output()
+		out, err := exec.CommandContext(ctx, path, ask...).Output()
 		cancel()
+		if t.Name != "pip" || err == nil {
+			t.Path = path
+		}
 		if err == nil {
 			t.Version, _, _ = strings.Cut(strings.TrimSpace(string(out)), "\n")
 		}

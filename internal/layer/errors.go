@@ -17,7 +17,11 @@ type Error struct {
 // Error returns the message, and below it what pip says and the hint.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "install %s of function %s: %s", e.Request.name(), e.Request.Function, e.Message)
+	what := "the requirements"
+	if e.Request.File != "" {
+		what = e.Request.name()
+	}
+	fmt.Fprintf(&b, "install %s of function %s: %s", what, e.Request.Function, e.Message)
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}

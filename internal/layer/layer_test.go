@@ -209,7 +209,7 @@ func TestInstallFailures(t *testing.T) {
 		lines []string
 		want  []string
 	}{
-		"unknown":   {[]string{"nothing-like-it"}, []string{"install requirements of f of function f:", "is not there", "nothing-like-it", "hint: packages that come as source only"}},
+		"unknown":   {[]string{"nothing-like-it"}, []string{"install the requirements of function f:", "is not there", "nothing-like-it", "hint: see that name and version are right"}},
 		"version":   {[]string{"one==7"}, []string{"is not there", "one==7"}},
 		"needs":     {[]string{"left"}, []string{"one==2"}},
 		"hash":      {[]string{"one==1 --hash=sha256:" + zeros}, []string{"a package is not what its hash says"}},

@@ -253,7 +253,7 @@ func (j *job) explain(out string, err error) *Error {
 		e.Hint = "once " + LockName + " is there and the wheels are in the cache, no index is needed; or say --find-links FOLDER in the requirements"
 	case has("No matching distribution found", "Could not find a version"):
 		e.Message, e.Err = "a package, in that version and as a wheel for this Python, is not there", nil
-		e.Hint = "packages that come as source only: build a wheel with `pip wheel -w wheels NAME`, and say `--find-links wheels` in the requirements"
+		e.Hint = "see that name and version are right; of a package that comes as source only build a wheel with `pip wheel -w wheels NAME`, and say `--find-links wheels` in the requirements"
 	case has("ResolutionImpossible"):
 		e.Message, e.Err = "the requirements contradict each other", nil
 	case has("Invalid requirement"):

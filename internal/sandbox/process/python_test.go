@@ -315,7 +315,7 @@ func TestPythonThatDoesNotImport(t *testing.T) {
 	for name, c := range map[string]struct{ source, message string }{
 		"raises":  {"import json\nprint('so far')\nraise KeyError('gone')\n", "KeyError: 'gone'\nTraceback (most recent call last):\n  File \"main.py\", line 3, in <module>"},
 		"syntax":  {"def handler(:\n", "SyntaxError: "},
-		"missing": {"import no_such_module\ndef handler(e, c): pass\n", "ModuleNotFoundError: No module named 'no_such_module'"},
+		"missing": {"import no_such_module\ndef handler(e, c): pass\n", "No module named 'no_such_module'\nhint: if a package has no_such_module, name that in the function's requirements"},
 		"handler": {"def other(e, c): pass\n", "module main has no function handler; it has other"},
 		"exits":   {"import sys\nsys.exit(3)\n", "SystemExit: 3"},
 		"slow":    {"import time\ntime.sleep(100)\n", "it was not ready within 700ms"},

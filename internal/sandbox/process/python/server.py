@@ -177,7 +177,10 @@ class Server:
         try:
             self.load()
         except BaseException as e:  # SystemExit too: an import must not end the server silently
-            send(self.sock, BROKEN, text=explain(e))
+            text = explain(e)
+            if isinstance(e, ModuleNotFoundError) and e.name:
+                text += "\nhint: if a package has %s, name that in the function's requirements" % e.name.split(".")[0]
+            send(self.sock, BROKEN, text=text)
             os._exit(1)
         gc.collect()
         gc.freeze()  # so that collections in calls leave the pages of the import alone
