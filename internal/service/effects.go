@@ -178,7 +178,6 @@ func (s *Services) write() error {
 	if err != nil {
 		return err
 	}
-	s.appends++
 	s.version, s.batch = v, &store.Batch{}
 	clear(s.overlay)
 	return nil

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -72,7 +73,6 @@ type Services struct {
 	sweep   time.Time // when results are looked through for those to be forgotten
 	running map[uint64]*instance
 	free    map[kind][]*instance
-	appends uint64
 }
 
 type outcome struct {
@@ -223,18 +223,19 @@ type Request struct {
 	Delay   time.Duration // of Accept: it begins that much later
 }
 
-// id is the request's ID. Keys are apart for each service.
+// id is the request's ID. Keys are apart for each service, and from the IDs of what
+// requests begin, which have a slash.
 func (r Request) id() string {
 	if r.Key == "" {
 		return rand.Text()
 	}
-	return r.To.Service + ":" + r.Key
+	return r.To.Service + ":" + url.PathEscape(r.Key)
 }
 
 func (r Request) record(now int64) (record.Request, error) {
 	rec := record.Request{ID: r.id(), Call: record.Call{To: r.To, Args: r.Args}, Version: r.Version, Keep: r.Key != ""}
 	if len(rec.ID) > record.NameMax {
-		return rec, fmt.Errorf("call %v: a key of %d bytes, with the service's name at most %d", r.To, len(r.Key), record.NameMax)
+		return rec, fmt.Errorf("call %v: the key is too long: escaped, and with the service's name, it has %d bytes, at most %d", r.To, len(rec.ID), record.NameMax)
 	}
 	if r.Delay > 0 {
 		rec.Due = now + int64(r.Delay)
@@ -332,23 +333,16 @@ func (s *Services) Requests() []machine.View { return look(s, s.machine.Requests
 func (s *Services) Locks() []machine.Held { return look(s, s.machine.Locks) }
 
 // Deaths counts the segments that were begun anew for a lock.
-func (s *Services) Deaths() uint64 {
-	for _, n := range look(s, func() []uint64 { return []uint64{s.machine.Deaths()} }) {
-		return n
-	}
-	return 0
-}
+func (s *Services) Deaths() uint64 { return look(s, s.machine.Deaths) }
 
-// look asks the goroutine.
-func look[T any](s *Services, f func() []T) []T {
-	answer := make(chan []T, 1)
-	if !s.post(func() { answer <- f() }) {
-		return nil
+// look asks the goroutine; it gives nothing when the services are closed.
+func look[T any](s *Services, f func() T) (v T) {
+	answer := make(chan T, 1)
+	if s.post(func() { answer <- f() }) {
+		select {
+		case v = <-answer:
+		case <-s.quit:
+		}
 	}
-	select {
-	case list := <-answer:
-		return list
-	case <-s.quit:
-		return nil
-	}
+	return v
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-run/weft/internal/service"
 	"github.com/weft-run/weft/internal/service/machine"
+	"github.com/weft-run/weft/internal/service/record"
 	"github.com/weft-run/weft/internal/service/servicetest"
 	"github.com/weft-run/weft/internal/service/wire"
 	"github.com/weft-run/weft/internal/store"
@@ -170,7 +171,7 @@ func (c *counted) Notify(v store.Version, f func(error)) {
 }
 
 // At rest a request is one flush, whatever it calls; those that do not wait are
-// one append.
+// one append, and none leaves anything but its effects.
 func TestOneFlush(t *testing.T) {
 	db := &counted{Store: memory.New(memory.Options{})}
 	s := open(t, db, bank(), machine.Options{})
@@ -190,6 +191,16 @@ func TestOneFlush(t *testing.T) {
 			t.Errorf("%s: %d appends and %d flushes, want %d and 1", c.method, a, f, c.appends)
 		}
 		db.mu.Unlock()
+	}
+	view := db.Snapshot()
+	defer view.Close()
+	if err := view.Scan([]byte("svc/"), nil, func(i store.Item) bool {
+		if !strings.HasPrefix(string(i.Key), record.StatePrefix) {
+			t.Errorf("%q is left", i.Key)
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -87,12 +87,17 @@ func (m *Machine) asked(msg wire.Message) {
 			return
 		}
 		if c.cur != nil {
-			c.inbox = append(c.inbox, q)
+			if c.inbox = append(c.inbox, q); len(c.inbox) > inboxMax {
+				m.emit(Kill{c.id})
+			}
 			return
 		}
 		m.question(c, q)
 	}
 }
+
+// inboxMax bounds the questions that come before earlier ones are carried out.
+const inboxMax = 1024
 
 // question takes the next question of an execution: one that was answered before
 // gets the same answer, a new one is carried out.

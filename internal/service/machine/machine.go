@@ -2,6 +2,7 @@ package machine
 
 import (
 	"container/heap"
+	"slices"
 
 	"github.com/weft-run/weft/internal/service/lock"
 	"github.com/weft-run/weft/internal/service/record"
@@ -152,7 +153,10 @@ type alarm struct {
 type alarms struct {
 	list []alarm
 	set  uint64
+	room int // alarms, before void ones are looked for
 }
+
+func (a alarm) void() bool { return a.r.over || a.r.turn != a.turn }
 
 func (a *alarms) Len() int { return len(a.list) }
 func (a *alarms) Less(i, j int) bool {
@@ -170,6 +174,11 @@ func (a *alarms) Pop() any {
 // at has something done later, if the request is still at the same turn then.
 func (m *Machine) at(when int64, r *request, what func()) {
 	m.alarms.set++
+	if len(m.alarms.list) >= m.alarms.room { // most are void: requests end long before they are late
+		m.alarms.list = slices.DeleteFunc(m.alarms.list, alarm.void)
+		heap.Init(&m.alarms)
+		m.alarms.room = max(1024, 2*len(m.alarms.list))
+	}
 	heap.Push(&m.alarms, alarm{when, m.alarms.set, r, r.turn, what})
 }
 
@@ -177,7 +186,7 @@ func (m *Machine) at(when int64, r *request, what func()) {
 func (m *Machine) ring() {
 	for len(m.alarms.list) > 0 && m.alarms.list[0].at <= m.now {
 		a := heap.Pop(&m.alarms).(alarm)
-		if a.r.turn == a.turn && !a.r.over {
+		if !a.void() {
 			a.what()
 		}
 	}
@@ -187,7 +196,7 @@ func (m *Machine) ring() {
 func (m *Machine) Next() (at int64, ok bool) {
 	for len(m.alarms.list) > 0 {
 		a := m.alarms.list[0]
-		if a.r.turn == a.turn && !a.r.over {
+		if !a.void() {
 			return a.at, true
 		}
 		heap.Pop(&m.alarms)

@@ -56,8 +56,16 @@ type request struct {
 	loaded   func([]wire.Value)
 	wait     *waiting
 	results  map[string]wire.Value // of children that have ended
+	kept     []kept
 	promises map[string]wire.Value
 	journal  int // bytes
+}
+
+// kept is a child's result in the store, until its parent has ended. One that a
+// parent of an earlier life has not heard of stays until its retention is over.
+type kept struct {
+	id    string
+	until int64
 }
 
 // limited finds what is too large in a request.
@@ -115,7 +123,7 @@ func (m *Machine) begun(ev Begun) {
 		return
 	}
 	if m.outside >= m.o.Queue {
-		m.tell(ev.Waiter, wire.Refused, fmt.Sprintf("%d requests wait already: try later", m.outside))
+		m.tell(ev.Waiter, wire.Busy, fmt.Sprintf("%d requests wait already: try later", m.outside))
 		return
 	}
 	r := &request{Request: ev.Request, refusable: true}
@@ -249,9 +257,13 @@ func (m *Machine) rest(r *request, s State) {
 	r.state = s
 }
 
+// whyMax bounds what is kept of a reason, in bytes.
+const whyMax = 2 << 10
+
 // fail ends an attempt that came to nothing through no fault of others: a panic, a
 // dead instance, a method that took too long.
 func (m *Machine) fail(r *request, why string) {
+	why = why[:min(len(why), whyMax)]
 	m.unwind(r)
 	if r.cancel != "" {
 		m.stop(r)
@@ -365,8 +377,15 @@ func (m *Machine) finish(r *request, v wire.Value) {
 	if len(r.promises) > 0 {
 		ops = append(ops, Op{Key: record.Promises(r.ID), Delete: true, Prefix: true})
 	}
-	if r.Keep || r.Parent != "" {
+	for _, c := range r.kept {
+		ops = append(ops, Op{Key: record.Done(c.id), Delete: true}, Op{Key: record.Expire(c.until, c.id), Delete: true})
+	}
+	parent := m.requests[r.Parent]
+	if r.Keep || parent != nil {
 		until := m.now + int64(m.o.Retention)
+		if parent != nil {
+			parent.kept = append(parent.kept, kept{r.ID, until})
+		}
 		res := record.Result{Value: v, Hash: r.Hash, Until: until}
 		ops = append(ops, Op{Key: record.Done(r.ID), Value: res.Encode()}, Op{Key: record.Expire(until, r.ID), Value: []byte{1}})
 	}
@@ -377,12 +396,12 @@ func (m *Machine) finish(r *request, v wire.Value) {
 	m.rest(r, Running)
 	m.forget(r)
 	m.reply(r, v)
-	if p := m.requests[r.Parent]; p != nil {
-		if p.results == nil {
-			p.results = map[string]wire.Value{}
+	if parent != nil {
+		if parent.results == nil {
+			parent.results = map[string]wire.Value{}
 		}
-		p.results[r.ID] = v
-		m.wake(p)
+		parent.results[r.ID] = v
+		m.wake(parent)
 	}
 	for _, s := range sends {
 		m.spawn(s)

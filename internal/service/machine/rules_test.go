@@ -284,7 +284,7 @@ func TestQueueBound(t *testing.T) {
 	}
 	refused := 0
 	for _, c := range w.clients {
-		if len(c.answers) == 1 && c.answers[0].Code == wire.Refused {
+		if len(c.answers) == 1 && c.answers[0].Code == wire.Busy {
 			refused++
 		}
 	}
@@ -313,5 +313,68 @@ func TestForesight(t *testing.T) {
 		if want := min(i, 1); given != want || frames != 2-want {
 			t.Errorf("request %d is given %d values and sends %d frames, want %d and %d", i, given, frames, want, 2-want)
 		}
+	}
+}
+
+// What a transaction leaves of a field that was set to 2 just ahead of it, in the
+// same segment.
+func TestTransactions(t *testing.T) {
+	set := func(c *servicetest.Context, n uint64) { c.Put(field, bytesOf(n)) }
+	stop := errors.New("stop")
+	for name, c := range map[string]struct {
+		part func(c *servicetest.Context) error
+		want uint64
+		err  string
+	}{
+		"commits":        {func(c *servicetest.Context) error { set(c, 3); return nil }, 3, ""},
+		"aborts":         {func(c *servicetest.Context) error { set(c, 3); return stop }, 2, "stop"},
+		"reads its own":  {func(c *servicetest.Context) error { set(c, number(c.Get(field))+5); return nil }, 7, ""},
+		"nested, joined": {func(c *servicetest.Context) error { return c.Tx(func() error { set(c, 3); return nil }) }, 3, ""},
+		"nested, aborted, swallowed": {func(c *servicetest.Context) error {
+			_ = c.Tx(func() error { return stop })
+			set(c, 3)
+			return nil
+		}, 2, "aborted its part"},
+		"a callee begins one": {func(c *servicetest.Context) error { _, err := c.Call(to("addTx")); return err }, 3, ""},
+		"two branches on one object": {func(c *servicetest.Context) error {
+			_, err := c.Await(c.Go(to("add")), c.Go(to("add")))
+			return err
+		}, 4, ""},
+		"a branch fails": {func(c *servicetest.Context) error {
+			_ = c.Go(to("add"))
+			_ = c.Go(to("fail"))
+			return nil
+		}, 2, "s.fail has failed"},
+		"a callee leaves one open": {func(c *servicetest.Context) error { _, err := c.Call(to("open")); return err }, 2, "in the middle of a transaction"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			add := func(c *servicetest.Context) ([]byte, error) {
+				set(c, number(c.Get(field))+1)
+				return nil, nil
+			}
+			var got error
+			part := c.part
+			w := newWorld(t, 2, machine.Options{}, map[string]servicetest.Method{
+				"s.add":  add,
+				"s.fail": func(c *servicetest.Context) ([]byte, error) { return nil, stop },
+				"s.addTx": func(c *servicetest.Context) ([]byte, error) {
+					return nil, c.Tx(func() error { _, err := add(c); return err })
+				},
+				"s.open": func(c *servicetest.Context) ([]byte, error) { c.Begin(); return add(c) },
+				"s.method": func(c *servicetest.Context) ([]byte, error) {
+					set(c, 2)
+					got = c.Tx(func() error { return part(c) })
+					return nil, nil
+				},
+			})
+			w.client("c", record.Call{To: to("method")})
+			w.live(10_000)
+			if n := w.stateOf(field); n != c.want {
+				t.Errorf("the field has %d, want %d", n, c.want)
+			}
+			if (got == nil) != (c.err == "") || got != nil && !strings.Contains(got.Error(), c.err) {
+				t.Errorf("the transaction ends with %v, want %q", got, c.err)
+			}
+		})
 	}
 }

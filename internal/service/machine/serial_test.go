@@ -83,7 +83,7 @@ func parse(t fataler, ops []machine.Op) batch {
 				t.Fatal(err)
 			}
 			b.opens = append(b.opens, r)
-		case done:
+		case done && !op.Delete:
 			r, err := record.DecodeResult(op.Value)
 			if err != nil {
 				t.Fatal(err)

@@ -245,10 +245,13 @@ func (c *Context) Run(name string, effect func(key string) ([]byte, error)) ([]b
 	return outcome(a.Value)
 }
 
+// Begin begins a transaction by hand; Tx does that and ends it.
+func (c *Context) Begin() { c.put(&wire.Transaction{Question: c.question()}) }
+
 // Tx runs a part of the method as a transaction: if it returns an error, what it has
 // written, sent and called has come to nothing.
 func (c *Context) Tx(part func() error) error {
-	c.put(&wire.Transaction{Question: c.question()})
+	c.Begin()
 	c.within++
 	err := c.part(part)
 	c.within--

@@ -63,10 +63,11 @@ const (
 	Aborted       // the execution is over
 	Proceed       // of Run: do it, and tell with Ran
 	Panicked      // of Return: the method did not return; it is tried again
+	Busy          // of a request from outside: too many wait already; nothing has happened
 )
 
 func (c Code) String() string {
-	return [...]string{"ok", "absent", "pending", "failed", "refused", "aborted", "proceed", "panicked"}[min(c, Panicked)]
+	return [...]string{"ok", "absent", "pending", "failed", "refused", "aborted", "proceed", "panicked", "busy"}[min(c, Busy)]
 }
 
 // Value is a value, or the reason why there is none.
@@ -80,7 +81,7 @@ type Value struct {
 func (v *Value) Fields(c *codec.Coder) {
 	code := uint8(v.Code)
 	c.Byte(&code)
-	if v.Code = Code(code); v.Code > Panicked {
+	if v.Code = Code(code); v.Code > Busy {
 		c.Fail("code")
 	}
 	c.String(&v.Text)
