@@ -364,7 +364,6 @@ func TestUnusableProcesses(t *testing.T) {
 		{"not a program", "native, source: ./f.txt", []string{"f.txt", "text"}, []string{"neither a program of this machine (ELF) nor a script"}},
 		{"WebAssembly", "native, source: ./f.wasm", []string{"f.wasm", ""}, []string{"say `runtime: wasm`"}},
 		{"C that does not compile", "native, source: ./f.c", []string{"f.c", "int main(void) { return x; }\n"}, []string{"compiler failed", "undeclared", "f.c:1:25"}},
-		{"a single file", `python, source: ./f.py, files: ["./f.py::/data"]`, []string{"f.py", "def handler(e, c): pass\n"}, []string{"grant /data", "grant the folder"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := load(t, "functions:\n  f: {runtime: "+test.settings+"}\nworkflows:\n  main: {steps: {f: {call: f}}}\n", test.files...)

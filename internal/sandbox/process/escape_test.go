@@ -167,7 +167,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 	// The binary and what it reads may lie where only root can go.
 	binary := filepath.Join(dir, "process.test")
-	for from, to := range map[string]string{self: binary, "testdata/escape.c": "testdata/escape.c", "testdata/escape.py": "testdata/escape.py"} {
+	compiled := filepath.Join(goFunction(t, helloGo).Dir, "main")
+	for from, to := range map[string]string{self: binary, compiled: filepath.Join(dir, compiledGo), "testdata/escape.c": "testdata/escape.c", "testdata/escape.py": "testdata/escape.py"} {
 		if !filepath.IsAbs(from) {
 			from, to = filepath.Join(source, from), filepath.Join(dir, to)
 		}
