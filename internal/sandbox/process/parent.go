@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A parent is a fork server of fork servers: a warden like that of a function,
@@ -104,6 +106,29 @@ func (p *parent) lost() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.failed != nil || p.broken != "" || p.ending
+}
+
+// giveUp ends the Python of a parent (nil: none) that does not answer. Its members stay, in the
+// namespaces of its warden.
+func (p *parent) giveUp() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	first := p.broken == "" && !p.ending
+	if first {
+		p.broken = "it does not answer"
+	}
+	p.mu.Unlock()
+	if first {
+		p.report("does not answer")
+		p.conn.send((&message{kind: msgSignal, a: uint32(unix.SIGKILL)}).append) // else its warden is gone, and it too
+	}
+}
+
+// report says what members do from now on, and why.
+func (p *parent) report(what string) {
+	p.pool.o.Log(p.f.Name, "weft: the process that has imported what functions have in common "+what+": what starts now imports everything itself")
 }
 
 // leave says that a member has ended. A parent that is lost is not tried again

@@ -217,3 +217,42 @@ func TestParentsAreCounted(t *testing.T) {
 		})
 	}
 }
+
+// TestParentHangs stops a parent's Python: who is to be forked from it is started
+// otherwise, and the parent is given up. Its members stay.
+func TestParentHangs(t *testing.T) {
+	needRoot(t)
+	var log logged
+	p := newPool(t, Options{Log: func(_, line string) { log.add(line) }})
+	const source = "def handler(event, context):\n    return 1\n"
+	first, second, third := member(t, "first", source), member(t, "second", source), member(t, "third", source)
+	if r := run(t, p, Call{Function: first}); r.Failure != nil {
+		t.Fatal(r.Failure)
+	}
+	a := adoptedBy(p, first)
+	if a == nil {
+		t.Fatal("it has no parent")
+	}
+	hung, err := unix.PidfdOpen(interpreterOf(t, a), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(hung)
+	if err := unix.PidfdSendSignal(hung, unix.SIGSTOP, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*Function{second, first, third} {
+		if r := run(t, p, Call{Function: f}); r.Failure != nil || string(r.Output) != "1" {
+			t.Errorf("%s: %s, %v", f.Name, r.Output, r.Failure)
+		}
+	}
+	if !a.lost() || adoptedBy(p, third) != nil {
+		t.Errorf("the parent is used further: lost %v, %v", a.lost(), adoptedBy(p, third))
+	}
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(hung), Events: unix.POLLIN}}, 60_000); n != 1 {
+		t.Errorf("its process stays: %d, %v", n, err)
+	}
+	if !strings.Contains(log.text(), "does not answer") {
+		t.Errorf("the log does not say so:\n%s", log.text())
+	}
+}

@@ -53,8 +53,7 @@ type server struct {
 	seats     chan struct{}       // one for each call that workers may serve at a time
 	leaving   chan struct{}       // closed by end
 	ended     sync.Once           // the closing of leaving
-
-	doors *doorway // nil: its calls connect to nothing. Of the goroutine that listens to the warden
+	doors     *doorway            // nil: its calls connect to nothing. Of the goroutine that listens to the warden
 }
 
 // prepared is a call's process before it has anything to do.
@@ -317,17 +316,20 @@ func (s *server) listen() {
 			}
 		case msgFailed:
 			s.mu.Lock()
-			if s.broken == "" {
+			first := s.broken == ""
+			if first {
 				s.broken, s.status = string(m.text), unix.WaitStatus(m.a)
 			}
-			members := s.isParent() && s.isReady // a parent stays, for them
+			members := s.isParent() && s.isReady // which stay, and its warden
 			s.mu.Unlock()
 			if string(m.text) == "server ended" && !members {
 				return
 			}
-			if members {
-				s.pool.o.Log(s.f.Name, "weft: the process that has imported what functions have in common has ended: what starts now imports everything itself")
+			if members && first {
+				s.parent.report("has ended")
 			}
+		case msgAlone:
+			s.above.giveUp()
 		case msgEnded:
 			s.over(m)
 		default:

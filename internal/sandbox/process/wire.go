@@ -50,6 +50,7 @@ const (
 	msgDoor    = 14
 	msgOrphan  = 13
 	msgFound   = 15
+	msgAlone   = 16
 
 	prepareInto = 1 << 31
 

@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct call {
@@ -52,8 +53,10 @@ static int control = 3, server = -1, self = -1;
 static uint32_t degraded; // READY_ flags
 
 enum { IDLE = 2 }; // ms without a message after which the next shell is made
+enum { PATIENCE = 5000 }; // ms for a parent to make a server: it takes some, and much more on a busy machine
 static pid_t server_pid; // 0: of another process, or gone
 static int adopted = -1; // descriptor of a server that is another's child
+static int64_t given_up; // when a parent has had its time, in ms of the monotonic clock; 0: none is waited for
 static char text[WARDEN_TEXT + 1];
 
 void die(const char *step, const char *what)
@@ -261,6 +264,8 @@ static void from_node(const struct plan *p)
 	case MSG_SIGNAL:
 		if (c)
 			pass(c, (int)m.a);
+		else if (!m.id && p->c->flags & WARDEN_PARENT && server_pid)
+			kill(server_pid, SIGKILL);
 		break;
 	case MSG_FIND:
 		if (c && c->program_fd >= 0 && !c->over) {
@@ -313,6 +318,7 @@ static void from_server(const struct plan *p)
 		if (p->c->flags & WARDEN_ADOPT && !server_pid) {
 			if (adopted >= 0)
 				lose_server(p, 0);
+			given_up = 0;
 			start_server(p); // no parent has forked it
 		}
 		return;
@@ -335,6 +341,7 @@ static void from_server(const struct plan *p)
 	case MSG_ADOPTED:
 		if (adopted < 0 && !server_pid && nfds == 1) {
 			adopted = fds[0];
+			given_up = 0;
 			return;
 		}
 		break;
@@ -420,6 +427,14 @@ static void start_server(const struct plan *p)
 	server = pair[0];
 }
 
+static int64_t milliseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 // await_server asks the node for a server of a parent.
 static void await_server(const struct plan *p)
 {
@@ -442,6 +457,19 @@ static void await_server(const struct plan *p)
 	close(pair[1]);
 	close_all(fds + SERVER_SPACES + 2, p->entrances);
 	server = pair[0];
+	given_up = milliseconds() + PATIENCE;
+}
+
+// be_alone gives a parent up that does not answer. What it makes later finds nobody
+// at its socket, and ends before it has run anything of the function.
+static void be_alone(const struct plan *p)
+{
+	struct message m = {.kind = MSG_ALONE};
+
+	given_up = 0;
+	close(server);
+	answer(&m, 0);
+	start_server(p);
 }
 
 // serve is the life of the warden.
@@ -490,10 +518,15 @@ void serve(struct plan *p)
 	for (;;) {
 		struct pollfd wait[4] = {{control, POLLIN, 0}, {deaths, POLLIN, 0}, {server, POLLIN, 0}, {adopted, POLLIN, 0}};
 		int ahead = !next.pid && failing <= 10 && !(p->c->flags & WARDEN_PARENT);
-		int n = poll(wait, 4, ahead ? IDLE : -1);
+		int64_t left = given_up ? given_up - milliseconds() : -1;
+		if (given_up && left < 0)
+			left = 0;
+		int n = poll(wait, 4, ahead && (left < 0 || left > IDLE) ? IDLE : (int)left);
 		if (n < 0 && errno != EINTR)
 			die("warden", "poll");
-		if (n == 0)
+		if (n == 0 && left == 0)
+			be_alone(p);
+		else if (n == 0)
 			failing = make_next(p) ? failing + 1 : 0;
 		if (n <= 0)
 			continue;

@@ -71,7 +71,7 @@ enum {
 	/* from the node */
 	MSG_PREPARE = 1, /* make the process of call id; a: entrances beside it; A_INTO: one directory instead */
 	MSG_START = 2,   /* run it: stdin, stdout, stderr and perhaps a control socket beside it; text: for the program */
-	MSG_SIGNAL = 3,  /* a: signal; SIGKILL ends everything that belongs to the call */
+	MSG_SIGNAL = 3,  /* a: signal; SIGKILL ends everything that belongs to the call; id 0: ends the server of a parent */
 	MSG_ADOPT = 4,   /* to a parent, which passes it to its server: what MSG_ORPHAN had beside it */
 	MSG_FIND = 5,    /* where is the call? */
 	/* to the node */
@@ -80,6 +80,7 @@ enum {
 	MSG_DOOR = 14,   /* before it is ready: the socket of door a, which listens, beside it */
 	MSG_ENDED = 12,  /* nothing of call id is left; a: wait status, v: user and system time in us, resident KiB; text: what it said of its end */
 	MSG_ORPHAN = 13, /* its server is to come from a parent: its namespaces (SERVER_SPACES), the server's socket and standard error, entrances */
+	MSG_ALONE = 16,  /* no parent has made its server in time: it executes one */
 	MSG_FOUND = 15,  /* the process of call id, once it is there, and its shell: their descriptors beside it */
 	/* to and from the server */
 	MSG_FORK = 20,   /* namespaces (SPACES), the shell's signal of readiness, the process's end of its socket, entrances */
