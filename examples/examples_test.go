@@ -58,24 +58,26 @@ type result struct {
 	stderr  string
 }
 
-// run runs a workflow; extra are further arguments.
+// run runs a workflow, without an input if that is nil; extra are further arguments.
 func run(t *testing.T, app, workflow string, input any, extra ...string) result {
 	t.Helper()
-	text, err := json.Marshal(input)
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"run", app}
+	args := []string{"run", app, "-o", "json", "--quiet"}
 	if workflow != "" {
 		args = append(args, workflow)
 	}
-	args = append(args, "--input", string(text), "-o", "json", "--quiet")
+	if input != nil {
+		text, err := json.Marshal(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--input", string(text))
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, weft(t), append(args, extra...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -148,6 +150,39 @@ func withData(t *testing.T, app string, spec data.Spec) (string, *data.Answers) 
 		t.Fatal(err)
 	}
 	return moved(t, app, dir, "../sort/data::", "./data::", "../wordcount/data::", "./data::"), answers
+}
+
+// TestExamplesRunAsTheyAre runs each example as its list says that one can.
+func TestExamplesRunAsTheyAre(t *testing.T) {
+	tools := map[string]string{
+		"basics-python": "python3", "chain": "clang", "chain-python": "python3", "files": "clang", "hello": "clang", "load-all": "clang", "mmap": "clang", "nn": "clang",
+		"processes": "python3", "resident": "clang", "rust": "/usr/bin/rustc", "sort": "clang", "sort-go": "go", "sort-python": "python3", "transfer": "clang",
+		"transfer-python": "python3", "unchanged": "clang", "wordcount": "clang", "wordcount-python": "python3",
+	}
+	others := map[string]string{
+		"alloystack": "has no app file", "endless": "fails on purpose", "panic": "fails on purpose", "http-server": "waits for requests", "http-client": "needs the other one",
+		"javascript": "is fetched first", "wordcount-go": "is linked to a folder first",
+	}
+	folders, err := filepath.Glob("*/README.md")
+	if err != nil || len(folders) == 0 {
+		t.Fatal(folders, err)
+	}
+	for _, path := range folders {
+		name := filepath.Dir(path)
+		if others[name] != "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			if tools[name] == "" {
+				t.Fatal("the test does not know what it needs")
+			}
+			need(t, tools[name])
+			workflow := map[string]string{"basics-python": "hello"}[name]
+			if r := run(t, name, workflow, nil); r.Status != "succeeded" {
+				t.Errorf("status %s: %s\n%s", r.Status, r.Failure, r.stderr)
+			}
+		})
+	}
 }
 
 func TestExactOutputs(t *testing.T) {
