@@ -468,3 +468,29 @@ func TestGoFitsIntoItsMemory(t *testing.T) {
 		t.Errorf("%v, log %q", r.Failure, log.text())
 	}
 }
+
+// TestProgramsWhoseInterpreterIsMissing prepares programs that the kernel would say do not exist.
+func TestProgramsWhoseInterpreterIsMissing(t *testing.T) {
+	p := newPool(t, Options{})
+	for text, want := range map[string]string{
+		"#!/opt/none/perl -w\n": "bad interpreter: the program wants to be run by /opt/none/perl, which",
+		"#!/bin/sh\r\n":         "run by /bin/sh?, which",
+		"#! /bin/sh\necho 1\n":  "",
+	} {
+		dir := folder(t)
+		write(t, dir+"/main", text)
+		if err := os.Chmod(dir+"/main", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f := &Function{Name: "f", Version: unique(), Runtime: Native, Dir: dir, Program: "main"}
+		err := p.Prepare(context.Background(), f)
+		var failure *flow.Failure
+		if want == "" && err != nil || want != "" && (!errors.As(err, &failure) || !failure.Permanent || !strings.Contains(failure.Message, want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	linked := cFunction(t, "int main(void) { return 0; }", "-Wl,--dynamic-linker=/lib/none.so")
+	if err := p.Prepare(context.Background(), linked); err == nil || !strings.Contains(err.Error(), "run by /lib/none.so") {
+		t.Errorf("%v", err)
+	}
+}

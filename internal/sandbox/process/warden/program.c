@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "warden.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -33,6 +34,43 @@ static void plain_signals(void)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// missing_interpreter reports whether the program wants another one to interpret it, by
+// #! or as the dynamic linker of an ELF file, that is not in the tree, and which. For the
+// kernel it is then the program that does not exist.
+int missing_interpreter(const char *path, char *name, size_t room)
+{
+	static char head[4096];
+	const Elf64_Ehdr *e = (const Elf64_Ehdr *)head;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof head - 1, 0);
+	size_t length = 0;
+
+	if (n > 2 && head[0] == '#' && head[1] == '!') {
+		const char *at = head + 2 + strspn(head + 2, " \t");
+		length = strcspn(at, " \t\n");
+		if (length >= room)
+			length = 0;
+		memcpy(name, at, length);
+	} else if (n >= (ssize_t)sizeof *e && !memcmp(head, ELFMAG, SELFMAG) && head[EI_CLASS] == ELFCLASS64) {
+		for (int i = 0; i < e->e_phnum && !length; i++) {
+			Elf64_Phdr p;
+			if (pread(fd, &p, sizeof p, (off_t)(e->e_phoff + (uint64_t)i * e->e_phentsize)) != sizeof p)
+				break;
+			if (p.p_type == PT_INTERP && p.p_filesz > 1 && p.p_filesz <= room && pread(fd, name, p.p_filesz, (off_t)p.p_offset) == (ssize_t)p.p_filesz)
+				length = p.p_filesz - 1;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	name[length] = 0;
+	if (name[0] != '/' || !access(name, F_OK) || errno != ENOENT)
+		return 0;
+	for (char *c = name; *c; c++)
+		if (*c < ' ' || *c > '~') // a carriage return, for instance
+			*c = '?';
+	return 1;
 }
 
 // run_program is the process of a native call. It has been born in the pid

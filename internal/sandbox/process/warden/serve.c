@@ -513,6 +513,13 @@ void serve(struct plan *p)
 		start_server(p);
 	} else {
 		struct message m = {.kind = MSG_READY, .a = degraded};
+		char name[256];
+
+		if (missing_interpreter(p->arg[0], name, sizeof name)) {
+			m.kind = MSG_FAILED;
+			answer(&m, (size_t)snprintf(text, sizeof text, "bad interpreter: the program wants to be run by %s, which is not in its file tree", name));
+			_exit(0);
+		}
 		answer(&m, 0);
 	}
 	for (;;) {

@@ -141,6 +141,7 @@ int enter_spaces(const struct plan *p, const struct spaces *s);
 /* program.c: the process of a native call; the server of others. */
 void run_program(const struct plan *p, const struct spaces *s, int ready, int sock, const int *entrances, int n) __attribute__((noreturn));
 void run_server(const struct plan *p, int sock) __attribute__((noreturn));
+int missing_interpreter(const char *path, char *name, size_t room);
 
 /* doors.c: the network of a version that may connect to something. */
 void open_doors(const struct plan *p);
