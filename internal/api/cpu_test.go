@@ -57,7 +57,6 @@ func TestTheProcessor(t *testing.T) {
 		`{"parameters": {"lead": "NaN"}}`:       `weft.lead=NaN`,
 		`{"parameters": {"turn": "-1s"}}`:       `weft.turn=-1s`,
 		`{"parameters": {"turn": "9999h"}}`:     `weft.turn=9999h`,
-		`{"parameters": {"turn": ""}}`:          `weft.turn=`,
 		`{"parameters": {"theta": 400}}`:        "theta is 400",
 		`{"parameters": {"theta": [1]}}`:        "neither a number",
 		`{"parameters": {"epoch": 5}}`:          "alps.epoch=5",

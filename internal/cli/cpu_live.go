@@ -32,8 +32,8 @@ func (sh *shell) cpuSetCommand() *cobra.Command {
 stays as it is; with --reset it gets its default. The change holds until the server ends: what is to hold longer goes into
 its configuration (cpu, cpu_backend, cpu_parameters).
 
-A parameter is named as weft cpu -o json shows it, or without its policy where that is clear: alps.theta or theta. The
-weight of an app is weight.APP; without a value it is 1 again. It takes a token of role admin.`,
+A parameter is named as weft cpu -o json shows it, or without its policy where that is clear: alps.theta or theta; without
+a value, weft.slots=, it gets its default. The weight of an app is weight.APP, by default 1. It takes a token of role admin.`,
 		Example: `  weft cpu set policy=alps theta=40
   weft cpu set weft.slots=1 weight.shop=2
   weft cpu set policy=none`,

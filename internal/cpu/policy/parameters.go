@@ -136,8 +136,8 @@ func (o *Options) Get() map[string]any {
 }
 
 // Set sets a parameter by its name, or by the part behind the dot where that is enough; of
-// two policies that have it, the one that is meant is that of policy. The weight of an app
-// goes with "". What the values mean together is for Validate to say.
+// two policies that have it, the one that is meant is that of policy. With "" it gets its
+// default, and the weight of an app goes. What the values mean together is for Validate to say.
 func (o *Options) Set(policy, name, text string) error {
 	if app, ok := strings.CutPrefix(name, WeightPrefix); ok && app != "" {
 		return o.weigh(app, text)
@@ -146,10 +146,23 @@ func (o *Options) Set(policy, name, text string) error {
 	if err != nil {
 		return err
 	}
+	if text == "" {
+		p.reset(o)
+		return nil
+	}
 	if err := p.set(o, text); err != nil {
 		return fmt.Errorf("%s=%.60s: %v: %w", p.Name, text, cause(err), ErrParameter)
 	}
 	return nil
+}
+
+// reset sets a parameter to what it is by default with as many cores.
+func (p *Parameter) reset(o *Options) {
+	defaults := Defaults(o.Cores)
+	text := fmt.Sprint(p.get(&defaults))
+	if err := p.set(o, text); err != nil {
+		panic(fmt.Sprintf("default %s of %s: %v", text, p.Name, err)) // Get and Set do not agree
+	}
 }
 
 // cause is what is wrong with a number, without what was being done to it.
