@@ -59,6 +59,15 @@ func (b *Sandbox) Close() {
 // Long reports whether a long call runs there: others had better run elsewhere.
 func (b *Sandbox) Long() bool { return b != nil && b.crew.Long() }
 
+// Awake has the sandbox run, as if a short call were in it, until done is called.
+func (b *Sandbox) Awake() (done func()) {
+	if b == nil {
+		return func() {}
+	}
+	b.report(b.crew.Enter())
+	return func() { b.report(b.crew.Leave()) }
+}
+
 // report logs what went wrong with a process that has not just ended. That it stays
 // demoted is what End says.
 func (b *Sandbox) report(err error) {

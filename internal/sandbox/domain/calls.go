@@ -104,16 +104,15 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 		if err != nil {
 			return err
 		}
-		k.waiting, k.limited = m.Name, m.Limited
-		d.owe()
+		k.limited = m.Limited
+		d.awaits(k, m.Name)
 		d.stalled()
 	case *wire.Resumed:
 		k, err := running(m.Call)
 		if err != nil {
 			return err
 		}
-		k.waiting = ""
-		d.owe()
+		d.awaits(k, "")
 		if k.ask != nil {
 			k.ask = nil
 			d.table.Unwait(k.attempt)
@@ -165,19 +164,34 @@ func (d *Domain) handle(h *host, m wire.Message) error {
 	return nil
 }
 
-// owe tells the calls whether another one waits for a slot, which each of them may be the
-// one to publish; d.mu is held.
-func (d *Domain) owe() {
-	waiting := 0
-	for _, k := range d.calls {
-		if k.running && k.waiting != "" {
-			waiting++
+// awaits notes for which slot a call waits, "" for none, and tells the calls whether there is
+// one that waits, for a slot that each of them may be the one to publish; d.mu is held.
+func (d *Domain) awaits(k *call, name string) {
+	before := k.waiting != ""
+	k.waiting = name
+	switch now := name != ""; {
+	case now == before:
+		return
+	case now:
+		d.waiters++
+	default:
+		d.waiters--
+	}
+	k.owes(k.waiting == "" && d.waiters > 0)
+	if d.waiters > 1 || d.waiters == 1 && k.waiting == "" {
+		return // the others know
+	}
+	for _, other := range d.calls {
+		if other != k {
+			other.owes(d.waiters > 0)
 		}
 	}
-	for _, k := range d.calls {
-		if k.running && !k.single {
-			k.CPU.Owes(waiting > 0 && k.waiting == "")
-		}
+}
+
+// owes tells a call whether another one waits for what it may publish; its domain's mu is held.
+func (k *call) owes(on bool) {
+	if k.running && !k.single {
+		k.CPU.Owes(on)
 	}
 }
 
@@ -202,11 +216,8 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 		d.table.Unwait(k.attempt)
 	}
 	delete(h.calls, k.ID)
-	waited := k.waiting != ""
-	k.running, k.waiting, k.ask = false, "", nil
-	if waited {
-		d.owe()
-	}
+	k.running, k.ask = false, nil
+	d.awaits(k, "")
 	if k.CPU.End(time.Duration(m.CPU), k.stopped || m.Status != wire.StatusOK) {
 		h.spent = true // the kernel keeps it where long calls are
 	}
@@ -233,7 +244,7 @@ func (d *Domain) done(h *host, k *call, m *wire.Done) error {
 	if m.Spilled.Segment.ID != 0 {
 		r.Spilled = &m.Spilled
 	}
-	if k.Alone {
+	if k.Alone || h.apart && h.spent {
 		d.work.Go(func() { d.leave(h) })
 	}
 	if m.Status == wire.StatusTrap && len(m.Frames) > 0 {
@@ -296,7 +307,8 @@ func (d *Domain) lost(h *host, err error) {
 	var ended []*call
 	for _, id := range slices.Sorted(maps.Keys(h.calls)) {
 		k := h.calls[id]
-		k.running, k.waiting, k.ask = false, "", nil
+		k.running, k.ask = false, nil
+		d.awaits(k, "")
 		k.CPU.End(0, true)
 		d.forget(k)
 		if k.stopped || d.finished {
@@ -367,10 +379,10 @@ func (d *Domain) stop(id uint64, grace time.Duration) {
 	})
 }
 
-// leave ends a host that served one call alone.
+// leave ends a host that served one call alone, and one that is not to serve another one.
 func (d *Domain) leave(h *host) {
 	d.mu.Lock()
-	end := h != d.main && len(h.calls) == 0
+	end := h != d.main && len(h.calls) == 0 && (!h.apart || h.spent)
 	if end {
 		h.closing = true
 	}

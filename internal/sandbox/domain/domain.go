@@ -147,6 +147,8 @@ type Domain struct {
 	ports     map[int]*os.File // listening sockets, until Finish
 	queue     []*call          // calls that wait for the main host
 	seeking   bool             // there will be one
+	parting   int              // calls for which one more host is sought
+	waiters   int              // calls that wait for a slot
 	last      uint64           // ID of the last single invocation
 	published bool             // a call has committed: a new host does not know its slots
 	finished  bool
@@ -159,6 +161,7 @@ type call struct {
 	host     *host
 	attempt  buffer.Attempt
 	begun    time.Time
+	long     bool // known to be, when it began
 	running  bool
 	stopped  bool   // its result does not matter
 	waiting  string // slot that it waits for
@@ -286,7 +289,7 @@ func (d *Domain) Finish() {
 	}
 	d.finished = true
 	for _, h := range hosts {
-		if len(h.calls) > 0 || h != d.main {
+		if len(h.calls) > 0 || h != d.main && !h.apart {
 			h.closing = true
 			h.process.Kill()
 		}
@@ -335,7 +338,7 @@ func (d *Domain) giveBack(h *host) {
 			<-h.over
 			h.over = make(chan struct{})
 			h.resetting.Store(false)
-			h.known, h.files = map[uint64]int{}, 0
+			h.known, h.files, h.apart = map[uint64]int{}, 0, false
 			for f := range h.defined { // the host has closed its ports
 				if len(f.Listen) > 0 {
 					delete(h.defined, f)

@@ -37,6 +37,7 @@ type host struct {
 	calls   map[uint64]*call     // calls that run in it; guarded by its domain's mu
 	closing bool                 // its end is wanted; guarded by its domain's mu
 	spent   bool                 // it has grown too much; guarded by its domain's mu
+	apart   bool                 // the run has it for calls that are not to begin beside others; guarded by its domain's mu
 	asks    bool                 // the node decides about slots, not the host; guarded by its domain's mu
 
 	// The pool's, guarded by its mu.

@@ -255,7 +255,8 @@ func (d *Domain) processEnded(k *call, pr process.Result) {
 	if retire && x.running != nil { // the kernel keeps it where long calls are
 		x.running.Retire()
 	}
-	k.running, k.waiting = false, ""
+	k.running = false
+	d.awaits(k, "")
 	if output.Holder != nil {
 		d.publishOutput(k, &r, output, pr.Output)
 	}

@@ -184,7 +184,7 @@ func (s *processSlots) Wait(ctx context.Context, name string) error {
 			x.timed--
 		}
 		if k.limited = x.timed > 0; x.waits == 0 {
-			k.waiting = ""
+			d.awaits(k, "")
 		}
 	}()
 	for {
@@ -199,7 +199,8 @@ func (s *processSlots) Wait(ctx context.Context, name string) error {
 		if there || err != nil {
 			return err
 		}
-		k.waiting, k.limited = name, x.timed > 0
+		k.limited = x.timed > 0
+		d.awaits(k, name)
 		if d.moved == nil {
 			d.moved = make(chan struct{})
 		}

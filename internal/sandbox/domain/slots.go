@@ -222,7 +222,8 @@ func (d *Domain) answer(h *host, k *call, m *wire.Ask) error {
 	case m.Op == wire.OpWait:
 		there, werr := d.table.Wait(k.attempt, m.Name)
 		if werr == nil && !there {
-			k.ask, k.waiting, k.limited = m, m.Name, m.Limited
+			k.ask, k.limited = m, m.Limited
+			d.awaits(k, m.Name)
 			d.stalled()
 			return nil
 		}
@@ -313,7 +314,8 @@ func (d *Domain) wake(ready []buffer.Attempt) {
 		for _, k := range d.calls {
 			if k.attempt == a && k.ask != nil {
 				k.host.conn.Send(&wire.Answer{ID: k.ask.ID})
-				k.ask, k.waiting = nil, ""
+				k.ask = nil
+				d.awaits(k, "")
 			}
 		}
 	}
@@ -382,7 +384,8 @@ func (d *Domain) Break(n int) {
 			d.stir()
 		} else if k.ask != nil {
 			k.host.conn.Send(&wire.Answer{ID: k.ask.ID, Errno: errnoDeadlock})
-			k.ask, k.waiting = nil, ""
+			k.ask = nil
+			d.awaits(k, "")
 			d.table.Unwait(k.attempt)
 		} else {
 			k.host.conn.Send(&wire.Stop{Call: k.ID, Errno: errnoDeadlock})

@@ -27,6 +27,9 @@ func (d *Domain) begin(k *call) {
 		k.ID = d.last
 	}
 	d.calls[k.ID] = k
+	if d.waiters > 0 {
+		k.owes(true)
+	}
 	if k.Function.Process != nil {
 		d.startProcess(k)
 		return
@@ -35,18 +38,40 @@ func (d *Domain) begin(k *call) {
 		d.work.Go(func() { d.startAlone(k) })
 		return
 	}
+	k.long = k.CPU.Apart()
 	if d.main != nil && len(d.queue) == 0 {
-		err := d.send(d.main, k)
-		if err == nil {
-			err = d.main.conn.Flush()
-		}
-		if !gone(err) {
-			if err != nil {
-				d.work.Go(func() { d.refuse(k, err) }) // Done may wait for who called Start
-			}
+		h := d.choose(k)
+		if h == nil {
+			d.part(k)
 			return
 		}
-		d.main.unsend(k)
+		if h != d.main && d.try(h, k) {
+			return
+		}
+	}
+	d.wait(k)
+}
+
+// try sends a call to a host, and reports whether that was not gone; d.mu is held.
+func (d *Domain) try(h *host, k *call) bool {
+	err := d.send(h, k)
+	if err == nil {
+		err = h.conn.Flush()
+	}
+	if gone(err) {
+		h.unsend(k)
+		return false
+	}
+	if err != nil {
+		d.work.Go(func() { d.refuse(k, err) }) // Done may wait for who called Start
+	}
+	return true
+}
+
+// wait sends a call to the main host as soon as there is one; d.mu is held.
+func (d *Domain) wait(k *call) {
+	if d.main != nil && len(d.queue) == 0 && d.try(d.main, k) {
+		return
 	}
 	if d.queue = append(d.queue, k); !d.seeking {
 		d.seeking = true
@@ -78,6 +103,13 @@ func (d *Domain) seek() {
 		}
 		queue := d.queue
 		d.queue = nil
+		if err == nil {
+			var apart []*call
+			queue, apart = d.split(queue)
+			for _, k := range apart {
+				d.part(k)
+			}
+		}
 		if gone(d.sendAll(h, queue, err)) {
 			for _, k := range queue {
 				h.unsend(k)
@@ -204,6 +236,7 @@ func (d *Domain) share() error {
 	if d.main == nil || d.main.asks {
 		return nil
 	}
+	defer d.main.sandbox.Awake()() // or it would not answer
 	if d.sharing == nil {
 		d.sharing = make(chan struct{})
 		if d.main.conn.Send(&wire.Share{}) != nil {
