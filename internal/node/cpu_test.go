@@ -229,13 +229,27 @@ func TestRunsUnderPolicies(t *testing.T) {
 	}
 }
 
-// A node that is killed takes calls along that it has stopped, and the next one removes
-// its groups.
+// A node that is killed takes calls along that it has stopped, in whatever class, and the next
+// one removes its groups.
 func TestANodeIsKilledWithStoppedCalls(t *testing.T) {
+	for _, name := range []string{backend.Auto, backend.NameSched, backend.NameFIFO} {
+		t.Run(name, func(t *testing.T) {
+			if b, _, err := backend.New(name, backend.Options{NodeStays: true}); err != nil {
+				t.Skip(err)
+			} else if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			killWithStoppedCalls(t, name)
+		})
+	}
+}
+
+// killWithStoppedCalls kills a node with a backend that has stopped a call.
+func killWithStoppedCalls(t *testing.T, name string) {
 	newNode(t)
 	actor(t)
 	a := steps(t, "a: {call: actor, foreach: 3, concurrency: 3, with: {do: spin}}")
-	cmd, _ := otherNode(t, a.Dir, t.TempDir(), func(c *exec.Cmd) { c.Env = append(c.Env, "WEFT_TEST_CPU=yes") })
+	cmd, _ := otherNode(t, a.Dir, t.TempDir(), func(c *exec.Cmd) { c.Env = append(c.Env, "WEFT_TEST_CPU="+name) })
 	killed := false
 	t.Cleanup(func() {
 		if !killed {

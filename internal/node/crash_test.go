@@ -129,9 +129,11 @@ func beNode(dir string) {
 	}
 	ctx := context.Background()
 	cfg := node.Config{CacheDir: os.Getenv("WEFT_TEST_CACHE")}
-	apart := os.Getenv("WEFT_TEST_CPU") != ""
+	backend := os.Getenv("WEFT_TEST_CPU")
+	apart := backend != ""
 	if apart { // every call in a host of its own, and one of them at a time
 		settings := scheduler.Defaults(2)
+		settings.Backend = backend
 		settings.Options.Weft.Slots = 1
 		var err error
 		if cfg.CPU, err = scheduler.New(scheduler.Options{Settings: settings}); err != nil {

@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-run/weft/internal/sandbox"
 )
@@ -46,11 +49,53 @@ func init() {
 	select {}
 }
 
+// Whatever the scheduler has done to a call, nothing of it outlives a node that is killed.
 func TestEverythingDiesWithTheNode(t *testing.T) {
 	newPool(t, Options{}) // skips where there can be none
 	needPython(t)
 	dir := folder(t)
 	write(t, filepath.Join(dir, "main.py"), "import sys, subprocess\ndef handler(e, c):\n    q = subprocess.Popen(['sleep', '984'])\n    print('x')\n    q.wait()\n")
+	class := func(a unix.SchedAttr) func(pid int) error {
+		a.Size, a.Flags = unix.SizeofSchedAttr, unix.SCHED_FLAG_RESET_ON_FORK
+		return func(pid int) error { return unix.SchedSetAttr(pid, &a, 0) }
+	}
+	for _, test := range []struct {
+		name string
+		do   func(pid int) error // to a process of a call
+	}{
+		{"running", func(int) error { return nil }},
+		{"stopped", func(pid int) error { return unix.Kill(pid, unix.SIGSTOP) }},
+		{"frozen", freeze},
+		{"idle", class(unix.SchedAttr{Policy: unix.SCHED_IDLE})},
+		{"idle and stopped", func(pid int) error {
+			return errors.Join(class(unix.SchedAttr{Policy: unix.SCHED_IDLE})(pid), unix.Kill(pid, unix.SIGSTOP))
+		}},
+		{"fifo", class(unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1})},
+	} {
+		t.Run(test.name, func(t *testing.T) { diesWithTheNode(t, dir, test.do) })
+	}
+}
+
+// freeze stops the group of a process.
+func freeze(pid int) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		name, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			file := filepath.Join(top, name, "cgroup.freeze")
+			if _, err := os.Stat(file); ok && err == nil && strings.Contains(name, "/weft-") {
+				return os.WriteFile(file, []byte("1"), 0)
+			}
+		}
+	}
+	return errors.ErrUnsupported
+}
+
+// diesWithTheNode does something to the processes of calls, and kills their node.
+func diesWithTheNode(t *testing.T, dir string, do func(pid int) error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), "WEFT_TEST_NODE="+dir)
 	out, err := cmd.StdoutPipe()
@@ -61,18 +106,32 @@ func TestEverythingDiesWithTheNode(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	killed := false
+	kill := func() {
+		if !killed {
+			killed = true
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	defer kill()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "started\n" {
-		cmd.Process.Kill()
 		t.Fatalf("%q, %v", line, err)
 	}
-	if len(processes(t, "sleep\x00984")) == 0 {
+	calls := processes(t, "sleep\x00984")
+	if len(calls) == 0 {
 		t.Error("nothing runs")
 	}
-	pid := cmd.Process.Pid
-	cmd.Process.Kill()
-	cmd.Wait()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for _, pid := range calls {
+		if err := do(pid); errors.Is(err, unix.EPERM) || errors.Is(err, errors.ErrUnsupported) {
+			t.Skipf("not possible here: %v", err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		n := len(processes(t, "sleep\x00984"))
 		if n == 0 {
 			break
@@ -81,16 +140,11 @@ func TestEverythingDiesWithTheNode(t *testing.T) {
 			t.Fatalf("%d processes outlive their node", n)
 		}
 	}
-	groups := func() (found []string) {
-		for _, pattern := range []string{"/sys/fs/cgroup/weft-%d-*", "/sys/fs/cgroup/*/weft-%d-*"} {
-			names, _ := filepath.Glob(fmt.Sprintf(pattern, pid))
-			found = append(found, names...)
-		}
-		return found
-	}
 	newPool(t, Options{}) // sweeps what the dead node has left
-	if left := groups(); len(left) > 0 {
-		t.Errorf("cgroups of the dead node are left: %q", left)
+	for _, pattern := range []string{"/sys/fs/cgroup/weft-%d-*", "/sys/fs/cgroup/*/weft-%d-*"} {
+		if left, _ := filepath.Glob(fmt.Sprintf(pattern, cmd.Process.Pid)); len(left) > 0 {
+			t.Errorf("cgroups of the dead node are left: %q", left)
+		}
 	}
 }
 
