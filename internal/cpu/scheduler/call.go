@@ -37,10 +37,11 @@ func (s *Scheduler) options(p Process) backend.TaskOptions {
 }
 
 // Call is a call that has not ended. A nil Call is one that nobody schedules: its methods
-// do nothing, and it is admitted.
+// do nothing, and it is admitted. One that begins while the policy is none is that too, but
+// counts in the sandbox that it enters, which others may be scheduled in before it ends.
 type Call struct {
 	s       *Scheduler
-	pending *backend.Pending
+	pending *backend.Pending // nil: nobody schedules it
 	demand  Demand
 	begun   time.Time
 
@@ -69,7 +70,7 @@ func (s *Scheduler) Begin(d Demand) *Call {
 	}
 	driver := s.driver.Load()
 	if driver == nil {
-		return nil
+		return &Call{s: s, flags: policy.Unstoppable}
 	}
 	c := &Call{s: s, demand: d, begun: time.Now(), flags: policy.Unstoppable}
 	arrival := policy.Call{ID: policy.ID(s.last.Add(1)), Function: Name(d.App, d.Version, d.Function), App: d.App, RunWork: d.RunWork, OnPath: d.OnPath, Flags: c.flags}
@@ -78,14 +79,17 @@ func (s *Scheduler) Begin(d Demand) *Call {
 	}
 	var err error
 	if c.pending, err = driver.Arrive(arrival); err != nil { // it was closed just now
-		return nil
+		c.pending = nil
 	}
 	return c
 }
 
+// scheduled reports whether there is a policy for the call.
+func (c *Call) scheduled() bool { return c != nil && c.pending != nil }
+
 // Admitted is closed when the call may begin.
 func (c *Call) Admitted() <-chan struct{} {
-	if c == nil {
+	if !c.scheduled() {
 		return now
 	}
 	return c.pending.Admitted()
@@ -121,7 +125,7 @@ func (c *Call) Then(f func()) bool {
 
 // Apart reports whether the call, which was admitted, is known to be long: it had better
 // have a process to itself, where it can be stopped.
-func (c *Call) Apart() bool { return c != nil && c.pending.Tier() >= policy.Batch }
+func (c *Call) Apart() bool { return c.scheduled() && c.pending.Tier() >= policy.Batch }
 
 // Find finds the process of a call. False says that it is not there: not yet, or no more.
 type Find func() (p Process, ok bool)
@@ -130,7 +134,7 @@ type Find func() (p Process, ok bool)
 // the call has lasted for some time, now and then until it finds the process; it must not
 // block.
 func (c *Call) Own(find Find) {
-	if c == nil {
+	if !c.scheduled() {
 		return
 	}
 	c.mu.Lock()
@@ -168,7 +172,7 @@ func (c *Call) attachOwn(find Find) (ok bool) {
 
 // Owes tells whether the call owes a slot that another one waits for.
 func (c *Call) Owes(on bool) {
-	if c == nil {
+	if !c.scheduled() {
 		return
 	}
 	c.mu.Lock()
@@ -182,7 +186,7 @@ func (c *Call) Owes(on bool) {
 
 // flag tells the policy why the call may not be stopped; mu is held.
 func (c *Call) flag(flags policy.Flags) {
-	if c.ended || flags == c.flags {
+	if c.ended || flags == c.flags || c.pending == nil {
 		return
 	}
 	c.flags = flags
@@ -223,7 +227,9 @@ func (c *Call) End(cpu time.Duration, failed bool) (retire bool) {
 		close(c.over)
 	}
 	c.mu.Unlock()
-	retire = c.pending.End(cpu, failed)
+	if c.pending != nil {
+		retire = c.pending.End(cpu, failed)
+	}
 	if task != nil {
 		if err := task.Close(); err != nil && !errors.Is(err, backend.ErrGone) {
 			c.s.o.Log.Warn("a descriptor of a call was not closed", "error", err)
@@ -232,7 +238,7 @@ func (c *Call) End(cpu time.Duration, failed bool) (retire bool) {
 	if sandbox != nil {
 		sandbox.leave(c)
 	}
-	if !failed {
+	if !failed && c.pending != nil {
 		c.s.count(c.demand.App, cpu, time.Since(c.begun))
 	}
 	return retire

@@ -97,6 +97,9 @@ func (c *Call) Enter(b *Sandbox, number uint64) {
 		b.mark() // who was alone may not be stopped any longer
 	}
 	b.report(b.crew.Enter())
+	if c.pending == nil {
+		return
+	}
 	if !first || !c.Apart() || !b.attachTo(c, func(*backend.TaskOptions) bool { return true }) {
 		b.s.late.add(c)
 	}

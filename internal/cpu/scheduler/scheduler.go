@@ -8,8 +8,9 @@
 //	c.Own(find)                                     // in a process of its own, that find finds
 //	retire := c.End(cpu, failed)                    // learned; retire: the process stays demoted
 //
-// A nil *Scheduler schedules nothing and costs nothing, and so does one whose policy is
-// none: Begin returns nil, and the methods of a nil *Call do nothing.
+// A nil *Scheduler schedules nothing and costs nothing: Begin returns nil, and the methods of
+// a nil *Call do nothing. One whose policy is none only counts the calls in a sandbox, for when
+// the policy becomes another one.
 //
 // Most calls are short, and are over before anybody need look at them. So a call gets a
 // task, with which it can be measured, demoted and stopped, only when it has lasted for a

@@ -36,12 +36,13 @@ func TestNoSchedulerDoesNothing(t *testing.T) {
 	off := quiet(t, func(s *Settings) { s.Policy = policy.None })
 	for _, s := range []*Scheduler{none, off} {
 		c := s.Begin(Demand{App: "a", Function: "f"})
-		if c != nil || !c.Then(func() { t.Error("told later") }) || c.Apart() || c.End(time.Second, false) {
+		if c.scheduled() || !c.Then(func() { t.Error("told later") }) || c.Apart() || c.End(time.Second, false) {
 			t.Errorf("a call is scheduled: %+v", c)
 		}
 		c.Enter(s.Sandbox(Process{PID: 1}), 1)
 		c.Leave()
 		c.Owes(true)
+		c.Own(func() (Process, bool) { t.Error("looked for its process"); return Process{}, false })
 		if st := s.Status(); st.Settings.Policy != policy.None || len(st.Profiles) != 0 || st.Fairness != 1 {
 			t.Errorf("status %+v", st)
 		}
@@ -74,6 +75,58 @@ func TestABackendThatIsNotThereChangesNothing(t *testing.T) {
 		t.Fatal("nothing is scheduled any more")
 	}
 	c.End(time.Millisecond, false)
+}
+
+// A call that began while the policy was none is counted in its sandbox, so that nobody there
+// is stopped while it runs.
+func TestCallsOfNoPolicyAreCounted(t *testing.T) {
+	for _, mixed := range []bool{false, true} {
+		cmd := exec.Command("sleep", "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+		s := quiet(t, func(s *Settings) { s.Policy = policy.None })
+		p := Process{PID: cmd.Process.Pid}
+		b := s.Sandbox(p)
+		if mixed {
+			b = s.Worker(func() (Process, bool) { return p, true })
+		}
+		defer b.Close()
+		begin := func(number uint64) *Call {
+			c := s.Begin(Demand{App: "a", Function: "long"})
+			<-c.Admitted()
+			c.Enter(b, number)
+			return c
+		}
+		old, left := begin(1), begin(2)
+		if err := s.Apply(Change{Policy: policy.Weft}); err != nil {
+			t.Fatal(err)
+		}
+		for range 12 {
+			s.Begin(Demand{App: "a", Function: "long"}).End(time.Second, false)
+		}
+		long := begin(3)
+		if !b.attachTo(long, func(*backend.TaskOptions) bool { return true }) {
+			t.Fatal("it has no task")
+		}
+		may := func() bool { return s.Status().Calls[0].Call.Flags&policy.Unstoppable == 0 }
+		if may() {
+			t.Error("it may be stopped beside two that nobody schedules")
+		}
+		left.Leave()
+		if may() {
+			t.Error("it may be stopped beside one that nobody schedules")
+		}
+		if old.End(time.Second, false) || !may() {
+			t.Error("it may not be stopped alone")
+		}
+		left.End(0, true)
+		long.End(0, true)
+		if p := s.Status().Profiles; len(p) != 1 || p[0].Calls != 12 {
+			t.Errorf("a call that nobody scheduled was learned: %+v", p)
+		}
+	}
 }
 
 // A known long call waits while another one has the slot, and is told when it may begin;
