@@ -234,7 +234,7 @@ func TestRunsUnderPolicies(t *testing.T) {
 func TestANodeIsKilledWithStoppedCalls(t *testing.T) {
 	for _, name := range []string{backend.Auto, backend.NameSched, backend.NameFIFO} {
 		t.Run(name, func(t *testing.T) {
-			if b, _, err := backend.New(name, backend.Options{NodeStays: true}); err != nil {
+			if b, _, err := backend.New(name, backend.Options{}); err != nil {
 				t.Skip(err)
 			} else if err := b.Close(); err != nil {
 				t.Fatal(err)

@@ -44,12 +44,12 @@ func Probe() []sandbox.Feature {
 		}},
 		{"slices of threads", "calls of one tier keep a core for the slice of the policy alps", "the kernel's own slice", "a kernel from 6.12 on", trySlice},
 		{"cgroup.freeze", "long calls are stopped by one write, unseen by their parents", "SIGSTOP to every process of a call",
-			"mount cgroup version 2, and run weft as root or delegate a group to its user", tryFreeze},
+			"a cpu controller in cgroup version 2 alone (systemd.unified_cgroup_hierarchy=1), and " + asRoot, tryFreeze},
 		{"order beyond sessions", "niceness counts among all calls", "the niceness of each call's session is changed too",
 			"sysctl kernel.sched_autogroup_enabled=0", tryAutogroup},
 		{"SCHED_FIFO", "short calls without any delay by others, if the backend fifo is asked for", "the tiers alone", withNice, tryFIFO},
 		{"real-time budgets of groups", "a bound by the kernel on real-time calls of version 1", "RLIMIT_RTTIME and the watchdog alone",
-			"a kernel with CONFIG_RT_GROUP_SCHED", tryRealtime},
+			"a kernel with CONFIG_RT_GROUP_SCHED and groups of version 1, and run weft as root", tryRealtime},
 		{"sched_ext", "one order of calls over all cores, in the kernel, if the backend schedext is asked for", "the tiers alone",
 			"a kernel from 6.13 on with CONFIG_SCHED_CLASS_EXT and CONFIG_DEBUG_INFO_BTF, and run weft as root", trySchedExt},
 	}
@@ -74,7 +74,7 @@ func (q question) ask() sandbox.Feature {
 	if detail != "" {
 		why = detail + "; " + why
 	}
-	f.Detail = why
+	f.Detail = strings.ReplaceAll(why, "\n", "; ")
 	return f
 }
 
@@ -121,26 +121,19 @@ func trySlice() (string, error) {
 }
 
 func tryFreeze() (string, error) {
-	root, point := mountOf("cgroup2", "")
-	if point == "" {
-		return "", errors.New("version 2 is not mounted")
-	}
-	text, err := os.ReadFile("/proc/self/cgroup")
+	tree, err := sandbox.NewTree("cpu", "probe")
 	if err != nil {
 		return "", err
 	}
-	own := "/"
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			own = rest
-		}
+	defer tree.Close()
+	if tree.Version() != 2 {
+		return "", fmt.Errorf("calls have groups of version %d", tree.Version())
 	}
-	dir := path.Join(point, strings.TrimPrefix(own, root), fmt.Sprintf("weft-%d-probe", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := tree.Make("frozen")
+	if err != nil {
 		return "", err
 	}
-	defer unix.Rmdir(dir)
-	return "", writeFile(dir+"/cgroup.freeze", "0")
+	return "", tree.Write(dir+"/cgroup.freeze", "0")
 }
 
 func tryAutogroup() (string, error) {
@@ -176,7 +169,10 @@ func tryRealtime() (string, error) {
 	if err != nil {
 		return "", errors.New("the kernel has none")
 	}
-	return fmt.Sprintf("%s µs in %s", strings.TrimSpace(string(buf[:n])), dir), nil
+	if err := unix.Access(dir+"/"+realtimeFile, unix.W_OK); err != nil {
+		return "", fmt.Errorf("budgets of groups in %s cannot be given: %w", dir, err)
+	}
+	return fmt.Sprintf("%s µs in %s", strings.TrimSpace(string(buf[:n])), dir), newRealtime().tryBudgets()
 }
 
 func trySchedExt() (string, error) {
