@@ -63,6 +63,14 @@ func TestTheProcessor(t *testing.T) {
 	} {
 		s.ask(t, auth.Admin, "PATCH", "/v1/cpu", body, "Content-Type", form).problem(t, 400, "bad-request", says)
 	}
+	problem := s.ask(t, auth.Admin, "PATCH", "/v1/cpu", `{"policy": "weft", "backend": "fifo"}`, "Content-Type", form).problem(t, 422, "unavailable")
+	if want := "make CPU backend fifo: not available here: a real-time class on the only core would hold up everything"; problem.Detail != want || !strings.Contains(problem.Hint, "weft doctor") {
+		t.Errorf("%+v, want %s", problem, want)
+	}
+	s.ask(t, auth.Admin, "GET", "/v1/cpu", nil).decode(t, &c)
+	if c.Policy != "none" {
+		t.Errorf("after a backend that is not available the policy is %s", c.Policy)
+	}
 	s.ask(t, auth.Deploy, "PATCH", "/v1/cpu", `{"policy": "weft"}`, "Content-Type", form).status(t, 403)
 	var list wire.Page[audit.Entry]
 	s.ask(t, auth.Admin, "GET", "/v1/audit", nil).decode(t, &list)

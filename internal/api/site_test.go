@@ -69,7 +69,10 @@ func newSite(t *testing.T, change ...func(*settings)) *site {
 	set := settings{dir: t.TempDir()}
 	processor := scheduler.Defaults(2)
 	processor.Backend = backend.NameNone
-	cpu, err := scheduler.New(scheduler.Options{Settings: processor})
+	cpu, err := scheduler.New(scheduler.Options{Settings: processor, Make: func(name string, o backend.Options) (backend.Backend, []string, error) {
+		o.Cores, o.NodeStays = 1, true // where there is no fifo
+		return backend.New(name, o)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

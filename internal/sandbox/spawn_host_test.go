@@ -8,8 +8,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/weft-run/weft/internal/sandbox/wasm/confine"
@@ -210,10 +210,12 @@ func try(q request) (a answer, err error) {
 			hoard = append(hoard, b)
 		}
 	case "threads":
+		var there sync.WaitGroup
+		there.Add(q.Num)
 		for range q.Num {
-			go func() { runtime.LockOSThread(); select {} }()
+			go func() { runtime.LockOSThread(); there.Done(); select {} }()
 		}
-		time.Sleep(100 * time.Millisecond)
+		there.Wait() // each has a thread of its own
 	case "spin":
 		//lint:ignore SA5002 an endless loop is what is asked for
 		for {
