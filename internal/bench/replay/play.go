@@ -10,6 +10,7 @@ import (
 	"github.com/weft-run/weft/internal/bench/crew"
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
+	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/cpu/sim"
 )
 
@@ -64,7 +65,8 @@ func crowd(calls []Call, cores int, v Variant) (int, error) {
 // run is the state of one run.
 type run struct {
 	stage   *Stage
-	driver  *backend.Driver
+	driver  *backend.Driver      // nil: none, or live
+	live    *scheduler.Scheduler // nil: not Live
 	variant Variant
 	began   time.Time
 	tier    *policy.Tier // that workers with groups are in; nil: they have none
@@ -97,13 +99,21 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 		defer func() { err = errors.Join(err, Nice(true)) }()
 	}
 	var d *backend.Driver
-	if v.Policy != "" {
+	var live *scheduler.Scheduler
+	switch {
+	case v.Policy != "" && v.Live:
+		settings := scheduler.Settings{Policy: v.Policy, Backend: v.Backend, Options: v.Options}
+		if live, err = scheduler.New(scheduler.Options{Settings: settings, NodeStays: true, Log: s.o.Log}); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, live.Close()) }()
+	case v.Policy != "":
 		if d, err = s.drive(v); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, d.Close()) }()
 	}
-	r := &run{stage: s, driver: d, variant: v, out: &Outcome{}}
+	r := &run{stage: s, driver: d, live: live, variant: v, out: &Outcome{}}
 	if grouped {
 		r.tier = &born
 	}
@@ -144,7 +154,11 @@ func (s *Stage) play(ctx context.Context, calls []Call, v Variant) (_ *Outcome, 
 		r.out.Span = max(r.out.Span, r.out.Results[i].End)
 	}
 	r.out.Program = after.own - before.own
-	if d != nil {
+	switch {
+	case live != nil:
+		status := live.Status()
+		r.out.View, r.out.Scheduler = status.View, status.Stats.CPU
+	case d != nil:
 		status := d.Status()
 		r.out.View, r.out.Scheduler = status.Policy, status.Stats.CPU
 	}
@@ -202,6 +216,9 @@ func (r *run) do(i int, c *Call, job *sim.Job) error {
 // scheduled has a worker do a call, under the driver if there is one, and returns when it
 // has ended.
 func (r *run) scheduled(id policy.ID, c *Call, job *sim.Job) (done crew.Done, end time.Duration, err error) {
+	if r.live != nil {
+		return r.lively(c, job)
+	}
 	var pending *backend.Pending
 	if r.driver != nil {
 		if pending, err = r.driver.Arrive(policy.Call{ID: id, Function: job.Function, App: job.App}); err != nil {
@@ -219,11 +236,10 @@ func (r *run) scheduled(id policy.ID, c *Call, job *sim.Job) (done crew.Done, en
 		if r.tier != nil {
 			o.Group, o.Born = w.group, r.tier
 		}
-		task, err := backend.Attach(o)
+		task, err := w.renew(o)
 		if err != nil {
 			return done, 0, err
 		}
-		defer task.Close()
 		if err := pending.Run(task); err != nil {
 			return done, 0, err
 		}
@@ -233,6 +249,30 @@ func (r *run) scheduled(id policy.ID, c *Call, job *sim.Job) (done crew.Done, en
 	}
 	end = time.Since(r.began)
 	if pending == nil || !pending.End(done.CPU, false) { // else the kernel keeps it demoted
+		r.stage.give(w)
+	}
+	return done, end, nil
+}
+
+// lively is scheduled for a node's scheduler.
+func (r *run) lively(c *Call, job *sim.Job) (done crew.Done, end time.Duration, err error) {
+	call := r.live.Begin(scheduler.Demand{App: job.App, Function: job.Function})
+	defer call.End(0, true) // unless it has ended well
+	<-call.Admitted()
+	w, err := r.stage.take()
+	if err != nil {
+		return done, 0, err
+	}
+	p := scheduler.Process{PID: w.PID}
+	if r.tier != nil {
+		p.Group, p.Tiered = w.group, true
+	}
+	call.Own(func() (scheduler.Process, bool) { return p, true })
+	if done, err = w.Do(c.Task); err != nil {
+		return done, 0, err
+	}
+	end = time.Since(r.began)
+	if !call.End(done.CPU, false) {
 		r.stage.give(w)
 	}
 	return done, end, nil

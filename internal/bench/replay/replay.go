@@ -80,6 +80,9 @@ type Variant struct {
 	Backend string // of package backend
 	// Options of the policy. Its Book is what is known before the run, and learns.
 	Options policy.Options
+	// Live has calls go through package scheduler, as those of a node do: a call gets a task when it has lasted
+	// for some milliseconds. Else each has one from its start.
+	Live bool
 	// Unprivileged says that the kernel is to be asked as by a user without CAP_SYS_NICE and
 	// without groups.
 	Unprivileged bool

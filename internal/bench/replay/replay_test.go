@@ -2,6 +2,7 @@ package replay
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -75,11 +76,12 @@ func TestEveryPolicyDoesAllCalls(t *testing.T) {
 	})
 	calls := Calls(jobs, rates())
 	variants := []Variant{{Policy: policy.None, Backend: backend.NameNone}, {Policy: policy.Weft, Backend: backend.NameSched}, {Policy: policy.Weft, Backend: backend.NameSched, Unprivileged: true}}
+	variants = append(variants, Variant{Policy: policy.Weft, Backend: backend.Auto, Live: true})
 	for _, p := range policy.Names {
 		variants = append(variants, Variant{Policy: p, Backend: backend.Auto})
 	}
 	for _, v := range variants {
-		v.Name, v.Options = v.Policy+"/"+v.Backend, policy.Defaults(2)
+		v.Name, v.Options = fmt.Sprint(v.Policy, "/", v.Backend, "/", v.Live), policy.Defaults(2)
 		v.Options.Book = profile.NewBook(0)
 		t.Run(v.Name, func(t *testing.T) {
 			out, err := s.Play(t.Context(), calls, v)
@@ -100,6 +102,9 @@ func TestEveryPolicyDoesAllCalls(t *testing.T) {
 			}
 			if _, err := sim.Run(out.Jobs(), sim.Options{Cores: 2}, sim.SRPT()); err != nil {
 				t.Errorf("the calls cannot be simulated: %v", err)
+			}
+			if v.Live { // it has a book of its own
+				return
 			}
 			if p := v.Options.Book.Get(calls[0].Job.Function); p.Calls() == 0 {
 				t.Error("nothing was learned")

@@ -53,8 +53,28 @@ type Stage struct {
 // worker is a process with its group.
 type worker struct {
 	*crew.Worker
-	group string // "": none
-	at    string // the group that it is in
+	group string        // "": none
+	at    string        // the group that it is in
+	task  *backend.Task // of this run's calls; nil: none yet
+}
+
+// renew gives the worker's task for one more call. It stays attached during a run, as to the process of a
+// sandbox that stays.
+func (w *worker) renew(o backend.TaskOptions) (_ *backend.Task, err error) {
+	if w.task != nil {
+		return w.task, w.task.Renew()
+	}
+	w.task, err = backend.Attach(o)
+	return w.task, err
+}
+
+// detach ends that.
+func (w *worker) detach() error {
+	if w.task == nil {
+		return nil
+	}
+	defer func() { w.task = nil }()
+	return w.task.Close()
 }
 
 // NewStage makes a stage. Without cgroups, workers share the group that this process is in.
@@ -160,6 +180,9 @@ func (s *Stage) ready(n int, grouped bool, tier policy.Tier) error {
 // prepare makes a worker free and ordinary. It is called with mu held.
 func (s *Stage) prepare(w *worker) error {
 	s.free = append(s.free, w)
+	if err := w.detach(); err != nil {
+		return err
+	}
 	if err := unix.SchedSetAttr(w.PID, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("make worker %d ordinary: %w", w.PID, err)
 	}
@@ -214,6 +237,9 @@ func (s *Stage) give(w *worker) {
 // Close ends the workers, puts this process back where it was and removes the groups.
 func (s *Stage) Close() error {
 	var errs []error
+	for _, w := range s.workers {
+		errs = append(errs, w.detach())
+	}
 	for _, c := range s.crews {
 		errs = append(errs, c.Close())
 	}

@@ -128,7 +128,7 @@ func (d *Driver) Arrive(c policy.Call) (*Pending, error) {
 	}
 	d.order++
 	p := &Pending{driver: d, call: c, order: d.order, arrived: d.Now(), admitted: open}
-	d.calls[c.ID] = p
+	d.calls[c.ID], d.watch.came = p, p.arrived
 	d.tell(policy.Arrived{Call: c})
 	if !p.begun { // it has to wait
 		p.admitted = make(chan struct{})

@@ -45,8 +45,11 @@ func halt(t *Task) error {
 }
 
 // resume undoes halt: the last one that was stopped goes first, so no parent finds its
-// children stopped.
+// children stopped. What is not stopped costs no system call.
 func resume(t *Task) error {
+	if !t.frozen && t.stopped == nil {
+		return nil
+	}
 	var errs []error
 	if t.frozen {
 		t.frozen = false

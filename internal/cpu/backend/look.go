@@ -66,9 +66,8 @@ func (g *gauge) init(pid int) error {
 	if err != nil {
 		return err
 	}
-	g.procs, g.began, g.ended = []proc{{pid, cpu}}, cpu, -cpu
-	g.looked = time.Now()
-	g.listed = g.looked
+	now := time.Now()
+	*g = gauge{procs: append(g.procs[:0], proc{pid, cpu}), began: cpu, ended: -cpu, looked: now, listed: now, root: g.root}
 	return nil
 }
 
@@ -102,9 +101,9 @@ func (t *Task) Look(deep bool) (Usage, error) {
 		return u, nil
 	}
 	g.listed = now
-	if one, state := t.lone(); one { // no child and no other thread
+	if s, one := t.lone(); one { // no child and no other thread
 		switch {
-		case state == 'R':
+		case s.state == 'R':
 			u.State, u.Threads = Awake, 1
 		case !busy:
 			u.State = Asleep
@@ -129,24 +128,24 @@ func (t *Task) Look(deep bool) (Usage, error) {
 	return u, nil
 }
 
-// lone reports whether the task is one process with one thread, and the state of that. It
-// is what most are, and found out with two calls once the files are open.
-func (t *Task) lone() (one bool, state byte) {
+// lone reports whether the task is one process with one thread, and what the kernel says of
+// that. It is what most are, and found out with two calls once the files are open.
+func (t *Task) lone() (s stat, one bool) {
 	g := &t.gauge
 	if len(g.procs) != 1 || !g.root.open(t.o) || t.o.Init > 0 && len(children(t.o.Init)) > 0 {
-		return false, 0
+		return s, false
 	}
 	var buf [1024]byte
 	n, err := unix.Pread(g.root.others, buf[:], 0)
 	if err != nil || t.o.Group == "" && n > 0 || t.o.Group != "" && bytes.IndexByte(buf[:n], '\n') != n-1 {
-		return false, 0
+		return s, false
 	}
 	n, err = unix.Pread(g.root.stat, buf[:], 0)
 	if err != nil {
-		return false, 0
+		return s, false
 	}
-	s, err := parseStat(buf[:n])
-	return err == nil && s.threads == 1, s.state
+	s, err = parseStat(buf[:n])
+	return s, err == nil && s.threads == 1
 }
 
 // open opens the files of a task: others is where further processes show, its children or

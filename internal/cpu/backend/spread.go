@@ -135,8 +135,8 @@ func (s *spread) pin(p *Pending, on map[int]int) (core int, pinned bool) {
 	if p.task.o.Thread > 0 || p.task.o.Crew != nil && p.task.o.Crew.mixed {
 		return 0, false
 	}
-	st, err := statOf(pid, pid)
-	if err != nil || st.threads != 1 {
+	st, one := p.task.lone()
+	if !one {
 		return 0, false
 	}
 	core = s.cores[0]
@@ -149,9 +149,9 @@ func (s *spread) pin(p *Pending, on map[int]int) (core int, pinned bool) {
 	if !is && unix.SchedGetaffinity(pid, &at.before) != nil || !at.before.IsSet(core) {
 		return 0, false
 	}
-	var one unix.CPUSet
-	one.Set(core)
-	if unix.SchedSetaffinity(pid, &one) != nil {
+	var only unix.CPUSet
+	only.Set(core)
+	if unix.SchedSetaffinity(pid, &only) != nil {
 		return 0, false
 	}
 	at.core = core
@@ -162,7 +162,10 @@ func (s *spread) pin(p *Pending, on map[int]int) (core int, pinned bool) {
 // free lets a call run where it might before, with what it has made meanwhile.
 func (s *spread) free(p *Pending, at spot) {
 	delete(s.pinned, p)
-	_ = p.task.eachThread(func(tid int) error { return unix.SchedSetaffinity(tid, &at.before) }) // one that has ended needs nothing
+	err := unix.SchedSetaffinity(p.task.PID(), &at.before) // what it makes from now on inherits
+	if _, one := p.task.lone(); err == nil && !one {
+		_ = p.task.eachThread(func(tid int) error { return unix.SchedSetaffinity(tid, &at.before) }) // one that has ended needs nothing
+	}
 }
 
 // forget lets a call go for good.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-run/weft/internal/cpu/policy"
 )
 
 func TestParseStat(t *testing.T) {
@@ -130,6 +132,18 @@ func TestLook(t *testing.T) {
 			t.Errorf("%v in all, %v without the child", last, own)
 		}
 	})
+	t.Run("one that has another call", func(t *testing.T) {
+		express := policy.Express
+		task := attach(t, TaskOptions{PID: script(t, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exec sleep 60"), Born: &express})
+		until(t, "it has run and sleeps", func() bool { u, _ := task.Look(true); return u.State == Asleep && u.CPU > time.Millisecond })
+		task.place = Place{Tier: policy.Batch}
+		if err := task.Renew(); err != nil || task.Place() != (Place{Tier: policy.Express}) {
+			t.Errorf("in %+v, %v", task.Place(), err)
+		}
+		if used := cpu(t, task); used != 0 {
+			t.Errorf("the call before used %v of this one's", used)
+		}
+	})
 	t.Run("one that has ended", func(t *testing.T) {
 		pid := script(t, "exec sleep 60")
 		task := attach(t, TaskOptions{PID: pid})
@@ -139,6 +153,9 @@ func TestLook(t *testing.T) {
 		until(t, "it has ended", func() bool { return !task.alive() })
 		if err := halt(task); !errors.Is(err, ErrGone) {
 			t.Errorf("stop: %v", err)
+		}
+		if err := task.Renew(); err != nil && !errors.Is(err, ErrGone) { // until somebody waits for it, it has a clock
+			t.Errorf("renew: %v", err)
 		}
 		if _, err := Attach(TaskOptions{PID: 1 << 22}); !errors.Is(err, ErrGone) {
 			t.Errorf("attach to nobody: %v", err)

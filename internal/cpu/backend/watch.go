@@ -103,6 +103,7 @@ type watch struct {
 	tick   time.Duration // when the policy wants the time; 0: not
 	told   time.Duration // when the load was told
 	idle   time.Duration // what Idle said then
+	came   time.Duration // when a call did last
 	armed  time.Duration // until when the goroutine sleeps; 0: until it is woken
 	asleep bool          // the goroutine sleeps
 }
@@ -118,7 +119,10 @@ func (w *watch) begin(p *Pending, now time.Duration) {
 // in puts a task into the queue.
 func (w *watch) in(p *Pending, now time.Duration) {
 	if len(w.queue) == 0 {
-		w.rate, w.told, w.idle = 0, now, w.o.Idle()
+		w.rate = 0
+		if w.told == 0 || w.told+w.o.Load <= now { // what the cores did long ago says nothing
+			w.told, w.idle = now, w.o.Idle()
+		}
 	}
 	heap.Push(&w.queue, p)
 }
@@ -189,7 +193,9 @@ func (d *Driver) hurry() {
 	}
 }
 
-// run looks at tasks when it is time to.
+// run looks at tasks when it is time to. While calls come, it does not wait to be woken by the
+// next one but gets up by itself, as often as a task of nothing but short calls would have it:
+// to wake a goroutine costs more than all else that a short call needs.
 func (d *Driver) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -201,6 +207,9 @@ func (d *Driver) run() {
 		}
 		d.round()
 		at := d.watch.due()
+		if now := d.Now(); at == 0 && d.order > 0 && now < d.watch.came+2*d.watch.o.Sleep {
+			at = now + d.watch.o.Sleep
+		}
 		d.watch.armed, d.watch.asleep = at, true
 		wait := time.Hour
 		if at > 0 {

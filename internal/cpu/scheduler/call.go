@@ -47,7 +47,7 @@ type Call struct {
 
 	mu      sync.Mutex
 	ended   bool          // guarded by mu, as all below
-	over    chan struct{} // closed by End; nil: nobody waits for that
+	done    chan struct{} // closed by End; nil: nobody waits for that
 	sandbox *Sandbox      // nil: not in one
 	number  uint64        // in sandbox
 	find    Find          // of a call with a process of its own
@@ -105,10 +105,10 @@ func (c *Call) Then(f func()) bool {
 	}
 	c.mu.Lock()
 	ended := c.ended
-	if c.over == nil {
-		c.over = make(chan struct{})
+	if c.done == nil {
+		c.done = make(chan struct{})
 	}
-	over := c.over
+	done := c.done
 	c.mu.Unlock()
 	if ended {
 		return false
@@ -117,7 +117,7 @@ func (c *Call) Then(f func()) bool {
 		select {
 		case <-c.Admitted():
 			f()
-		case <-over:
+		case <-done:
 		}
 	}()
 	return false
@@ -193,6 +193,13 @@ func (c *Call) flag(flags policy.Flags) {
 	c.pending.Flag(flags)
 }
 
+// over reports whether the call has ended.
+func (c *Call) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
 // run gives the call its task.
 func (c *Call) run(task *backend.Task) {
 	c.mu.Lock()
@@ -223,8 +230,8 @@ func (c *Call) End(cpu time.Duration, failed bool) (retire bool) {
 	}
 	c.ended = true
 	task, sandbox := c.task, c.sandbox
-	if c.over != nil {
-		close(c.over)
+	if c.done != nil {
+		close(c.done)
 	}
 	c.mu.Unlock()
 	if c.pending != nil {

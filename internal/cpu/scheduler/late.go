@@ -18,7 +18,8 @@ const (
 	lateMost = 250 * time.Millisecond
 )
 
-// late gives tasks to calls that last.
+// late gives tasks to calls that last. While calls come, its goroutine gets up by itself rather than be woken
+// by the next one: to wake it costs more than all else that a short call needs.
 type late struct {
 	wake chan struct{}
 	quit chan struct{}
@@ -26,7 +27,8 @@ type late struct {
 
 	mu     sync.Mutex
 	line   []waiter // by due; guarded by mu
-	asleep bool     // until it is woken; guarded by mu
+	asleep bool     // for longer than the next call may wait; guarded by mu
+	came   bool     // a call has, since it slept last; guarded by mu
 	closed bool     // guarded by mu
 
 	again []waiter // who was not found; the goroutine's alone
@@ -49,7 +51,7 @@ func (l *late) add(c *Call) {
 	l.mu.Lock()
 	l.line = append(l.line, waiter{call: c, due: time.Now().Add(lateAfter), next: lateAfter})
 	wake := l.asleep
-	l.asleep = false
+	l.asleep, l.came = false, true
 	l.mu.Unlock()
 	if wake {
 		l.wake <- struct{}{} // there is room: only one who finds it asleep wakes it
@@ -94,9 +96,12 @@ func (l *late) due(now time.Time) []waiter {
 	var out []waiter
 	l.mu.Lock()
 	n := 0
-	for n < len(l.line) && !l.line[n].due.After(now) {
-		out = append(out, l.line[n])
-		n++
+	for ; n < len(l.line); n++ {
+		if w := l.line[n]; !w.due.After(now) {
+			out = append(out, w)
+		} else if !w.call.over() { // else nobody need get up for it
+			break
+		}
 	}
 	clear(l.line[:n])
 	if l.line = l.line[n:]; len(l.line) == 0 {
@@ -110,11 +115,7 @@ func (l *late) due(now time.Time) []waiter {
 		out = append(out, w)
 		return true
 	})
-	return slices.DeleteFunc(out, func(w waiter) bool {
-		w.call.mu.Lock()
-		defer w.call.mu.Unlock()
-		return w.call.ended
-	})
+	return slices.DeleteFunc(out, func(w waiter) bool { return w.call.over() })
 }
 
 // rest is how long there is nothing to do.
@@ -128,7 +129,10 @@ func (l *late) rest() time.Duration {
 	if len(l.line) > 0 {
 		wait = min(wait, time.Until(l.line[0].due))
 	}
-	l.asleep = len(l.line) == 0 && len(l.again) == 0
+	if l.came && len(l.line) == 0 {
+		wait = min(wait, lateAfter)
+	}
+	l.asleep, l.came = len(l.line) == 0 && wait > lateAfter, false
 	return max(wait, lateEvery)
 }
 
