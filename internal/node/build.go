@@ -82,12 +82,11 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
-	relatives := new(families)
+	seats := new(families).seats(len(names))
 	for i, name := range names {
-		own := relatives.seat()
 		wg.Go(func() {
-			defer own.leave()
-			made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, own, o)
+			defer seats[i].leave()
+			made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, seats[i], o)
 		})
 	}
 	wg.Wait()

@@ -26,10 +26,15 @@ type seat struct {
 	once sync.Once
 }
 
-// seat makes a place, before the first one is waited for.
-func (f *families) seat() *seat {
-	f.pending.Add(1)
-	return &seat{of: f}
+// seats makes a place for each of n functions. There are no others: who meets waits
+// for all.
+func (f *families) seats(n int) []*seat {
+	f.pending.Add(n)
+	all := make([]*seat, n)
+	for i := range all {
+		all[i] = &seat{of: f}
+	}
+	return all
 }
 
 func (s *seat) leave() { s.once.Do(s.of.pending.Done) }
