@@ -58,7 +58,7 @@ workflows:
 	var work sync.WaitGroup
 	for i := range 3 {
 		work.Go(func() {
-			for n := 0; ; n++ {
+			for n := range 50 { // not more: a backup is as large, and takes as long, as what they leave
 				select {
 				case <-stop:
 					return

@@ -172,6 +172,8 @@ func TestFIFOWithGroups(t *testing.T) {
 	if text, err := c.tree.Read(dir + "/" + realtimeFile); err != nil || text == "0" {
 		t.Errorf("budget is %s, %v: it is kept for the next time", text, err)
 	}
+	_ = unix.Kill(pid, unix.SIGSTOP) // so that it does not use its time before that is seen
+	until(t, "it is stopped", func() bool { s, err := statOf(pid, pid); return err == nil && s.state == 'T' })
 	for _, tier := range []policy.Tier{policy.Normal, policy.Express} {
 		if err := f.Move(task, Place{Tier: tier}); err != nil {
 			t.Fatal(err)
