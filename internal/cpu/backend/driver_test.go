@@ -511,10 +511,8 @@ func TestDriverReplacesThePolicy(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for task, x := range s.fake.tasks {
-			if x.stopped {
-				t.Errorf("%d is still stopped", task.o.PID)
-			}
+		if pids := s.fake.stopped(); len(pids) > 0 {
+			t.Errorf("%d are still stopped", pids)
 		}
 		for _, c := range calls {
 			c.End(0, false)
