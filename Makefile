@@ -8,7 +8,7 @@ HOST        := internal/sandbox/hostbin/weft-host
 LDFLAGS     := -s -w -X github.com/weft-run/weft/internal/cli.commit=$(VERSION)
 STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
-EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity
+EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity services seq
 SEEDS       ?= 2000
 FUZZTIME    ?= 2m
 FOR         ?= 60s
@@ -37,8 +37,8 @@ js: ## the engine of examples/javascript, where there is npm; its test is skippe
 unit: build ## the tests without the race detector
 	WEFT=$(CURDIR)/bin/weft go test ./...
 
-race: build ## the tests with the race detector
-	WEFT=$(CURDIR)/bin/weft go test -race -timeout 15m ./...
+race: build ## the tests with the race detector, which by default has every program, commands of scripts too, sleep for a second at its end; some only wait, so one more runs than there are processors
+	WEFT=$(CURDIR)/bin/weft GORACE=atexit_sleep_ms=20 go test -race -vet=off -p $$(($$(nproc) + 1)) -timeout 15m ./...
 
 schedext: ## the tests of sched_ext, on a kernel that has it in a virtual machine without KVM; KERNEL and RUN choose
 	@.ci/schedext
@@ -54,8 +54,11 @@ lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the t
 sim: ## lives and deaths of simulated nodes: SEEDS of them, 2,000 take a minute
 	go test -count=1 -timeout 10m ./internal/sim -run TestSeeds -v -args -seeds $(SEEDS)
 
-chaos: build ## kills bin/weft FOR a while, a minute by default; SEED says how, and repeats what failed
-	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run TestChaos -v -args -for $(FOR) -seed $(SEED)
+chaos: build ## kills bin/weft FOR a while, a minute by default, with runs and with services; SEED says how, and repeats what failed
+	@$(MAKE) --no-print-directory -j2 --output-sync chaos-TestChaos chaos-TestServices
+
+chaos-%:
+	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run '^$*$$' -v -args -for $(FOR) -seed $(SEED)
 
 soak: build ## keeps bin/weft busy FOR a while, a minute by default, and looks at what grows
 	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run TestSoak -v -args -for $(FOR) -seed $(SEED)
@@ -72,7 +75,8 @@ peers: ## what weft bench steps is compared with: DBOS Go over a PostgreSQL that
 
 smoke: build ## every Go benchmark once, and every experiment for seconds: its outputs are checked, its figures mean nothing
 	go test -run '^$$' -bench . -benchtime 1x ./...
-	for x in $(EXPERIMENTS); do bin/weft bench $$x --quick --budget 10s -o csv; done
+	for x in $(filter-out seq,$(EXPERIMENTS)); do bin/weft bench $$x --quick --budget 10s -o csv; done
+	bin/weft bench seq --app counter --quick --budget 5s -o csv
 
 demo: build ## counts the words of every Go source file of the Go distribution
 	@mkdir -p out && ln -sfn "$$(go env GOROOT)/src" examples/wordcount-go/src

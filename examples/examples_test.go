@@ -161,7 +161,7 @@ func TestExamplesRunAsTheyAre(t *testing.T) {
 	}
 	others := map[string]string{
 		"alloystack": "has no app file", "endless": "fails on purpose", "panic": "fails on purpose", "http-server": "waits for requests", "http-client": "needs the other one",
-		"javascript": "is fetched first", "wordcount-go": "is linked to a folder first",
+		"javascript": "is fetched first", "wordcount-go": "is linked to a folder first", "services": "has an app in each of its folders, for TestServices",
 	}
 	folders, err := filepath.Glob("*/README.md")
 	if err != nil || len(folders) == 0 {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/data"
+	"github.com/weft-run/weft/internal/client"
+	"github.com/weft-run/weft/internal/engine"
 )
 
 // site is a user with a server.
@@ -103,6 +105,29 @@ func (s *site) await(trigger string, like func(served) bool) served {
 	return served{}
 }
 
+// begun waits until a run has begun that is not known, and returns its ID at once: a command would be too slow to see it run.
+func (s *site) begun(trigger string, known map[string]bool) string {
+	s.t.Helper()
+	c, err := client.New(client.Options{Address: "unix://" + filepath.Join(s.home, "weft.sock")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.CloseIdle()
+	for until := time.Now().Add(3 * time.Minute); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		list, _, err := c.Runs(s.t.Context(), engine.Filter{Trigger: trigger})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, r := range list {
+			if !known[r.ID] {
+				return r.ID
+			}
+		}
+	}
+	s.t.Fatal("no run has begun")
+	return ""
+}
+
 // post sends a request for a trigger, and does not care what becomes of it.
 func (s *site) post(path, body string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -149,7 +174,7 @@ func TestWordCountOnAServer(t *testing.T) {
 			defer close(answered)
 			s.post("/t/wordcount/count", `{"parts": 8, "reducers": 2}`)
 		}()
-		id := s.await("http", func(r served) bool { return !known[r.ID] }).ID
+		id := s.begun("http", known)
 		known[id] = true
 		s.kill()
 		<-answered

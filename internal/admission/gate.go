@@ -190,6 +190,31 @@ func (g *Gate) Keep(app string, bytes int64) (resize func(bytes int64), ok bool)
 	}, true
 }
 
+// Hold counts memory of an app that is there whether there is room or not, such as that of
+// an instance which a call needs that holds what others wait for: calls that declare
+// theirs wait the longer. release says that it is gone.
+func (g *Gate) Hold(app string, bytes int64) (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.policy.app(app)
+	g.policy.kept(a, bytes)
+	return func() {
+		g.mu.Lock()
+		g.policy.kept(a, -bytes)
+		in := g.policy.admit(nil)
+		g.date(in)
+		g.mu.Unlock()
+		g.welcome(in)
+	}
+}
+
+// Crowded reports whether calls of the app wait for memory, or have to.
+func (g *Gate) Crowded(app string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.policy.crowded(g.policy.app(app))
+}
+
 // release takes the call out and lets in who has room now.
 func (t *ticket) release() {
 	g := t.gate

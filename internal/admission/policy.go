@@ -146,6 +146,16 @@ func (p *policy) keep(a *app, bytes int64) bool {
 	return true
 }
 
+// crowded reports whether calls wait for memory, or there is no more.
+func (p *policy) crowded(a *app) bool {
+	for _, b := range []*budget{&a.memory, &p.node} {
+		if b.limit > 0 && (b.claim != nil || b.used+b.kept > b.limit) {
+			return true
+		}
+	}
+	return false
+}
+
 // kept is how what keep has let in changes.
 func (p *policy) kept(a *app, change int64) {
 	a.memory.kept += change

@@ -364,3 +364,45 @@ func TestForgetting(t *testing.T) {
 		t.Error("a call that waits was forgotten")
 	}
 }
+
+func TestHold(t *testing.T) {
+	g := New(Options{Memory: 100, App: Quota{Memory: 60}})
+	inside := map[string]bool{}
+	enter := func(name string, bytes int64) func() {
+		t.Helper()
+		leave, err := g.Request(Demand{App: "a", Function: name, Memory: bytes}, func() { inside[name] = true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leave
+	}
+	first := enter("first", 40)
+	if g.Crowded("a") {
+		t.Error("crowded with room")
+	}
+	release := g.Hold("a", 50) // there is no room
+	if s := g.Stats(); s.Memory != 90 || !g.Crowded("a") || g.Crowded("b") {
+		t.Errorf("%d of memory are in use; crowded: %v, another app: %v", s.Memory, g.Crowded("a"), g.Crowded("b"))
+	}
+	second := enter("second", 10)
+	if inside["second"] || !g.Crowded("a") {
+		t.Error("a call takes memory that is held")
+	}
+	first()
+	if !inside["second"] {
+		t.Error("what is held holds up a call for ever")
+	}
+	third := enter("third", 10)
+	if inside["third"] {
+		t.Error("a second call takes memory that is held")
+	}
+	release()
+	if !inside["third"] || g.Crowded("a") {
+		t.Error("what is given back lets nobody in")
+	}
+	second()
+	third()
+	if s := g.Stats(); s.Memory != 0 {
+		t.Errorf("%d of memory are left", s.Memory)
+	}
+}

@@ -16,7 +16,10 @@
 //	reply.go     what handlers share: reading and writing bodies
 //	apps.go      apps and their versions
 //	invoke.go    functions
+//	service.go   services, their requests, locks and state
+//	journal.go   what requests to services have asked, restarts and replays
 //	runs.go      runs
+//	host.go      services by the name of a host
 //	stream.go    events and logs as they happen
 //	trigger.go   requests and events that start runs
 //	admin.go     secrets, tokens, audit log, configuration, backup
@@ -60,11 +63,16 @@ type Options struct {
 	Bundle int64         // bytes of an uploaded bundle; default 1 GiB
 	Buffer int64         // bytes of an uploaded buffer; default 4 GiB
 	Body   int64         // bytes of other bodies: events, invocations; default 64 MiB
+	Value  int64         // bytes of the arguments of a call of a service, together; default 1 MiB
 	Input  int64         // bytes of the body that is the input of a run, or a signal; default 1 MiB
 	Wait   time.Duration // the longest time that a start may wait for the run's end; default 1 hour
 	// Patience is how long a client may take to send a body, with a second more for
 	// every 4 KiB of it, and to take each 64 KiB of an answer. Default 1 minute.
 	Patience time.Duration
+	// Domain is that of calls of services by host (host.go); "": there are none.
+	// OpenServices lets everybody make them.
+	Domain       string
+	OpenServices bool
 	// OpenMetrics lets everybody read /metrics.
 	OpenMetrics bool
 }
@@ -83,6 +91,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Body <= 0 {
 		o.Body = 64 << 20
 	}
+	if o.Value <= 0 {
+		o.Value = 1 << 20
+	}
 	if o.Input <= 0 {
 		o.Input = 1 << 20
 	}
@@ -99,6 +110,7 @@ type Handler struct {
 	o       Options
 	mux     *http.ServeMux
 	lost    http.Handler // of requests that no route is for
+	byHost  http.Handler // of calls of services by the name of a host
 	started time.Time
 	zip     func(http.Handler) http.HandlerFunc
 
@@ -120,6 +132,11 @@ func New(o Options) (*Handler, error) {
 	}
 	h.lost = h.serve(&route{name: "unknown", role: public, handle: h.unknown})
 	h.mux.Handle("/", h.lost)
+	role := auth.Invoke
+	if o.OpenServices {
+		role = public
+	}
+	h.byHost = h.serve(&route{method: http.MethodPost, path: "/{method}", name: "service.host", role: role, in: media("application/json"), limit: argumentsLimit, handle: h.callByHost})
 	return h, nil
 }
 
@@ -129,6 +146,10 @@ func (h *Handler) Drain() { h.endDrain() }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, _, ok := h.serviceHost(r.Host); ok {
+		h.byHost.ServeHTTP(w, r)
+		return
+	}
 	if !plain(r.URL.EscapedPath()) { // ServeMux would send its client elsewhere
 		h.lost.ServeHTTP(w, r)
 		return

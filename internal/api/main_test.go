@@ -60,6 +60,9 @@ func pack(t *testing.T, yaml string) []byte {
 	for name := range a.Functions {
 		modules[name] = module
 	}
+	for name, s := range a.Services {
+		modules[name] = s.Code.Source
+	}
 	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/registry"
 	"github.com/weft-run/weft/internal/secret"
+	"github.com/weft-run/weft/internal/service"
 	"github.com/weft-run/weft/internal/store"
 	"github.com/weft-run/weft/internal/telemetry/metrics"
 	"github.com/weft-run/weft/internal/trigger"
@@ -69,7 +70,14 @@ type kind struct {
 
 // kinds are looked through in their order.
 var kinds = []kind{
+	{node.ErrNoMethod, http.StatusNotFound, "not-found", "Not found", "weft services lists services and their methods", ""},
 	{engine.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft functions APP and weft workflows APP list what an app has, weft runs list the runs", ""},
+	{node.ErrOtherCall, http.StatusConflict, "conflict", "Conflict", "use another idempotency key for another call", ""},
+	{node.ErrCaller, http.StatusForbidden, "refused", "Not allowed", "callers of the service in the app file says who may call it", metrics.RefusedRole},
+	{node.ErrLate, http.StatusGatewayTimeout, "deadline", "The deadline has passed", "the detail says whether anything has happened; ask again with another idempotency key and more time", ""},
+	{node.ErrArguments, http.StatusRequestEntityTooLarge, "too-large", "Too large", "keep large values elsewhere, and pass their names", metrics.RefusedTooLarge},
+	{service.ErrKey, http.StatusBadRequest, "bad-request", "Bad request", "", ""},
+	{service.ErrClosed, http.StatusServiceUnavailable, "draining", "The server is shutting down", "", metrics.RefusedDraining},
 	{registry.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft apps list shows what is deployed, weft deploy deploys", ""},
 	{data.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "", ""},
 	{secret.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "weft secrets set sets a secret", ""},
@@ -111,11 +119,13 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 	var busy *admission.ErrFull
 	var rejected *registry.RejectedError
 	var failed *failure
-	var method *notAllowed
+	var wrongMethod *notAllowed
 	var input *engine.InputError
 	var large *http.MaxBytesError
 	var wrong *wrongType
 	var useless *node.TriggerError
+	var method *node.MethodError
+	var came *node.RefusedError
 	switch {
 	case errors.As(err, &refusal):
 		p.Type, p.Status, p.Title, p.Detail = "urn:weft:refused", refusal.Status, refusal.Title, refusal.Detail
@@ -134,7 +144,7 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:trigger", http.StatusUnprocessableEntity, "The trigger cannot use this", "see filter and with of the trigger, and input of its workflow, in the app file"
 	case errors.As(err, &input):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:input", http.StatusUnprocessableEntity, "The workflow does not take this input", "see input of the workflow in the app file"
-	case errors.As(err, &method):
+	case errors.As(err, &wrongMethod):
 		p.Type, p.Status, p.Title = "urn:weft:method", http.StatusMethodNotAllowed, "Method not allowed"
 	case errors.As(err, &failed):
 		p.Type, p.Status, p.Title, p.Kind = "urn:weft:function-failed", http.StatusBadGateway, "The function failed", failed.Kind
@@ -144,6 +154,12 @@ func (h *Handler) problem(c *call, err error) wire.Problem {
 		if failed.run != "" {
 			p.Instance = "/v1/runs/" + failed.run
 		}
+	case errors.As(err, new(*hostError)):
+		p.Type, p.Title = wire.ProblemMethod, "The method has returned an error"
+	case errors.As(err, &method):
+		p.Type, p.Status, p.Title = wire.ProblemMethod, http.StatusUnprocessableEntity, "The method has returned an error"
+	case errors.As(err, &came):
+		p.Type, p.Status, p.Title, p.Hint = "urn:weft:service-failed", http.StatusBadGateway, "The service failed", "nothing of the call has happened, unless it is parked; weft requests lists parked ones"
 	case errors.As(err, &full), errors.As(err, &busy):
 		p.Type, p.Status, p.Title, p.Hint = "urn:weft:full", http.StatusTooManyRequests, "Too much at a time", "try again later, or raise the limit"
 	case errors.As(err, &rejected):
@@ -225,7 +241,7 @@ func (h *Handler) refused(err error, p wire.Problem) {
 		h.o.Metrics.Refused(metrics.RefusedQueue)
 	case p.Status == http.StatusUnauthorized:
 		h.o.Metrics.Refused(metrics.RefusedAuth)
-	case errors.Is(err, auth.ErrForbidden):
+	case errors.Is(err, auth.ErrForbidden), errors.Is(err, node.ErrCaller):
 		h.o.Metrics.Refused(metrics.RefusedRole)
 	case p.Type == "urn:weft:refused":
 		h.o.Metrics.Refused(metrics.RefusedOrigin)

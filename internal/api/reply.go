@@ -50,6 +50,15 @@ func page[T any](c *call, items []T) error {
 	return c.reply(http.StatusOK, wire.Page[T]{Items: items})
 }
 
+// pageLimit is how many items a page has at most.
+func (c *call) pageLimit() (int, error) {
+	n, err := c.number("limit")
+	if n == 0 {
+		n = 50
+	}
+	return min(n, 1000), err
+}
+
 // fieldsMax bounds bodies that are JSON with known fields, in bytes.
 const fieldsMax = 64 << 10
 

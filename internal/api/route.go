@@ -114,6 +114,23 @@ var (
 	lastParam = param{"Last-Event-ID", "id of the event after which to go on"}
 )
 
+// callParams are those of calls of services.
+var callParams = []param{
+	{"send", "true: the answer is 202 as soon as it is certain that the call happens"},
+	{"delay", "it happens that much later, such as 24h; the answer is 202"},
+	{"timeout", "how long to wait for the result, such as 30s; default: 1 hour"},
+}
+
+// callHeaders are those of calls of services.
+var callHeaders = []param{
+	{wire.HeaderIdempotencyKey, "names the call: repeated with the same key it is carried out once; escaped as in a path and with APP.SERVICE: in front at most 200 bytes"},
+	{wire.HeaderTimeout, "the time, such as 5s, after which the call is ended if it has not ended by itself: what has not begun does not happen, what has is undone by its compensations; from the end of the delay on"},
+}
+
+// argumentsLimit is the limit of bodies that hold arguments: what they may have together,
+// with room for how they may be written.
+func argumentsLimit(o Options) int64 { return 2*o.Value + 64<<10 }
+
 // inputLimit is the limit of bodies that runs keep.
 func inputLimit(o Options) int64 { return o.Input }
 
@@ -141,6 +158,25 @@ func (h *Handler) routes() []*route {
 
 		{method: "POST", path: "/v1/apps/{app}/functions/{function}", name: "function.invoke", summary: "Calls a function: the body is its standard input, the answer its standard output.", role: auth.Invoke,
 			query: []param{versionParam, {"stream", "true: the output is sent as it is written"}}, in: media("*/*"), out: media("*/*"), handle: h.invoke},
+		{method: "GET", path: "/v1/services", name: "service.list", summary: "Lists the services of the apps' active versions.", role: auth.Read, query: []param{{"app", "of this app"}}, out: wire.Page[wire.Service]{}, zip: true, handle: h.listServices},
+		{method: "GET", path: "/v1/apps/{app}/services", name: "app.services", summary: "Lists the services of an app's active version.", role: auth.Read, out: wire.Page[wire.Service]{}, zip: true, handle: h.listServices},
+		{method: "POST", path: "/v1/apps/{app}/services/{service}/{method}", name: "service.call", summary: "Calls a method of a service: the body is a list of its arguments, the answer its result.", role: auth.Invoke,
+			query: callParams, headers: callHeaders, in: anyJSON{}, out: anyJSON{}, status: http.StatusOK, others: []int{http.StatusAccepted}, limit: argumentsLimit, handle: h.callService},
+		{method: "POST", path: "/v1/apps/{app}/services/{service}/{object}/{method}", name: "object.call", summary: "Calls a method of an object of a keyed service.", role: auth.Invoke,
+			query: callParams, headers: callHeaders, in: anyJSON{}, out: anyJSON{}, status: http.StatusOK, others: []int{http.StatusAccepted}, limit: argumentsLimit, handle: h.callService},
+		{method: "GET", path: "/v1/apps/{app}/services/{service}/state", name: "service.state", summary: "Reads the state of a service: one place, or all.", role: auth.Read,
+			query: []param{{"object", "of this object; default: of all"}, {"field", "this field only"}, {"entry", "this entry of the field, which is a map"}, afterParam, limitParam}, out: wire.Page[wire.Place]{}, zip: true, handle: h.readState},
+		{method: "GET", path: "/v1/requests", name: "request.list", summary: "Lists the requests to services that have not ended, the oldest first.", role: auth.Read,
+			query: []param{{"app", "to this app"}, {"service", "to this service"}, {"state", "queued, delayed, running, waiting, retrying or parked"}, afterParam, limitParam}, out: wire.Page[wire.Request]{}, zip: true, handle: h.listRequests},
+		{method: "GET", path: "/v1/requests/{request}", name: "request.get", summary: "Tells what a request has asked so far, and been answered: its journal.", role: auth.Read, out: wire.Story{}, zip: true, handle: h.getRequest},
+		{method: "POST", path: "/v1/requests/{request}/restart", name: "request.restart", summary: "Begins a request anew from a question of its journal; what it has done since stands.", role: auth.Deploy, in: wire.Restart{}, out: wire.Restarted{}, audit: true, handle: h.restartRequest},
+		{method: "POST", path: "/v1/requests/{request}/cancel", name: "request.cancel", summary: "Ends a request, and what it has begun and waits for; its compensations follow.", role: auth.Invoke, in: wire.CancelRequest{}, audit: true, handle: h.cancelRequest},
+		{method: "POST", path: "/v1/requests/{request}/retry", name: "request.retry", summary: "Has a parked request tried again.", role: auth.Invoke, audit: true, handle: h.retryRequest},
+		{method: "POST", path: "/v1/requests/{request}/promises/{promise}", name: "promise.resolve", summary: "Gives a promise of a request its value, which is the body; the first one stands.", role: auth.Invoke, in: anyJSON{}, limit: argumentsLimit, handle: h.resolvePromise},
+		{method: "POST", path: "/v1/apps/{app}/replay", name: "request.replay", summary: "Runs the journals of requests that wait with the code of a version, without effects, and compares what it asks.", role: auth.Deploy,
+			query: []param{versionParam, {"request", "of this request only"}}, out: wire.Page[wire.Replay]{}, status: http.StatusOK, handle: h.replay},
+		{method: "GET", path: "/v1/locks", name: "lock.list", summary: "Lists the locks of services: who has them, and who waits for whom.", role: auth.Read, query: []param{{"app", "of this app"}, afterParam, limitParam}, out: wire.Page[wire.Lock]{}, zip: true, handle: h.listLocks},
+
 		{method: "POST", path: "/v1/apps/{app}/workflows/{workflow}/runs", name: "run.start", summary: "Starts a run; the body is its input.", role: auth.Invoke,
 			query: []param{versionParam, waitParam}, headers: []param{keyParam}, in: anyJSON{}, out: engine.Run{}, status: http.StatusAccepted, others: []int{http.StatusOK}, limit: inputLimit, handle: h.start},
 		{method: "POST", path: "/v1/apps/{app}/events", name: "event.send", summary: "Takes CloudEvents and starts the runs that wait for them.", role: auth.Invoke, in: media("application/cloudevents+json"), out: wire.Accepted{}, status: http.StatusAccepted, handle: h.events},

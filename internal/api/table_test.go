@@ -234,7 +234,8 @@ func TestUnknownFields(t *testing.T) {
 	s := newSite(t)
 	s.deploy(t, shop)
 	run := s.start(t, "shop", "ask", nil)
-	paths := map[string]string{"app.deploy": "/v1/apps", "app.activate": "/v1/apps/shop/active", "run.cancel": "/v1/runs/" + run.ID + "/cancel", "token.create": "/v1/tokens", "cpu.set": "/v1/cpu", "cpu.change": "/v1/cpu"}
+	paths := map[string]string{"app.deploy": "/v1/apps", "app.activate": "/v1/apps/shop/active", "run.cancel": "/v1/runs/" + run.ID + "/cancel", "token.create": "/v1/tokens", "cpu.set": "/v1/cpu", "cpu.change": "/v1/cpu",
+		"request.restart": "/v1/requests/any/restart", "request.cancel": "/v1/requests/any/cancel"}
 	for path, methods := range spoken.doc.Paths {
 		for method, op := range methods {
 			content, ok := op.RequestBody.Content["application/json"]

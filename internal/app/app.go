@@ -28,16 +28,18 @@ type App struct {
 	Name      string                    // [a-z0-9-]{1,63}
 	Dir       string                    // the app's folder: relative paths in the file start here
 	File      string                    // path of the app file, as errors name it
+	Text      []byte                    // the app file, where File is none but says the same; nil: it is in File
 	Load      string                    // LoadLazy or LoadEager
 	Pass      string                    // PassReference or PassFile
 	Functions map[string]*Function      // by name
 	Workflows map[string]*flow.Workflow // by name
 	Outlines  map[string]*Outline       // by workflow name: what flow does not need to know
+	Services  map[string]*Service       // by name
 	Triggers  []Trigger                 // in the order of the file
 }
 
 // Load reads and checks an app file. The path is that of the file or of the
-// folder that holds it as weft.yaml. An error about the file's content is of
+// folder that holds it as weft.yaml, or of a table of services (table.go). An error about the file's content is of
 // type Errors.
 func Load(path string) (*App, error) {
 	file := path
@@ -53,6 +55,9 @@ func Load(path string) (*App, error) {
 		return nil, fmt.Errorf("load app %s: %w", path, err)
 	case !info.Mode().IsRegular():
 		return nil, Errors{{File: file, Message: fmt.Sprintf("app file is not a regular file (mode %s)", info.Mode())}}
+	}
+	if filepath.Ext(file) == tableSuffix {
+		return loadTable(file)
 	}
 	src, err := yamlfile.Source(file)
 	if err != nil {
@@ -86,14 +91,15 @@ func Parse(name string, src []byte) (*App, error) {
 			Functions: map[string]*Function{},
 			Workflows: map[string]*flow.Workflow{},
 			Outlines:  map[string]*Outline{},
+			Services:  map[string]*Service{},
 		},
 	}
 	yamlfile.ReadFields(b, root, "the app file", appFields, b.app)
 	if root.Get("name") == nil {
 		b.Errorf(span{}, "add a line such as `name: hello`", "app has no name")
 	}
-	if root.Get("functions") == nil && root.Get("workflows") == nil {
-		b.Errorf(span{}, "add a function and a workflow; `weft init` writes an example", "app has neither functions nor workflows")
+	if root.Get("functions") == nil && root.Get("workflows") == nil && root.Get("services") == nil {
+		b.Errorf(span{}, "add a function and a workflow; `weft init` writes an example", "app has neither functions nor workflows nor services")
 	}
 	b.checkNames()
 	if err := r.Result(); err != nil {
@@ -107,6 +113,8 @@ type builder struct {
 	*yamlfile.Reader
 	app       *App
 	functions []named // as written, wrong ones too: names that exist are not "unknown"
+	services  []named // the same
+	mentions  []mention
 	workflows []*draft
 	triggers  []triggerTarget
 }
@@ -134,9 +142,12 @@ var appFields = []field[App]{
 	{Name: "workflows", Read: func(b *builder, n *node, _ *App) {
 		b.Each(n, "workflows", maxWorkflows, func(e entry) { b.workflow(e) })
 	}},
-	{Name: "services", Read: func(b *builder, n *node, _ *App) {
+	{Name: "services", Read: func(b *builder, n *node, a *App) {
 		b.Each(n, "services", maxFunctions, func(e entry) {
-			b.Errorf(e.At, "leave services out", "services are not supported yet: service %s", e.Name)
+			b.services = append(b.services, named{e.Name, e.At})
+			if s := b.service(e); s != nil {
+				a.Services[e.Name] = s
+			}
 		})
 	}},
 	{Name: "triggers", Read: func(b *builder, n *node, a *App) { b.readTriggers(n, a) }},

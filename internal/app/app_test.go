@@ -99,6 +99,23 @@ func dump(a *App) string {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.Services)) {
+		s := a.Services[name]
+		fmt.Fprintf(&b, "service %s at %d:%d %s %s keyed=%v methods=%v attempts=%d timeout=%v retention=%v concurrency=%d env=%v memory=%d\n",
+			s.Name, s.Pos.Line, s.Pos.Column, s.Code.Runtime, s.Code.Source, s.Keyed, s.Methods, s.Attempts, s.Timeout, s.Retention, s.Limits.Concurrency, s.Code.Env, s.Code.Memory)
+		if s.Volatile || s.ObjectLocks || s.NoTransactions {
+			fmt.Fprintf(&b, "  volatile=%v object-locks=%v no-transactions=%v\n", s.Volatile, s.ObjectLocks, s.NoTransactions)
+		}
+		if s.Limits.Rate > 0 || s.Limits.Key != (Limit{}) {
+			fmt.Fprintf(&b, "  limits %+v\n", s.Limits)
+		}
+		if s.Callers != nil {
+			fmt.Fprintf(&b, "  callers %+v\n", *s.Callers)
+		}
+		if s.Modes != nil {
+			fmt.Fprintf(&b, "  modes %v\n", s.Modes)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Workflows)) {
 		w, o := a.Workflows[name], a.Outlines[name]
 		fmt.Fprintf(&b, "workflow %s at %d:%d", name, o.Pos.Line, o.Pos.Column)

@@ -26,7 +26,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	for _, keys := range [][]string{
 		yamlfile.Names(appFields), yamlfile.Names(allFunctionFields), yamlfile.Names(workflowFields), yamlfile.Names(stepFields), yamlfile.Names(retryFields), yamlfile.Names(triggerFields),
-		yamlfile.Names(secretFields), yamlfile.Names(instanceFields), yamlfile.Names(signalFields), yamlfile.Names(catchFields),
+		yamlfile.Names(secretFields), yamlfile.Names(instanceFields), yamlfile.Names(signalFields), yamlfile.Names(catchFields), yamlfile.Names(serviceFields), yamlfile.Names(callersFields), yamlfile.Names(limitsFields),
 	} {
 		for _, key := range keys {
 			if !strings.Contains(string(page), "| `"+key+"` |") {

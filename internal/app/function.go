@@ -207,32 +207,32 @@ var instanceFields = []field[Instances]{
 // pythonHandler matches NAME and MODULE:NAME.
 var pythonHandler = regexp.MustCompile(`^([\pL_][\pL\d_]*(\.[\pL_][\pL\d_]*)*:)?[\pL_][\pL\d_]*$`)
 
-// checkRuntime reports keys that mean nothing for the function's runtime.
-func (b *builder) checkRuntime(e entry, f *Function) {
+// checkRuntime reports keys that mean nothing for the runtime of a function, or of a service.
+func (b *builder) checkRuntime(kind string, e entry, f *Function) {
 	refuse := func(key, hint, format string) {
 		if n := e.Value.Get(key); n != nil {
-			b.Errorf(n.At, hint, format, e.Name, f.Runtime)
+			b.Errorf(n.At, hint, format, kind, e.Name, f.Runtime)
 		}
 	}
 	switch f.Runtime {
 	default: // an unknown one
 		return
 	case RuntimeWasm:
-		refuse("handler", "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; function %s is %s")
+		refuse("handler", "remove it: a WebAssembly module says by its exports how it is called", "handler is for runtime python; %s %s is %s")
 		return
 	case RuntimePython:
-		refuse("args", "give it settings by env", "args are for programs; function %s is %s")
+		refuse("args", "give it settings by env", "args are for programs; %s %s is %s")
 	case RuntimeNative:
-		refuse("handler", "remove it: a program is called by its main", "handler is for runtime python; function %s is %s")
+		refuse("handler", "remove it: a program is called by its main", "handler is for runtime python; %s %s is %s")
 	}
-	refuse("listen", "functions that are processes connect to others (dial), and are called: call a function of runtime wasm that listens", "function %s is %s and cannot accept connections")
+	refuse("listen", "functions that are processes connect to others (dial), and are called: call a function of runtime wasm that listens", "%s %s is %s and cannot accept connections")
 	if n := e.Value.Get("dial"); n != nil && len(f.Dial) > maxDialed {
-		b.Errorf(n.At, "", "function %s is %s and may connect to %d addresses at most", e.Name, f.Runtime, maxDialed)
+		b.Errorf(n.At, "", "%s %s is %s and may connect to %d addresses at most", kind, e.Name, f.Runtime, maxDialed)
 	}
 	if n := e.Value.Get("files"); n != nil && len(n.Items) == len(f.Files) {
 		for i, g := range f.Files {
 			if g.Kind == GrantZip || g.Kind == GrantFAT {
-				b.Errorf(n.Items[i].At, "unpack it, and grant the folder", "function %s is %s and sees folders and files as they are, not inside of %s", e.Name, f.Runtime, yamlfile.Shorten(g.Host, 80))
+				b.Errorf(n.Items[i].At, "unpack it, and grant the folder", "%s %s is %s and sees folders and files as they are, not inside of %s", kind, e.Name, f.Runtime, yamlfile.Shorten(g.Host, 80))
 			}
 		}
 	}
@@ -260,18 +260,12 @@ func (b *builder) function(e entry) *Function {
 		Output:    OutputJSON,
 		MaxOutput: DefaultMaxOutput,
 		Pos:       e.At.Pos,
-		places:    map[string]Pos{},
-	}
-	for _, key := range e.Value.Entries {
-		f.places[key.Name] = key.Value.At.Pos
-		for i, item := range key.Value.Items {
-			f.places[key.Name+"["+strconv.Itoa(i)+"]"] = item.At.Pos
-		}
+		places:    placesOf(e),
 	}
 	if !yamlfile.ReadFields(b, e.Value, "function "+e.Name, allFunctionFields, f) {
 		return nil
 	}
-	b.checkRuntime(e, f)
+	b.checkRuntime("function", e, f)
 	if e.Value.Get("source") == nil {
 		b.Errorf(e.At, "add `source: ./"+e.Name+"`", "function %s has no source", e.Name)
 	}
@@ -281,6 +275,18 @@ func (b *builder) function(e entry) *Function {
 		f.CPU = f.Timeout
 	}
 	return f
+}
+
+// placesOf says where the values of an entry's keys are, and the entries of lists.
+func placesOf(e entry) map[string]Pos {
+	places := map[string]Pos{}
+	for _, key := range e.Value.Entries {
+		places[key.Name] = key.Value.At.Pos
+		for i, item := range key.Value.Items {
+			places[key.Name+"["+strconv.Itoa(i)+"]"] = item.At.Pos
+		}
+	}
+	return places
 }
 
 // noNUL refuses strings that cannot be handed to a program.

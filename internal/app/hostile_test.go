@@ -3,12 +3,24 @@ package app
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// Files that are built to be slow end with a result in reasonable time. The
-// bound is far above what they take, so that it holds on a busy machine.
+// processor is the time of the processor that this process has had.
+func processor(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Files that are built to be slow end with a result in reasonable time: that of
+// the processor, since the machine may be busy with other things. The bound is far
+// above what they take.
 func TestHostileFilesEndSoon(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -40,9 +52,9 @@ func TestHostileFilesEndSoon(t *testing.T) {
 		"colons":      strings.Repeat(": ", 500_000),
 		"anchors":     repeat("name:\n", 3_000, func(i int) string { return fmt.Sprintf(" - &a%d *a%d\n", i, i) }),
 	} {
-		start := time.Now()
+		start := processor(t)
 		_, err := Parse("weft.yaml", []byte(src))
-		took := time.Since(start)
+		took := processor(t) - start
 		t.Logf("%-11s %7d bytes: %v, error of %d bytes", name, len(src), took.Round(time.Millisecond), len(fmt.Sprint(err)))
 		if took > 20*time.Second {
 			t.Errorf("%s took %v", name, took)

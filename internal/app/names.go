@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/weft-run/weft/internal/flow"
-	"github.com/weft-run/weft/internal/yamlfile"
 )
 
 // checkNames checks what spans several values: it resolves what steps and
@@ -27,6 +26,7 @@ func (b *builder) checkNames() {
 		b.checkGraph(d, targets)
 	}
 	b.checkRecursion(targets)
+	b.checkServices()
 	b.checkTriggers()
 }
 
@@ -37,7 +37,9 @@ func (b *builder) resolve(d *draft, targets map[string]flow.TargetKind) {
 		if target.Kind == "" {
 			target.Kind = flow.Function
 			if strings.Contains(c.name, ".") {
-				b.Errorf(c.at, "call a function or a workflow", "services are not supported yet: call of service method %q", yamlfile.Shorten(c.name, 80))
+				target.Kind = flow.ServiceMethod
+				targets[c.name] = flow.ServiceMethod
+				b.method(d.name, c)
 			}
 		}
 		step := &d.flow.Steps[c.step]

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -434,8 +435,11 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := encode(e)
+		if odd := (*json.MarshalerError)(nil); errors.As(err, &odd) {
+			return // a time that JSON has no form for
+		}
 		if err != nil {
-			t.Skip(err) // a year that JSON has no form for
+			t.Fatal(err)
 		}
 		if n := bytes.Count(again, []byte("\n")); n != 1 || !bytes.HasSuffix(again, []byte("\n")) {
 			t.Fatalf("%d line ends in %q", n, again)

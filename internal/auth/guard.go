@@ -41,6 +41,8 @@ type Guard struct {
 	// addresses and the address that the connection came in at: "weft.example.org"
 	// at any port, or "weft.example.org:8443". Default: none.
 	Hosts []string
+	// Domain is one whose subdomains requests may be for too. Default: none.
+	Domain string
 	// Origins are those whose pages may send requests, apart from the node's own:
 	// "https://console.example.org". Default: none.
 	Origins []string
@@ -156,6 +158,9 @@ func (g *Guard) checkHost(r *http.Request, unixSocket bool) error {
 
 // ours reports whether a host is one of the configured ones.
 func (g *Guard) ours(name, port string) bool {
+	if g.Domain != "" && strings.HasSuffix(strings.ToLower(name), "."+strings.ToLower(g.Domain)) {
+		return true
+	}
 	for _, h := range g.Hosts {
 		n, p := splitHost(h)
 		if strings.EqualFold(n, name) && (p == "" || p == port) {

@@ -45,6 +45,8 @@ func Experiments() []Experiment {
 		processor(),
 		processorAblation(),
 		processorSensitivity(),
+		services(),
+		sequential(),
 	}
 }
 
@@ -97,7 +99,7 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error
 		return nil, err
 	}
 	dir := folder.Path
-	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Program: o.Program, Peers: o.Peers, Log: o.Log}
+	lab := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Program: o.Program, Peers: o.Peers, Apps: o.Apps, Rates: o.Rates, Until: began.Add(o.Budget), Log: o.Log}
 	lab.Cleanup(folder.Remove)
 	defer func() { err = errors.Join(err, lab.close()) }()
 	if lab.Examples == "" {
@@ -121,7 +123,7 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error
 	if err := e.Setup(ctx, lab); err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
-	done, err := measureAll(ctx, lab, began.Add(o.Budget))
+	done, err := measureAll(ctx, lab, lab.Until)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +132,10 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *Report, err error
 		return nil, err
 	}
 	r.Skipped = lab.skipped
+	for _, c := range lab.curves {
+		c.sumUp()
+		r.Curves = append(r.Curves, c)
+	}
 	for _, f := range lab.notes {
 		r.Notes = append(r.Notes, f()...)
 	}

@@ -364,7 +364,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	want := "cold-start data-transfer end-to-end breakdown p99 resources overhead host invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity"
+	want := "cold-start data-transfer end-to-end breakdown p99 resources overhead host invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity services seq"
 	if got := strings.Join(Names(), " "); got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}

@@ -93,7 +93,7 @@ func setUpColdProcess(ctx context.Context, lab *Lab, row int) error {
 	return setUpFamilies(ctx, lab)
 }
 
-// deployBuilt builds an app's functions into a folder and deploys them.
+// deployBuilt builds an app's functions and services into a folder and deploys them.
 func (s *served) deployBuilt(ctx context.Context, dir, cache string) error {
 	a, err := app.Load(dir)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *served) deployBuilt(ctx context.Context, dir, cache string) error {
 	}
 	b := build.New(build.Config{CacheDir: cache})
 	modules := map[string]string{}
-	for name, f := range a.Functions {
+	for name, f := range a.Units() {
 		m, err := b.Build(ctx, a.Dir, build.Source{Function: name, Runtime: f.Runtime, Path: f.Source}, nil)
 		if err != nil {
 			return err

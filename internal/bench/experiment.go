@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/data"
@@ -104,19 +106,23 @@ type Skip struct{ Variant, Reason string }
 
 // Lab is what an experiment's Setup works with, and collects what it made.
 type Lab struct {
-	Quick    bool   // smaller inputs and fewer levels where the full ones would not fit in a minute
-	Seed     uint64 // of every generated input
-	Dir      string // scratch folder, removed at the end
-	Examples string // the folder of weft's example apps
-	Weft     Weft   // the node
-	Program  string // weft's executable, for Serve
-	Peers    string // folder of programs that drive other systems
+	Quick    bool      // smaller inputs and fewer levels where the full ones would not fit in a minute
+	Seed     uint64    // of every generated input
+	Dir      string    // scratch folder, removed at the end
+	Examples string    // the folder of weft's example apps
+	Weft     Weft      // the node
+	Program  string    // weft's executable, for Serve
+	Peers    string    // folder of programs that drive other systems
+	Apps     []string  // Options.Apps
+	Rates    []float64 // Options.Rates
+	Until    time.Time // when the budget is used
 	Log      *slog.Logger
 
 	groups  []*Group
 	skipped []Skip
 	cleanup []func() error
 	notes   []func() []string
+	curves  []*Curve
 	answers map[string]*data.Answers // of the data sets made so far, by folder
 }
 
@@ -161,7 +167,10 @@ type Options struct {
 	Seed   uint64        // of inputs and of the order of the variants; default 1
 	Out    string        // folder for NAME.csv, NAME.json and NAME.svg; empty: none are written
 	Format string        // what Run prints: table (default), json or csv
-	Stdout io.Writer     // where it prints; default nowhere
+
+	Apps   []string  // applications of the experiments on services; default: all
+	Rates  []float64 // at which services asks them, in requests a second; default: some that suit each application
+	Stdout io.Writer // where it prints; default nowhere
 
 	Program  string       // weft's executable, which serves as `PROGRAM serve`; default that of this process
 	Peers    string       // folder of what `make peers` has built; default bench/peers/bin beside the examples
@@ -201,6 +210,16 @@ func (o *Options) EnsureDefaults() {
 
 // Validate says what is wrong with the options.
 func (o *Options) Validate() error {
+	for _, a := range o.Apps {
+		if !slices.Contains(serviceNames(), a) {
+			return fmt.Errorf("application %q: there are only %s", a, strings.Join(serviceNames(), ", "))
+		}
+	}
+	for _, r := range o.Rates {
+		if !(r > 0 && r <= 1e6) {
+			return fmt.Errorf("rate %v: want more than 0 requests a second, and at most a million", r)
+		}
+	}
 	switch o.Format {
 	case "table", "json", "csv":
 		return nil

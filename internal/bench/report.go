@@ -27,6 +27,8 @@ type Report struct {
 	// does not hold is not made.
 	Checked bool  `json:"checked"`
 	Rows    []Row `json:"rows"`
+	// Curves are of experiments that send requests at fixed rates.
+	Curves []*Curve `json:"curves,omitempty"`
 	// Notes say in words what the rows do not.
 	Notes []string `json:"notes,omitempty"`
 
@@ -187,6 +189,9 @@ func (r *Report) Table(w io.Writer) error {
 	}
 	align(&b, lines, 2)
 	fmt.Fprintln(&b)
+	if len(r.Curves) > 0 {
+		r.curvesTable(&b)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintln(&b, note)
 	}
@@ -289,13 +294,18 @@ func (r *Report) Write(w io.Writer, format string) error {
 	return r.Table(w)
 }
 
-// Save writes NAME.csv, NAME.json and NAME.svg into dir, which it makes when it is not there. A file is replaced as a whole or not at all.
+// Save writes NAME.csv, NAME.json and NAME.svg into dir, which it makes when it is not there, and NAME-curves.csv and NAME-curves.svg if there are
+// curves. A file is replaced as a whole or not at all.
 func (r *Report) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save results of %s: %w", r.Experiment, err)
 	}
-	for ext, write := range map[string]func(io.Writer) error{"csv": r.CSV, "json": r.JSON, "svg": r.Plot} {
-		path := filepath.Join(dir, r.Experiment+"."+ext)
+	files := map[string]func(io.Writer) error{".csv": r.CSV, ".json": r.JSON, ".svg": r.Plot}
+	if len(r.Curves) > 0 {
+		files["-curves.csv"], files["-curves.svg"] = r.CurvesCSV, r.CurvesPlot
+	}
+	for ending, write := range files {
+		path := filepath.Join(dir, r.Experiment+ending)
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
 			return fmt.Errorf("save results of %s: %w", r.Experiment, err)

@@ -93,10 +93,13 @@ type entry struct {
 func Collect(a *app.App, parts Parts) (*Bundle, error) {
 	b := &Bundle{entries: map[string]entry{}}
 	m := manifest{Format: formatVersion, Modules: map[string]string{}, Requirements: parts.Requirements}
-	if err := b.file(app.FileName, a.File, false); err != nil {
+	if a.Text != nil {
+		b.text(app.FileName, a.Text)
+	} else if err := b.file(app.FileName, a.File, false); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Functions)) {
+	units := a.Units()
+	for _, name := range slices.Sorted(maps.Keys(units)) {
 		module := parts.Modules[name]
 		if module == "" {
 			return nil, fmt.Errorf("pack app %s: function %s has not been built", a.Name, name)
@@ -107,7 +110,7 @@ func Collect(a *app.App, parts Parts) (*Bundle, error) {
 		}
 		in := path.Join(modulesName, hex.EncodeToString(e.sum[:16])+filepath.Ext(module))
 		b.entries[in], m.Modules[name] = e, in
-		for _, g := range a.Functions[name].Files {
+		for _, g := range units[name].Files {
 			if err := b.grant(a, name, g, &m); err != nil {
 				return nil, err
 			}
@@ -278,7 +281,10 @@ func digest(entries map[string]entry) string {
 // Write writes the archive: a gzipped tar. A file that has changed since Collect
 // is an error.
 func (b *Bundle) Write(w io.Writer) error {
-	zw := gzip.NewWriter(w)
+	zw, err := gzip.NewWriterLevel(w, gzip.BestSpeed) // programs take a quarter of the time, and a tenth more bytes
+	if err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
 	tw := tar.NewWriter(zw)
 	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
 		if err := b.entries[name].write(tw, name); err != nil {
@@ -370,7 +376,7 @@ func Load(dir string) (*app.App, error) {
 	if m.Format != formatVersion {
 		return nil, fmt.Errorf("read bundle: its format is %d, this weft reads %d: the server is older than the command line", m.Format, formatVersion)
 	}
-	for name, f := range a.Functions {
+	for name, f := range a.Units() {
 		module := m.Modules[name]
 		if path.Dir(module) != modulesName || !filepath.IsLocal(module) {
 			return nil, fmt.Errorf("read bundle: function %s has no module", name)

@@ -26,7 +26,8 @@ medians, p99 and ratios goes to stdout. The experiments are
 
 ` + benchList(),
 		Example: `  weft bench cold-start --quick
-  weft bench data-transfer --out results`,
+  weft bench data-transfer --out results
+  weft bench services --app counter,tree --rate 500,1000 --out results`,
 		Args:      between(1, 1, "one experiment: "+strings.Join(bench.Names(), ", ")),
 		ValidArgs: bench.Names(),
 	}
@@ -36,6 +37,8 @@ medians, p99 and ratios goes to stdout. The experiments are
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the inputs and of the order of the variants")
 	f.StringVar(&out, "out", "", "folder for the table as CSV and JSON and for the plot as SVG")
 	f.StringVar(&o.Examples, "examples", "", "folder of weft's example apps (default: found above this folder)")
+	f.StringSliceVar(&o.Apps, "app", nil, "of services and seq: counter, chain, tree, media, hotel (default: all)")
+	f.Float64SliceVar(&o.Rates, "rate", nil, "of services: requests a second, such as 500,1000")
 	form := outputFlag(cmd, "text", "json", "csv")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		known := false

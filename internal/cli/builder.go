@@ -33,7 +33,7 @@ func openBuilder(cacheDir string) (moduleBuilder, error) {
 	return b, nil
 }
 
-// buildParts builds the app's functions as far as a server needs them, with progress on stderr.
+// buildParts builds the app's functions and services as far as a server needs them, with progress on stderr.
 func (sh *shell) buildParts(ctx context.Context, a *app.App, quiet bool) (bundle.Parts, error) {
 	parts := bundle.Parts{Modules: map[string]string{}, Requirements: map[string]string{}}
 	b, err := sh.builder(sh.getenv("WEFT_CACHE"))
@@ -42,13 +42,14 @@ func (sh *shell) buildParts(ctx context.Context, a *app.App, quiet bool) (bundle
 	}
 	p := sh.newProgress(quiet)
 	defer p.Close()
-	names := slices.Sorted(maps.Keys(a.Functions))
+	units := a.Units()
+	names := slices.Sorted(maps.Keys(units))
 	made := make([]build.Module, len(names))
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			f := a.Functions[name]
+			f := units[name]
 			event := telemetry.Event{Kind: telemetry.EventBuildStarted, Function: name, Index: telemetry.NoIndex}
 			p.Observe(event)
 			begun := time.Now()

@@ -103,9 +103,10 @@ start in well under a millisecond, and what one function makes the next one read
 		}
 		root.AddCommand(commands...)
 	}
-	group("here", sh.initCommand(), sh.validateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
+	group("here", sh.initCommand(), sh.validateCommand(), sh.generateCommand(), sh.buildCommand(), sh.runCommand(), sh.graphCommand(), sh.execCommand(),
 		sh.doctorCommand(), sh.benchCommand(), sh.cpuCommand(), sh.schemaCommand(), sh.versionCommand())
-	group("server", sh.deployCommand(), sh.devCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
+	group("server", sh.deployCommand(), sh.replayCommand(), sh.devCommand(), sh.invokeCommand(), sh.startCommand(), sh.runsCommand(), sh.appsCommand(), sh.functionsCommand(), sh.workflowsCommand(),
+		sh.callCommand(), sh.servicesCommand(), sh.requestsCommand(), sh.locksCommand(), sh.txnsCommand(), sh.stateCommand(),
 		sh.secretsCommand(), sh.contextCommand())
 	group("keep", sh.serveCommand(), sh.topCommand(), sh.tokensCommand(), sh.backupCommand(), sh.restoreCommand())
 	return root

@@ -46,7 +46,7 @@ func (sh *shell) targetFlags(root *cobra.Command) {
 	f.StringVar(&sh.target.context, "context", "", "server to talk to, by the name of its context (or $WEFT_CONTEXT)")
 	f.StringVar(&sh.target.server, "server", "", "server to talk to: unix:///path or https://host:port (or $WEFT_SERVER)")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if sh.target == (target{}) || cmd.Annotations[onServer] != "" {
+		if sh.target == (target{}) || cmd.Annotations[onServer] != "" || cmd.HasSubCommands() { // those complain of what they lack
 			return nil
 		}
 		return usage("weft help lists the commands that talk to a server", "--context and --server go with commands that talk to a server, and this one does not")

@@ -72,5 +72,8 @@ func describeDeployed(d wire.Deployed) string {
 		state = "not active"
 	}
 	parts := []string{plural(len(d.Functions), "function"), plural(len(d.Workflows), "workflow")}
+	if n := len(d.Services); n > 0 {
+		parts = append(parts, plural(n, "service"))
+	}
 	return fmt.Sprintf("app %s: version %s, %s: %s", d.App, d.ID, state, strings.Join(parts, ", "))
 }

@@ -200,10 +200,10 @@ func (d *developer) followRun(ctx context.Context, r engine.Run) {
 	}
 }
 
-// sources are the files and folders of an app's functions.
+// sources are the files and folders of an app's functions and services.
 func sources(a *app.App) []string {
 	var places []string
-	for _, f := range a.Functions {
+	for _, f := range a.Units() {
 		place := f.Source
 		if !filepath.IsAbs(place) {
 			place = filepath.Join(a.Dir, place)

@@ -14,7 +14,7 @@ import (
 	"github.com/weft-run/weft/internal/app"
 )
 
-// starter has the apps that weft init writes, each in a folder that is named by its runtime. Files end in .txt so that they are no Go files here; NAME stands for the
+// starter has the apps that weft init writes, each in a folder that is named by its runtime, or service. Files end in .txt so that they are no Go files here; NAME stands for the
 // app's name.
 //
 //go:embed starter
@@ -24,20 +24,26 @@ var starter embed.FS
 const schemaFile = "weft.schema.json"
 
 func (sh *shell) initCommand() *cobra.Command {
-	runtime := app.RuntimeWasm
+	runtime, service := app.RuntimeWasm, false
 	cmd := &cobra.Command{
 		Use:   "init [folder]",
 		Short: "Write a small app that works",
-		Long: `Write a small app that works into a folder (by default this one): weft.yaml, a function in Go or Python, and the
-schema with which editors complete and check weft.yaml. No file is overwritten.`,
-		Example: "  weft init hello && weft run hello\n  weft init --runtime python hello",
+		Long: `Write a small app that works into a folder (by default this one): weft.yaml, a function in Go or Python, or a service in
+Go, and the schema with which editors complete and check weft.yaml. No file is overwritten.`,
+		Example: "  weft init hello && weft run hello\n  weft init --runtime python hello\n  weft init --service count",
 		Args:    atMost(1, "one folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if runtime != app.RuntimeWasm && runtime != app.RuntimePython {
 				return usage("say --runtime wasm or --runtime python", "there is no starter for runtime %q", runtime)
 			}
-			dir := appArgument(args)
-			written, err := writeStarter(dir, runtime)
+			if service && runtime != app.RuntimeWasm {
+				return usage("leave --runtime out: the service is in Go, for runtime wasm and native alike", "there is no starter for a service with runtime %s", runtime)
+			}
+			dir, root := appArgument(args), runtime
+			if service {
+				root = "service"
+			}
+			written, err := writeStarter(dir, root)
 			if err != nil {
 				return err
 			}
@@ -48,20 +54,25 @@ schema with which editors complete and check weft.yaml. No file is overwritten.`
 			if dir != "." {
 				at = " " + dir
 			}
-			fmt.Fprintf(sh.stderr, "next: weft run%s\n", at)
+			next := "weft run" + at
+			if service {
+				next = "go get github.com/weft-run/weft/service, there; weft serve; weft deploy" + at
+			}
+			fmt.Fprintf(sh.stderr, "next: %s\n", next)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&runtime, "runtime", runtime, "of the function: wasm, which is written in Go, or python")
+	cmd.Flags().BoolVar(&service, "service", false, "a service instead of a function")
 	return cmd
 }
 
-// writeStarter writes the starter app of a runtime into dir. It looks for files that it would overwrite before it writes any.
-func writeStarter(dir, runtime string) ([]string, error) {
+// writeStarter writes the starter app in a folder of starter into dir. It looks for files that it would overwrite before it writes any.
+func writeStarter(dir, kind string) ([]string, error) {
 	files := map[string][]byte{schemaFile: app.Schema()}
 	order := []string{schemaFile}
 	name := appName(dir)
-	root := "starter/" + runtime
+	root := "starter/" + kind
 	err := fs.WalkDir(starter, root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -69,6 +69,9 @@ A call is no run: nothing of it is kept, and nobody repeats it.`,
 		case err == nil:
 			return nil
 		case errors.As(err, &answer) && answer.Kind != "":
+			// The server says which function it is as well.
+			named := "function " + function
+			answer.Detail = strings.TrimPrefix(strings.TrimPrefix(answer.Detail, named+" "), named+": ")
 			return fmt.Errorf("function %s of app %s: %w", function, app, err)
 		case *version != "" && vague(err):
 			err = unknownVersion(ctx, c, err, app, *version)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	gobuild "go/build"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -41,14 +43,18 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("REWRITE") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LANG", "C.UTF-8")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			caches, err := os.UserCacheDir()
 			if err != nil {
 				return err
 			}
 			env.Setenv("GOCACHE", cmp.Or(os.Getenv("GOCACHE"), filepath.Join(caches, "go-build"))) // HOME is the script's folder
-			return nil
+			env.Setenv("GOMODCACHE", cmp.Or(os.Getenv("GOMODCACHE"), filepath.Join(gobuild.Default.GOPATH, "pkg", "mod")))
+			repo, err := filepath.Abs("../..")
+			env.Setenv("REPO", repo)
+			return err
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": untilDone},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": untilDone, "build-bank": buildBank},
 		Condition: func(cond string) (bool, error) {
 			if cond == "node" {
 				return nodeWorks(), nil
@@ -79,6 +85,18 @@ func untilDone(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s does not come to its end: %v\n%s%s", strings.Join(args, " "), err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 		}
+	}
+}
+
+// buildBank is the command build-bank of scripts: it builds the services of package node's tests at a path.
+func buildBank(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: build-bank path")
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", ts.MkAbs(args[0]), "../node/testdata/bank")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		ts.Fatalf("build the bank: %v\n%s", err, out)
 	}
 }
 

@@ -81,6 +81,9 @@ func explainServer(err error, p *problem) bool {
 	switch {
 	case errors.As(err, &answer):
 		p.Status, p.Hint, p.Request, p.Errors = serverStatus(answer.Problem.Status), answer.Hint, answer.Request, answer.Errors
+		if answer.Type == wire.ProblemMethod { // the call was as it should be
+			p.Status = exitFailed
+		}
 		if p.Hint == "" {
 			p.Hint = answerHints[answer.Problem.Status]
 		}

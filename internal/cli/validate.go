@@ -17,6 +17,7 @@ type validation struct {
 	App       string     `json:"app,omitempty"`
 	Functions []string   `json:"functions,omitempty"`
 	Workflows []string   `json:"workflows,omitempty"`
+	Services  []string   `json:"services,omitempty"`
 	Errors    app.Errors `json:"errors,omitempty"`
 }
 
@@ -41,11 +42,15 @@ graph of each workflow. All errors are reported at once, each with its place and
 		case err != nil:
 			return err
 		}
-		v := validation{Valid: true, App: a.Name, Functions: slices.Sorted(maps.Keys(a.Functions)), Workflows: slices.Sorted(maps.Keys(a.Workflows))}
+		v := validation{Valid: true, App: a.Name, Functions: slices.Sorted(maps.Keys(a.Functions)), Workflows: slices.Sorted(maps.Keys(a.Workflows)), Services: slices.Sorted(maps.Keys(a.Services))}
 		if form.value != "text" {
 			return sh.printData(form.value, v)
 		}
-		_, err = fmt.Fprintf(sh.stdout, "%s is valid: %s, %s\n", a.File, plural(len(v.Functions), "function"), plural(len(v.Workflows), "workflow"))
+		services := ""
+		if n := len(v.Services); n > 0 {
+			services = ", " + plural(n, "service")
+		}
+		_, err = fmt.Fprintf(sh.stdout, "%s is valid: %s, %s%s\n", a.File, plural(len(v.Functions), "function"), plural(len(v.Workflows), "workflow"), services)
 		return err
 	}
 	return cmd

@@ -28,8 +28,9 @@ func (c *Config) CheckApp(a *app.App) error {
 			k.folders = append(k.folders, Folder{path, f.Write})
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Functions)) {
-		k.function(a.Functions[name])
+	units := a.Units()
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		k.function(units[name])
 	}
 	if len(k.errs) == 0 {
 		return nil

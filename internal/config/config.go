@@ -14,7 +14,7 @@ import (
 	"github.com/weft-run/weft/internal/yamlfile"
 )
 
-// Formats and levels of the log, and who may read metrics.
+// Formats and levels of the log, and who may read metrics and call services.
 const (
 	LogText = "text"
 	LogJSON = "json"
@@ -26,6 +26,9 @@ const (
 
 	MetricsToken = "token" // who shows a token that may read
 	MetricsOpen  = "open"  // anybody who reaches the node
+
+	AccessToken = "token" // who shows a token that may invoke
+	AccessOpen  = "open"  // anybody who reaches the node
 )
 
 // Config is the settings of a node. That of Default is valid; one that was
@@ -53,6 +56,7 @@ type Config struct {
 	Speculate       bool // start functions that nobody outside can notice before their causes are on disk; default true
 	Limits          Limits
 	Grants          Grants
+	Services        Services
 	Pool            Pool
 	Telemetry       Telemetry
 }
@@ -66,6 +70,7 @@ type Limits struct {
 	Body        int64 // bytes of a request's body; default 64 MiB
 	Buffer      int64 // bytes of a buffer that is uploaded; default 4 GiB
 	Input       int64 // bytes of a run's input; default 1 MiB
+	Value       int64 // bytes of a value of a service's state, of a result, of arguments together; default and at most 1 MiB
 	Runs        int   // runs under way; default 100,000
 	RunsPerApp  int   // runs of one app under way; default 0: Runs
 	Memory      int64 // bytes that the functions of all calls under way may use; default 0: 80 % of the machine's
@@ -97,6 +102,13 @@ type Pool struct {
 	Predict bool          // make sandboxes ready for the steps that come next; default true
 }
 
+// Services say how services are called besides the API: requests for the host
+// SERVICE.APP.DOMAIN are calls in the wire format of mu2sls.
+type Services struct {
+	Domain string // "", the default: there are no such calls
+	Calls  string // who may make them: AccessToken, the default, or AccessOpen
+}
+
 // Telemetry is what the node tells about itself.
 type Telemetry struct {
 	OTLP      string // URL of an OpenTelemetry collector (OTLP over HTTP); "", the default: none
@@ -116,9 +128,10 @@ func Default() *Config {
 		Speculate:     true,
 		Python:        "python3",
 		PythonParents: true,
-		Limits:        Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Runs: 100_000, Queue: 100},
+		Limits:        Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Value: 1 << 20, Runs: 100_000, Queue: 100},
 		Grants:        Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
 		Pool:          Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},
+		Services:      Services{Calls: AccessToken},
 		Telemetry:     Telemetry{LogFormat: LogText, LogLevel: LevelInfo, Metrics: MetricsToken},
 	}
 }

@@ -114,6 +114,18 @@ func (r *reading) host(n *yamlfile.Node) (string, bool) {
 	return s, true
 }
 
+// domain reads the name of a domain.
+func (r *reading) domain(n *yamlfile.Node) string {
+	if none(n) {
+		return ""
+	}
+	s, ok := r.host(n)
+	if ok && (strings.Contains(s, ":") || strings.HasPrefix(s, ".")) {
+		r.WrongKind(n, "a name such as example.org", "")
+	}
+	return s
+}
+
 // origin reads a scheme and a host, as browsers send them.
 func (r *reading) origin(n *yamlfile.Node) (string, bool) {
 	const want = "an origin such as https://console.example.org, without a path"

@@ -22,6 +22,10 @@ const KindConflict = "conflict"
 // paused, its function has a place in this run, the node admits it.
 func (r *run) start(c flow.StartCall) {
 	a := &active{StartCall: c, fn: r.program.Functions[c.Target.Name], asked: r.clock()}
+	service := c.Target.Kind == flow.ServiceMethod
+	if service {
+		a.fn = &domain.Function{Name: c.Target.Name}
+	}
 	if a.fn == nil {
 		r.fail(c.Call, flow.Failure{Kind: domain.KindRefused, Message: "there is no function " + c.Target.Name, Permanent: true})
 		return
@@ -33,6 +37,10 @@ func (r *run) start(c flow.StartCall) {
 	}
 	if c.Index >= 0 && r.items[c.Path] == nil {
 		r.items[c.Path] = &telemetry.Span{Kind: telemetry.KindStep, Step: c.Step, Index: c.Index, Start: a.asked, End: a.asked}
+	}
+	if service {
+		r.startService(a)
+		return
 	}
 	if r.durable && (leaks(a.fn) || !r.e.o.Speculate) {
 		r.journal.durable(func() {
@@ -63,6 +71,8 @@ func leaks(f *domain.Function) bool {
 // pass lets a call go on whose causes are durable.
 func (r *run) pass(a *active) {
 	switch {
+	case a.Target.Kind == flow.ServiceMethod:
+		r.passService(a)
 	case !r.paused.IsZero():
 		a.state = held
 		r.held = append(r.held, a)
@@ -196,13 +206,16 @@ func (r *run) stop(id flow.CallID, ev flow.Event, answer []flow.Command) {
 		kind = telemetry.EventStepRetried
 	}
 	r.tell(a, kind, why)
-	switch a.state {
-	case running:
+	switch {
+	case a.Target.Kind == flow.ServiceMethod && a.state == running:
+		a.outcome = OutcomeStopped
+		r.leftService(a, why)
+	case a.state == running:
 		r.spans.Add(r.span(a, why))
 		r.domain.Stop(uint64(id))
 		a.outcome = OutcomeStopped
 		r.left(a)
-	case waiting:
+	case a.state == waiting:
 		a.quiet()
 		r.busy[a.fn.Name]--
 		r.advance()

@@ -26,10 +26,11 @@ type Options struct {
 	Store     store.Store
 	Blobs     Blobs
 	Catalog   Catalog
-	Gate      Gate  // nil: calls are admitted at once
-	CPU       CPU   // nil: the kernel alone schedules calls
-	Logs      Logs  // nil: nobody keeps what functions write to standard error
-	Meter     Meter // nil: nobody counts
+	Gate      Gate     // nil: calls are admitted at once
+	CPU       CPU      // nil: the kernel alone schedules calls
+	Logs      Logs     // nil: nobody keeps what functions write to standard error
+	Meter     Meter    // nil: nobody counts
+	Services  Services // nil: there are none
 
 	// Speculate lets functions that nobody outside can watch (no connections, no
 	// writable files) start before what they depend on is on disk.

@@ -352,7 +352,7 @@ func (r *run) unblock() {
 		return
 	}
 	for _, a := range r.calls {
-		if a.state == gated || a.state == held { // it may be the one that helps
+		if a.state == gated || a.state == held || a.state == running && a.Target.Kind == flow.ServiceMethod { // it may be the one that helps
 			return
 		}
 	}

@@ -17,7 +17,7 @@ var layers = map[string][]string{
 	"internal/buffer":               {},
 	"internal/telemetry":            {},
 	"internal/telemetry/otlp":       {"internal/telemetry"},
-	"internal/telemetry/metrics":    {"internal/cpu/scheduler", "internal/cpu/policy", "internal/engine", "internal/admission", "internal/sandbox/domain", "internal/store", "internal/telemetry/otlp"},
+	"internal/telemetry/metrics":    {"internal/service", "internal/service/machine", "internal/cpu/scheduler", "internal/cpu/policy", "internal/engine", "internal/admission", "internal/sandbox/domain", "internal/store", "internal/telemetry/otlp"},
 	"internal/diagram":              {},
 	"internal/codec":                {},
 	"internal/sandbox/wire":         {"internal/codec"},
@@ -45,11 +45,16 @@ var layers = map[string][]string{
 	"internal/cpu/whatif":           {"internal/cpu/policy", "internal/cpu/profile", "internal/cpu/sim"},
 	"internal/store":                {},
 	"internal/data":                 {},
+	"service":                       {"internal/service/wire"},
+	"internal/generator":            {},
 	"internal/service/lock":         {},
+	"internal/service/limit":        {},
 	"internal/service/wire":         {"internal/codec"},
 	"internal/service/record":       {"internal/codec", "internal/service/wire"},
 	"internal/service/journal":      {"internal/codec", "internal/service/wire"},
 	"internal/service/servicetest":  {"internal/service", "internal/service/wire"},
+	"internal/service/history":      {},
+	"internal/service/sweep":        {"internal/service", "internal/service/machine", "internal/service/record", "internal/service/wire", "internal/store", "service", "sdk/python"},
 	"internal/service":              {"internal/service/journal", "internal/service/machine", "internal/service/record", "internal/service/wire", "internal/store"},
 	"internal/service/machine":      {"internal/service/journal", "internal/service/lock", "internal/service/record", "internal/service/wire"},
 	"internal/trigger":              {"internal/store"},
@@ -78,15 +83,15 @@ var layers = map[string][]string{
 	"internal/sandbox/process/warden": {},
 
 	// What puts them together.
-	"internal/node": {"internal/layer", "internal/admission", "internal/cpu/backend", "internal/cpu/scheduler", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
+	"internal/node": {"internal/service", "internal/service/limit", "internal/service/machine", "internal/service/wire", "internal/layer", "internal/admission", "internal/cpu/backend", "internal/cpu/scheduler", "internal/bundle", "internal/data", "internal/registry", "internal/runlog", "internal/secret", "internal/store", "internal/trigger", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/domain",
 		"internal/python", "internal/sandbox/process", "internal/sandbox/wire", "internal/sandbox/hostbin", "sdk/c"},
-	"internal/api": {"internal/api/wire", "internal/sandbox/process", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/scheduler", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
+	"internal/api": {"internal/service", "internal/service/journal", "internal/service/machine", "internal/service/record", "internal/service/wire", "internal/api/wire", "internal/sandbox/process", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/scheduler", "internal/admission", "internal/app", "internal/audit", "internal/auth", "internal/buffer", "internal/data", "internal/engine", "internal/flow", "internal/node", "internal/registry",
 		"internal/secret", "internal/store", "internal/telemetry", "internal/telemetry/metrics", "internal/trigger"},
-	"internal/server": {"internal/api", "internal/cpu/scheduler", "internal/admission", "internal/audit", "internal/auth", "internal/config", "internal/engine", "internal/node", "internal/registry", "internal/sandbox/domain", "internal/store",
+	"internal/server": {"internal/api", "internal/service", "internal/service/machine", "internal/cpu/scheduler", "internal/admission", "internal/audit", "internal/auth", "internal/config", "internal/engine", "internal/node", "internal/registry", "internal/sandbox/domain", "internal/store",
 		"internal/telemetry", "internal/telemetry/metrics", "internal/telemetry/otlp"},
 	"internal/bench/crew": {"internal/cpu/work"},
-	"internal/bench":      {"internal/bench/crew", "internal/cpu/scheduler", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/profile", "internal/cpu/sim", "internal/cpu/trace", "internal/cpu/whatif", "internal/cpu/work", "internal/node", "internal/client", "internal/bundle", "internal/store", "internal/sandbox/domain", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/hostbin", "internal/sandbox/process", "sdk/c"},
-	"internal/cli": {"internal/server", "internal/config", "internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/telemetry", "internal/diagram", "internal/app",
+	"internal/bench":      {"internal/bench/crew", "internal/api/wire", "internal/cpu/scheduler", "internal/cpu/backend", "internal/cpu/policy", "internal/cpu/profile", "internal/cpu/sim", "internal/cpu/trace", "internal/cpu/whatif", "internal/cpu/work", "internal/node", "internal/client", "internal/bundle", "internal/store", "internal/sandbox/domain", "internal/engine", "internal/flow", "internal/buffer", "internal/telemetry", "internal/app", "internal/build", "internal/scratch", "internal/sandbox", "internal/sandbox/hostbin", "internal/sandbox/process", "sdk/c"},
+	"internal/cli": {"internal/server", "internal/config", "internal/node", "internal/engine", "internal/sandbox/hostbin", "internal/sandbox/wire", "internal/bench", "internal/flow", "internal/flow/alloystack", "internal/generator", "internal/telemetry", "internal/diagram", "internal/app",
 		"internal/build", "internal/sandbox", "internal/sandbox/domain", "internal/api/wire", "internal/audit", "internal/auth", "internal/bundle", "internal/client", "internal/registry", "internal/store", "internal/yamlfile",
 		"internal/cpu/backend", "internal/cpu/policy", "internal/cpu/scheduler", "internal/cpu/sim", "internal/cpu/trace", "internal/cpu/whatif"},
 
@@ -95,7 +100,7 @@ var layers = map[string][]string{
 	// Programs.
 	"cmd/weft":      {"internal/cli"},
 	"cmd/weft-host": {"internal/sandbox/process/warden", "internal/sandbox/wasm", "internal/sandbox/wasm/confine", "internal/sandbox/wire"},
-	"examples":      {"."},
+	"examples":      {".", "service"},
 }
 
 // downwards refuses imports that the table of layers does not allow. Tests may import what they test with.

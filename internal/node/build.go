@@ -43,7 +43,7 @@ func dirs(files []domain.File) []domain.File {
 	return all
 }
 
-// Build makes every function of an app ready: source to module to image, each
+// Build makes every function and service of an app ready: source to module to image, each
 // from the cache where it has not changed. All that is wrong is reported at
 // once. Run builds what was not built before.
 func (n *Node) Build(ctx context.Context, a *app.App, o engine.Observer) error {
@@ -78,7 +78,8 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(a.Functions))
+	units := a.Units()
+	names := slices.Sorted(maps.Keys(units))
 	made := make([]*domain.Function, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
@@ -86,7 +87,7 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 	for i, name := range names {
 		wg.Go(func() {
 			defer seats[i].leave()
-			made[i], errs[i] = n.buildFunction(ctx, a, a.Functions[name], layers[name].Path, seats[i], o)
+			made[i], errs[i] = n.buildFunction(ctx, a, units[name], layers[name].Path, seats[i], o)
 		})
 	}
 	wg.Wait()
@@ -110,7 +111,7 @@ func (n *Node) build(ctx context.Context, a *app.App, version string, o engine.O
 // redactor hides the secrets of an app; nil if it has none.
 func (n *Node) redactor(a *app.App) (func([]byte) []byte, error) {
 	var values [][]byte
-	for _, f := range a.Functions {
+	for _, f := range a.Units() {
 		for _, ref := range f.Secrets {
 			value, err := n.secret(a, ref)
 			if err != nil {
@@ -205,7 +206,9 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, la
 			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 		}
 	}
-	if f.Runtime == app.RuntimePython && !n.cfg.Alone {
+	if f.Runtime == app.RuntimePython && a.Services[f.Name] != nil {
+		fn.Process.Service = classes(a)
+	} else if f.Runtime == app.RuntimePython && !n.cfg.Alone {
 		imports, err := build.PythonImports(fn.Process.Dir)
 		if err != nil {
 			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
@@ -234,7 +237,7 @@ func (n *Node) share(i *domain.Image) *domain.Image {
 // code names what a function consists of.
 func code(f *domain.Function) string {
 	if f.Process != nil {
-		return fmt.Sprintf("%s %s %s:%s %q %q %d", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Layers, f.Process.Resident, f.Process.Workers)
+		return fmt.Sprintf("%s %s %s:%s %q %q %q %d", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Service, f.Process.Layers, f.Process.Resident, f.Process.Workers)
 	}
 	return f.Image.Key
 }

@@ -1,14 +1,11 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/weft-run/weft/internal/admission"
@@ -105,53 +102,6 @@ func (s *Server) Invoke(ctx context.Context, req InvokeRequest) (*Invocation, er
 // bytes, so that a client that is slow to send it takes nobody's place. Larger
 // ones would be memory that nobody has admitted.
 const earlyBody = 64 << 10
-
-// lastWords is the end of what a function has written to standard error, which
-// mostly says why it has failed. It belongs to no run, so nothing else keeps it.
-type lastWords struct {
-	log func(text []byte) // is told too, unless it is nil
-
-	mu   sync.Mutex
-	text []byte // guarded by mu
-	cut  bool   // text is not all; guarded by mu
-}
-
-// lastWordsMax bounds what is kept, in bytes.
-const lastWordsMax = 1 << 10
-
-func (w *lastWords) add(text []byte) {
-	if w.log != nil {
-		w.log(text)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text = append(w.text, text...)
-	w.cut = w.cut || len(w.text) > lastWordsMax
-	w.text = append(w.text[:0], w.text[max(0, len(w.text)-lastWordsMax):]...)
-}
-
-// said is the last line, behind a colon, without the secrets in it.
-func (w *lastWords) said(redact func([]byte) []byte) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	text := w.text
-	if w.cut { // the line that is cut may hold half a secret, which would not be found
-		if _, rest, whole := bytes.Cut(text, []byte{'\n'}); whole {
-			text = rest
-		} else {
-			text = nil
-		}
-	}
-	if redact != nil {
-		text = redact(text)
-	}
-	text = bytes.TrimSpace(text)
-	text = bytes.TrimSpace(text[bytes.LastIndexByte(text, '\n')+1:])
-	if len(text) == 0 {
-		return ""
-	}
-	return ": " + strings.ToValidUTF8(string(text), "�")
-}
 
 // ContentType is that of what a function writes.
 func ContentType(f *app.Function) string {

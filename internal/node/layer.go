@@ -38,7 +38,7 @@ func (l *Layers) Close() error { return l.store.Close() }
 // of a bundle is installed from what came along.
 func (l *Layers) Install(ctx context.Context, a *app.App, pack bool) (map[string]layer.Layer, *layer.Lock, error) {
 	made := map[string]layer.Layer{}
-	if !slices.ContainsFunc(slices.Collect(maps.Values(a.Functions)), func(f *app.Function) bool { return !f.Requirements.IsZero() }) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(a.Units())), func(f *app.Function) bool { return !f.Requirements.IsZero() }) {
 		return made, nil, nil
 	}
 	lock, err := layer.ReadLock(a.Dir)
@@ -46,8 +46,9 @@ func (l *Layers) Install(ctx context.Context, a *app.App, pack bool) (map[string
 		return nil, nil, err
 	}
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(a.Functions)) {
-		r := a.Functions[name].Requirements
+	units := a.Units()
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		r := units[name].Requirements
 		if r.IsZero() {
 			continue
 		}

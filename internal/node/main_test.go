@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 		beNode(dir)
 		return
 	}
+	if dir := os.Getenv("WEFT_TEST_BANK"); dir != "" {
+		beBank(dir)
+		return
+	}
 	os.Exit(func() int {
 		root, err := os.MkdirTemp("", "node-test-")
 		if err != nil {
@@ -228,14 +232,14 @@ func cgroupsOf(pid int) []string {
 
 // actor is the module of testdata/actor.c. It skips tests where C functions cannot
 // be compiled.
-func actor(t *testing.T) string {
+func actor(t testing.TB) string {
 	t.Helper()
 	return buildtest.C(t, cache, "testdata/actor.c")
 }
 
 // load writes an app into a folder of its own and reads it. ACTOR in the app
 // file stands for the actor's module.
-func load(t *testing.T, yaml string, files ...string) *app.App {
+func load(t testing.TB, yaml string, files ...string) *app.App {
 	t.Helper()
 	dir := t.TempDir()
 	if strings.Contains(yaml, "ACTOR") {

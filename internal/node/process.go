@@ -52,6 +52,19 @@ func (n *Node) processOf(f *app.Function, fn *domain.Function, m build.Module, l
 	return p, nil
 }
 
+// classes are the services of an app, with the classes that its file names.
+func classes(a *app.App) map[string]string {
+	all := map[string]string{}
+	for name, s := range a.Services {
+		_, class, found := strings.Cut(s.Code.Handler, ":")
+		if !found {
+			class = s.Code.Handler
+		}
+		all[name] = class
+	}
+	return all
+}
+
 // dropProcesses ends the fork servers of those functions of a program that no
 // program which is served has. The caller holds serving.
 func (s *Server) dropProcesses(p *engine.Program) {

@@ -435,12 +435,12 @@ func TestTreesEndWithTheirCall(t *testing.T) {
 	})
 }
 
-// deployProcesses deploys an app whose functions are built here.
+// deployProcesses deploys an app whose functions and services are built here.
 func deployProcesses(t *testing.T, s *node.Server, a *app.App) (registry.Version, error) {
 	t.Helper()
 	b := build.New(build.Config{CacheDir: filepath.Join(cache, "modules")})
 	modules := map[string]string{}
-	for name, f := range a.Functions {
+	for name, f := range a.Units() {
 		m, err := b.Build(t.Context(), a.Dir, build.Source{Function: name, Runtime: f.Runtime, Path: f.Source}, nil)
 		if err != nil {
 			t.Fatal(err)

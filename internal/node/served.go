@@ -95,6 +95,9 @@ func (s *Server) find(ctx context.Context, name, version string, users int) (*de
 		m := s.make(of, a)
 		s.serving.Unlock()
 		if err := m.wait(ctx); err != nil {
+			if _, _, known := s.Apps.Get(name, v.ID); errors.Is(known, registry.ErrNotFound) {
+				err = known // it was deleted while it was made ready
+			}
 			return nil, err
 		}
 	}
@@ -215,7 +218,10 @@ func (s *Server) settle(name string) {
 		switch _, _, err := s.Apps.Get(name, of.version); {
 		case errors.Is(err, registry.ErrNotFound) && !s.preparing[of]:
 			s.release(of, d)
-		case d.users == 0 && s.Runs.Using(name, of.version) == 0:
+			if s.Services != nil {
+				s.Services.Dismiss(of.app, of.version)
+			}
+		case d.users == 0 && s.using(name, of.version) == 0:
 			spares = append(spares, spare{of, d})
 		}
 	}
@@ -316,6 +322,7 @@ func (s *Server) Refresh(name string) {
 		}
 	}
 	s.serving.Unlock()
+	s.Services.Renew(name)
 	s.warm(name)
 }
 

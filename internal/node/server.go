@@ -19,6 +19,9 @@ import (
 	"github.com/weft-run/weft/internal/runlog"
 	"github.com/weft-run/weft/internal/sandbox/domain"
 	"github.com/weft-run/weft/internal/secret"
+	"github.com/weft-run/weft/internal/service"
+	"github.com/weft-run/weft/internal/service/limit"
+	"github.com/weft-run/weft/internal/service/machine"
 	"github.com/weft-run/weft/internal/store/pebble"
 	"github.com/weft-run/weft/internal/telemetry"
 	"github.com/weft-run/weft/internal/trigger"
@@ -34,6 +37,7 @@ type ServerConfig struct {
 	Admission  admission.Options
 	Runs       int           // under way at a time; default 100,000
 	Input      int           // bytes of a run's input; default 1 MiB
+	ValueMax   int           // bytes of a value of a service's state, of a result, of arguments together; default and at most 1 MiB
 	Body       int64         // bytes of an invocation's body; default 64 MiB
 	RunsPerApp int           // the same for one app; default Runs
 	Retention  time.Duration // of ended runs; default 7 days
@@ -43,16 +47,22 @@ type ServerConfig struct {
 	Bundle     bundle.Limits // of a deployed app
 
 	Check   func(*app.App) error               // what the operator allows; nil: everything
-	Meter   engine.Meter                       // nil: nobody counts
+	Meter   Meter                              // nil: nobody counts
 	Ended   func(engine.Run, *telemetry.Trace) // as in engine.Options
 	Context func(engine.Run) string            // the same
-	Logger  *slog.Logger                       // default: slog.Default()
+	// EndedRequest is told of requests to services that have ended, with the calls that they
+	// consist of; nil: nobody. It must not wait.
+	EndedRequest func(machine.Ended)
+	Logger       *slog.Logger // default: slog.Default()
 }
 
 // EnsureDefaults fills in what is not set.
 func (c *ServerConfig) EnsureDefaults() {
 	if c.Body <= 0 {
 		c.Body = 64 << 20
+	}
+	if c.ValueMax <= 0 {
+		c.ValueMax = 1 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -62,13 +72,15 @@ func (c *ServerConfig) EnsureDefaults() {
 // Server is a node that stays: it keeps apps and durable runs. Close it.
 type Server struct {
 	*Node
-	Runs    *engine.Engine
-	Apps    *registry.Registry
-	Secrets *secret.Secrets
-	Store   *pebble.Store
-	Gate    *admission.Gate
-	Blobs   *data.Folder
-	Logs    *runlog.Folder
+	Runs     *engine.Engine
+	Services *service.Services
+	limits   *limit.Limits // of requests from outside for services
+	Apps     *registry.Registry
+	Secrets  *secret.Secrets
+	Store    *pebble.Store
+	Gate     *admission.Gate
+	Blobs    *data.Folder
+	Logs     *runlog.Folder
 
 	cfg    ServerConfig
 	cron   *trigger.Cron
@@ -80,6 +92,7 @@ type Server struct {
 	ctx        context.Context // ends with the server
 	cancel     context.CancelFunc
 	background sync.WaitGroup
+	dying      sync.WaitGroup // of instances of services
 
 	serving   sync.Mutex
 	ready     map[edition]*deployed // guarded by serving, as all below
@@ -138,19 +151,22 @@ func Serve(ctx context.Context, cfg ServerConfig) (s *Server, err error) {
 		return s, err
 	}
 	s.Apps, err = registry.Open(ctx, filepath.Join(cfg.Dir, appsName), s.Store, registry.Options{
-		Limits: cfg.Bundle, Check: cfg.Check, Prepare: s.prepare, InUse: func(app, version string) int { return s.Runs.Using(app, version) }, Changed: s.changed,
+		Limits: cfg.Bundle, Check: cfg.Check, Prepare: s.prepare, InUse: s.using, Changed: s.changed,
 	})
 	if err != nil {
 		return s, err
 	}
 	s.Runs = engine.New(engine.Options{
-		World: engine.Real, Sandboxes: sandboxes{s.pool}, CPU: processor(cfg.CPU), Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Logs: s.Logs, Meter: cfg.Meter,
+		World: engine.Real, Sandboxes: sandboxes{s.pool}, CPU: processor(cfg.CPU), Store: s.Store, Blobs: blobs{s.Blobs}, Catalog: s, Gate: s.Gate, Services: steps{s}, Logs: s.Logs, Meter: cfg.Meter,
 		Speculate: cfg.Speculate, Predict: cfg.Predict, Trace: cfg.Trace, Runs: cfg.Runs, RunsPerApp: cfg.RunsPerApp, Input: cfg.Input, Retention: cfg.Retention, Quota: cfg.Quota,
 		Scratch: s.scratch.Path, Ended: cfg.Ended, Context: cfg.Context, Broken: s.fail,
 		Lacking: func(r engine.Run, why error, again time.Duration) {
 			cfg.Logger.Warn("a run cannot go on yet: its app cannot be made ready", "run", r.ID, "app", r.App, "version", r.Version, "error", why, "again", again)
 		},
 	})
+	if err := s.openServices(); err != nil {
+		return s, err
+	}
 	if err := s.Runs.Recover(); err != nil {
 		return s, err
 	}
@@ -264,6 +280,10 @@ func (s *Server) close() error {
 	if s.Runs != nil {
 		errs = append(errs, s.Runs.Close())
 	}
+	if s.Services != nil { // after runs, which would take its end for that of their calls
+		errs = append(errs, s.Services.Close())
+	}
+	s.dying.Wait()
 	s.serving.Lock()
 	for _, d := range s.ready {
 		d.lane.Close()

@@ -22,7 +22,7 @@ import (
 )
 
 // serverConfig is that of the servers of tests.
-func serverConfig(t *testing.T, dir string) node.ServerConfig {
+func serverConfig(t testing.TB, dir string) node.ServerConfig {
 	t.Helper()
 	if _, err := hostbin.Open(); errors.Is(err, hostbin.ErrAbsent) {
 		t.Skip("needs the domain host: run make build")
@@ -42,7 +42,7 @@ func serve(t *testing.T, dir string, change ...func(*node.ServerConfig)) *node.S
 }
 
 // serveBeside is serve beside another server of this process.
-func serveBeside(t *testing.T, dir string, change ...func(*node.ServerConfig)) *node.Server {
+func serveBeside(t testing.TB, dir string, change ...func(*node.ServerConfig)) *node.Server {
 	t.Helper()
 	cfg := serverConfig(t, dir)
 	for _, f := range change {
@@ -61,11 +61,11 @@ func serveBeside(t *testing.T, dir string, change ...func(*node.ServerConfig)) *
 }
 
 // packed is the bundle of an app whose functions' modules are their sources.
-func packed(t *testing.T, yaml string, files ...string) io.Reader {
+func packed(t testing.TB, yaml string, files ...string) io.Reader {
 	t.Helper()
 	a := load(t, yaml, files...)
 	modules := map[string]string{}
-	for name, f := range a.Functions {
+	for name, f := range a.Units() {
 		modules[name] = f.Source
 	}
 	b, err := bundle.Collect(a, bundle.Parts{Modules: modules})
@@ -80,7 +80,7 @@ func packed(t *testing.T, yaml string, files ...string) io.Reader {
 }
 
 // deploy makes an app the active version of the app "test".
-func deploy(t *testing.T, s *node.Server, yaml string) registry.Version {
+func deploy(t testing.TB, s *node.Server, yaml string) registry.Version {
 	t.Helper()
 	v, _, err := s.Apps.Deploy(t.Context(), packed(t, yaml), deployment)
 	if err != nil {

@@ -79,6 +79,10 @@ func TestLastWords(t *testing.T) {
 		"a long line":       {"secret" + strings.Repeat("x", lastWordsMax-3), ""},
 		"a long line first": {"secret" + strings.Repeat("x", lastWordsMax-10) + "\nend\n", ": end"},
 		"no text":           {"\xff\n", ": \uFFFD"},
+		"a panic":           {"a\npanic: beyond help\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:5 +0x1\n", ": panic: beyond help"},
+		"a fatal error":     {"fatal error: out of memory\n" + strings.Repeat("\t/main.go:5\n", 1000), ": fatal error: out of memory"},
+		"a panic at last":   {"panic: secret", ": panic: ***"},
+		"a long panic":      {"panic: " + strings.Repeat("x", 2*lastWordsMax), ""},
 	} {
 		w := &lastWords{}
 		for i := 0; i < len(test.text); i += 7 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,6 +163,35 @@ func TestRunsAndDeletions(t *testing.T) {
 		if _, _, got := r.Get("shop", v.ID); (got == nil) != (err != nil) {
 			t.Fatalf("round %d: deleted: %v, and there: %v", i, err, got)
 		}
+	}
+}
+
+// Whoever asks for a version while it is deleted gets it or is told that there is
+// none, not which of its files is missing.
+func TestReadersOfADeletedVersion(t *testing.T) {
+	r := open(t, t.TempDir(), database(t), registry.Options{})
+	for i := range 30 {
+		v := deploy(t, r, pack(t, "shop", fmt.Sprint("one ", i)))
+		deploy(t, r, pack(t, "shop", fmt.Sprint("two ", i)))
+		var readers sync.WaitGroup
+		for range 4 {
+			readers.Go(func() {
+				for {
+					switch _, _, err := r.Get("shop", v.ID); {
+					case errors.Is(err, registry.ErrNotFound):
+						return
+					case err != nil:
+						t.Error(err)
+						return
+					}
+					runtime.GC() // the next one reads the files again
+				}
+			})
+		}
+		if err := r.DeleteVersion(t.Context(), "shop", v.ID); err != nil {
+			t.Error(err)
+		}
+		readers.Wait()
 	}
 }
 

@@ -54,7 +54,7 @@ func (r *Registry) Deploy(ctx context.Context, archive io.Reader, d Deployment) 
 	if _, known, err := r.Get(of.app, of.version); err == nil {
 		return known, true, r.activate(ctx, known.App, known.ID, d.Activate)
 	}
-	v = Version{App: of.app, ID: of.version, Created: r.o.Now().UTC(), By: d.By, Functions: names(a.Functions), Workflows: names(a.Workflows)}
+	v = Version{App: of.app, ID: of.version, Created: r.o.Now().UTC(), By: d.By, Functions: names(a.Functions), Services: names(a.Services), Workflows: names(a.Workflows)}
 	if v.Size, err = size(tmp); err != nil {
 		return Version{}, false, fmt.Errorf("deploy %s: %w", v.App, err)
 	}

@@ -69,6 +69,7 @@ type Version struct {
 	By        string    `json:"by,omitempty"`
 	Size      int64     `json:"size"` // bytes
 	Functions []string  `json:"functions"`
+	Services  []string  `json:"services,omitempty"`
 	Workflows []string  `json:"workflows"`
 }
 
@@ -287,7 +288,17 @@ func (r *Registry) Get(name, version string) (*app.App, Version, error) {
 		return nil, Version{}, fmt.Errorf("version %q of app %q: %w", version, name, ErrNotFound)
 	}
 	loaded, err := d.load()
+	if err != nil && !r.knows(d) {
+		err = fmt.Errorf("version %q of app %q: %w", version, name, ErrNotFound) // deleted while it was read
+	}
 	return loaded, d.Version, err
+}
+
+// knows reports whether a version is still deployed.
+func (r *Registry) knows(d *deployed) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.versions[d.App][d.ID] == d
 }
 
 // Find looks for a version by its content.

@@ -43,17 +43,9 @@ func (s *Spawner) OpenDir(path string, readOnly bool) (*Grant, error) {
 // is to be attached at another file. Whoever has it has that file, also when
 // something else takes its name.
 func (s *Spawner) OpenFileMount(path string, readOnly bool) (*Grant, error) {
-	f, err := openPlain(path, unix.O_PATH)
+	f, err := openRegular(path, unix.O_PATH)
 	if err != nil {
-		return nil, fmt.Errorf("grant file %s: %w", path, err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("grant file %s: %w", path, err)
+		return nil, err
 	}
 	return s.clone("file", path, f, readOnly)
 }
@@ -264,7 +256,12 @@ func OpenFile(path string, readOnly bool) (*os.File, error) {
 		flags = unix.O_RDONLY
 	}
 	// Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
-	f, err := openPlain(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY)
+	return openRegular(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY)
+}
+
+// openRegular is openPlain for a regular file.
+func openRegular(path string, flags int) (*os.File, error) {
+	f, err := openPlain(path, flags)
 	if err != nil {
 		return nil, fmt.Errorf("grant file %s: %w", path, err)
 	}

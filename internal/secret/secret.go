@@ -201,11 +201,14 @@ func (t *Secrets) set(ctx context.Context, app, name string, value []byte) error
 	return t.store.Durable(ctx, v)
 }
 
+// partMax is how long the first part of a record is, in bytes, if there is a second one.
+const partMax = 64 << 10
+
 // put adds a record to a batch, in two parts if it is too long for one.
 func put(b *store.Batch, app, name string, record []byte) {
-	if len(record) > store.ValueMax {
-		b.Put(moreKey(app, name), append([]byte{format}, record[store.ValueMax:]...))
-		record = record[:store.ValueMax]
+	if len(record) > partMax {
+		b.Put(moreKey(app, name), append([]byte{format}, record[partMax:]...))
+		record = record[:partMax]
 	} else {
 		b.Delete(moreKey(app, name))
 	}
@@ -239,7 +242,7 @@ func read(view store.Snapshot, app, name string) ([]byte, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNotFound
 	}
-	if err != nil || len(head.Value) < store.ValueMax {
+	if err != nil || len(head.Value) < partMax {
 		return head.Value, err
 	}
 	tail, err := view.Get(moreKey(app, name))

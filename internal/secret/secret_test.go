@@ -74,7 +74,7 @@ func TestSecretsAreThereAgain(t *testing.T) {
 func TestLongValues(t *testing.T) {
 	s := memory.New(memory.Options{})
 	a := open(t, s, filepath.Join(t.TempDir(), "secret.key"))
-	for _, n := range []int{ValueMax, 1, ValueMax - 1, store.ValueMax - overhead - 1, store.ValueMax - overhead, store.ValueMax - overhead + 1, 0} {
+	for _, n := range []int{ValueMax, 1, ValueMax - 1, partMax - overhead - 1, partMax - overhead, partMax - overhead + 1, 0} {
 		value := strings.Repeat("v", n)
 		set(t, a, "shop", "long", value)
 		want(t, a, "shop", "long", value)

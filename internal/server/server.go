@@ -34,6 +34,7 @@ import (
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/node"
 	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/service"
 	"github.com/weft-run/weft/internal/store/pebble"
 	"github.com/weft-run/weft/internal/telemetry"
 	"github.com/weft-run/weft/internal/telemetry/metrics"
@@ -162,13 +163,14 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.audit, err = audit.Open(filepath.Join(cfg.Data, "audit.log"), audit.Options{}); err != nil {
 		return err
 	}
-	guard := &auth.Guard{Tokens: s.tokens, Hosts: cfg.Hosts, Origins: cfg.Origins}
+	guard := &auth.Guard{Tokens: s.tokens, Hosts: cfg.Hosts, Domain: cfg.Services.Domain, Origins: cfg.Origins}
 	if err := guard.Validate(); err != nil {
 		return err
 	}
 	s.api, err = api.New(api.Options{
 		Server: s.node, Guard: guard, Tokens: s.tokens, Audit: s.audit, Metrics: s.metrics, Config: cfg.YAML, Logger: s.log, Version: s.o.Version,
-		Buffer: cfg.Limits.Buffer, Body: cfg.Limits.Body, Input: cfg.Limits.Input, OpenMetrics: cfg.Telemetry.Metrics == config.MetricsOpen,
+		Buffer: cfg.Limits.Buffer, Body: cfg.Limits.Body, Input: cfg.Limits.Input, Value: cfg.Limits.Value, OpenMetrics: cfg.Telemetry.Metrics == config.MetricsOpen,
+		Domain: cfg.Services.Domain, OpenServices: cfg.Services.Calls == config.AccessOpen,
 	})
 	if err != nil {
 		return err
@@ -197,12 +199,13 @@ func (s *server) nodeConfig() node.ServerConfig {
 			Memory: memory(cfg.Limits.Memory), Calls: cfg.Limits.Concurrency, Queue: cfg.Limits.Queue,
 			App: admission.Quota{Calls: cfg.Limits.App.Concurrency, Memory: cfg.Limits.App.Memory},
 		},
-		Runs: cfg.Limits.Runs, RunsPerApp: cfg.Limits.RunsPerApp, Input: int(cfg.Limits.Input), Body: cfg.Limits.Body, Retention: cfg.Retention,
+		Runs: cfg.Limits.Runs, RunsPerApp: cfg.Limits.RunsPerApp, Input: int(cfg.Limits.Input), ValueMax: int(cfg.Limits.Value), Body: cfg.Limits.Body, Retention: cfg.Retention,
 		Speculate: cfg.Speculate, Predict: cfg.Pool.Predict, Check: cfg.CheckApp, Meter: s.metrics, Logger: s.log,
 	}
 	c.Trace, c.Ended = true, s.ended
 	if s.traces != nil {
 		c.Context = func(r engine.Run) string { return otlp.Context(r.ID, r.Retries, r.Traceparent).String() }
+		c.EndedRequest = s.endedRequest
 	}
 	return c
 }
@@ -246,6 +249,8 @@ func (s *server) sources() metrics.Sources {
 		Store: func() pebble.Stats { return s.node.Store.Stats() },
 		Runs:  func() int { return s.node.Runs.Active() },
 		CPU:   func() scheduler.Status { return s.node.CPU().Status() },
+
+		Services: func() service.Stats { return s.node.Services.Stats() },
 	}
 	if s.traces != nil {
 		src.Traces = s.traces.Stats

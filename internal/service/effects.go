@@ -34,6 +34,11 @@ func (s *Services) carry(e machine.Effect) {
 		s.load(e)
 	case machine.Scan:
 		s.scan(e)
+	case machine.Close:
+		if v := s.views[e.View]; v != nil {
+			v.Close()
+			delete(s.views, e.View)
+		}
 	case machine.Send:
 		if e.Durable {
 			s.gated = append(s.gated, func(err error) {
@@ -51,7 +56,18 @@ func (s *Services) carry(e machine.Effect) {
 	case machine.Reply:
 		if answer := s.waiters[e.Waiter]; answer != nil {
 			delete(s.waiters, e.Waiter)
+			if e.Volatile {
+				s.appended = append(s.appended, func() { answer <- outcome{value: e.Value} })
+				return
+			}
 			s.gated = append(s.gated, func(err error) { answer <- outcome{e.Value, err} })
+		}
+	case machine.Ended:
+		if s.o.Ended != nil {
+			s.o.Ended(e)
+		}
+		if s.o.Meter != nil {
+			s.o.Meter.ServiceRequest(strings.TrimSuffix(app(e.To.Service), "."), e.To.Service[len(app(e.To.Service)):], e.To.Method, e.Outcome, e.Took)
 		}
 	case machine.Park:
 		s.o.Logger.Warn("a request is parked", "request", e.Request, "reason", e.Why)
@@ -95,11 +111,30 @@ func (s *Services) get(key string) (value []byte, found bool, err error) {
 	if s.view == nil {
 		s.view = s.o.Store.Snapshot()
 	}
-	item, err := s.view.Get([]byte(key))
+	return find(s.view, key)
+}
+
+// find reads a key as it is in a view.
+func find(view store.Snapshot, key string) (value []byte, found bool, err error) {
+	item, err := view.Get([]byte(key))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, false, nil
 	}
 	return item.Value, err == nil, err
+}
+
+// open makes a view of all that was appended so far, the batch included, and keeps it
+// under a name.
+func (s *Services) open(name string) (store.Snapshot, error) {
+	if v := s.views[name]; v != nil {
+		return v, nil
+	}
+	if err := s.write(); err != nil {
+		return nil, err
+	}
+	v := s.o.Store.Snapshot()
+	s.views[name] = v
+	return v, nil
 }
 
 // ended finds the result that a request has had.
@@ -117,9 +152,18 @@ func (s *Services) ended(r record.Request) (*record.Result, error) {
 
 // load reads keys.
 func (s *Services) load(e machine.Load) {
+	get := s.get
+	if e.View != "" {
+		view, err := s.open(e.View)
+		if err != nil {
+			s.broken(err)
+			return
+		}
+		get = func(key string) ([]byte, bool, error) { return find(view, key) }
+	}
 	ev := machine.Loaded{Load: e.Load, Values: make([]wire.Value, len(e.Keys))}
 	for i, k := range e.Keys {
-		value, found, err := s.get(k)
+		value, found, err := get(k)
 		switch {
 		case err != nil:
 			s.broken(err)
@@ -137,20 +181,24 @@ func (s *Services) load(e machine.Load) {
 
 // scan reads keys with a prefix.
 func (s *Services) scan(e machine.Scan) {
-	if err := s.write(); err != nil {
+	view, err := s.open(e.View)
+	if err != nil {
 		s.broken(err)
 		return
 	}
-	ev := machine.Loaded{Load: e.Load}
+	if e.View == "" { // as things are now: for this scan only
+		defer s.carry(machine.Close{})
+	}
+	ev, size := machine.Loaded{Load: e.Load}, 0
 	after := []byte(e.Prefix + e.After)
 	if e.After == "" {
 		after = nil
 	}
-	view := s.o.Store.Snapshot()
-	defer view.Close()
-	err := view.Scan([]byte(e.Prefix), after, func(i store.Item) bool {
-		ev.Values = append(ev.Values, wire.Value{Text: string(i.Key[len(e.Prefix):]), Data: bytes.Clone(i.Value[1:])})
-		return len(ev.Values) < e.Limit
+	err = view.Scan([]byte(e.Prefix), after, func(i store.Item) bool {
+		v := wire.Value{Text: string(i.Key[len(e.Prefix):]), Data: bytes.Clone(i.Value[1:])}
+		ev.Values = append(ev.Values, v)
+		size += machine.Size(v)
+		return len(ev.Values) < e.Limit && size <= e.Bytes
 	})
 	if err != nil {
 		s.broken(err)
@@ -178,6 +226,7 @@ func (s *Services) write() error {
 	if err != nil {
 		return err
 	}
+	s.stats.Appends++
 	s.version, s.batch = v, &store.Batch{}
 	clear(s.overlay)
 	return nil
@@ -191,11 +240,20 @@ func (s *Services) flush() error {
 	if err == nil {
 		err = s.write()
 	}
+	if err == nil {
+		for _, f := range s.appended {
+			f()
+		}
+		clear(s.appended)
+		s.appended = s.appended[:0]
+	}
 	if err != nil || len(s.gated) == 0 {
 		return err
 	}
 	gated := s.gated
 	s.gated = nil
+	s.stats.Flushes++
+	s.stats.Held += uint64(len(gated))
 	s.o.Store.Notify(s.version, func(err error) {
 		for _, f := range gated {
 			f(err)

@@ -1,7 +1,11 @@
 package service
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/weft-run/weft/internal/service/machine"
 	"github.com/weft-run/weft/internal/service/wire"
@@ -33,8 +37,23 @@ type instance struct {
 	call  uint64 // what it executes; 0: nothing
 	real  Instance
 	start *wire.Start // to be sent when it is there
+	asks  uint64      // the question that it waits for the answer of; 0: it runs, or is free
+	late  bool        // it was to be ended before it was there
 	dead  bool
+	stale bool // it serves nobody else
+	odd   int  // frames in a row that belong to nothing
+
+	room chan struct{} // holds a token for each frame that has come and is not taken in yet
+	idle time.Time     // since when it is free
 }
+
+// Bounds of what an instance that keeps to no rules may cost: frames of it that wait to be taken in,
+// and frames in a row that belong to no execution. A frame or two of an execution that is over
+// are nothing special.
+const (
+	roomMax = 16
+	oddMax  = 1000
+)
 
 // freeMax bounds the instances of a kind that are kept without work.
 const freeMax = 64
@@ -46,6 +65,7 @@ func (s *Services) send(m wire.Message) {
 		s.begin(m)
 	case *wire.Answer:
 		if i := s.running[m.Call]; i != nil && i.real != nil {
+			i.asks = 0
 			s.say(i, m)
 		}
 	}
@@ -58,9 +78,34 @@ func (s *Services) say(i *instance, m wire.Message) {
 	}
 }
 
+// Full names of services are APP.NAME. Instances leave the app out: they know the
+// services of their own only.
+
+// app is what the full name of a service begins with, the dot included; "" where
+// there are no apps.
+func app(service string) string { return service[:strings.IndexByte(service, '.')+1] }
+
+// localize makes the names in a message to an instance those that it knows.
+func localize(m *wire.Start) *wire.Start {
+	local := *m
+	local.To.Service = m.To.Service[len(app(m.To.Service)):]
+	return &local
+}
+
+// globalize makes the names in a message of an instance full ones.
+func (k kind) globalize(m wire.Message) {
+	switch m := m.(type) {
+	case *wire.Invoke:
+		m.To.Service = app(k.service) + m.To.Service
+	case *wire.Compensate:
+		m.To.Service = app(k.service) + m.To.Service
+	}
+}
+
 // begin gives an execution an instance: one that is free, or a new one.
 func (s *Services) begin(m *wire.Start) {
 	k := kind{m.To.Service, s.machine.Version(m.Request)}
+	m = localize(m)
 	if list := s.free[k]; len(list) > 0 {
 		i := list[len(list)-1]
 		s.free[k] = list[:len(list)-1]
@@ -69,14 +114,27 @@ func (s *Services) begin(m *wire.Start) {
 		s.say(i, m)
 		return
 	}
-	i := &instance{kind: k, call: m.Call, start: m}
+	i := &instance{kind: k, call: m.Call, start: m, room: make(chan struct{}, roomMax)}
 	s.running[m.Call] = i
 	s.done.Go(func() {
 		real, err := s.o.Instances.Start(k.service, k.version, func(frame []byte) { s.receive(i, frame) }, func(err error) {
 			s.post(func() { s.lost(i, err) })
 		})
-		if !s.post(func() { s.started(i, real, err) }) && err == nil {
-			real.Close()
+		taken := make(chan struct{})
+		s.post(func() {
+			s.started(i, real, err)
+			close(taken)
+		})
+		select {
+		case <-taken:
+		case <-s.ending: // what is in the queue now stays there
+			select {
+			case <-taken:
+			default:
+				if err == nil {
+					real.Close()
+				}
+			}
 		}
 	})
 }
@@ -94,19 +152,38 @@ func (s *Services) started(i *instance, real Instance, err error) {
 	default:
 		s.say(i, i.start)
 		i.start = nil
+		if i.late {
+			s.local = append(s.local, machine.Served{Call: i.call})
+		}
 	}
 }
 
-// receive takes a frame of an instance in.
+// receive takes a frame of an instance in. It waits while many of it have not been.
 func (s *Services) receive(i *instance, frame []byte) {
+	select {
+	case i.room <- struct{}{}:
+	case <-s.quit:
+		return
+	}
 	m, err := wire.Decode(frame)
+	if err == nil {
+		i.kind.globalize(m)
+	}
 	s.post(func() {
+		<-i.room
 		switch {
 		case i.dead:
 		case err != nil:
 			s.lost(i, err)
 		case !belongs(m, i.call):
+			if i.odd++; i.odd > oddMax {
+				s.lost(i, errors.New("it speaks of executions that it does not have"))
+			}
 		default:
+			i.odd = 0
+			if q, ok := m.(wire.Asker); ok && !wire.Silent(m) {
+				i.asks = q.Head().Seq
+			}
 			s.local = append(s.local, machine.Asked{Message: m})
 		}
 	})
@@ -134,9 +211,15 @@ func (s *Services) lost(i *instance, err error) {
 	s.drop(i, func() { s.local = append(s.local, machine.Lost{Call: i.call, Why: why}) })
 }
 
-// kill ends an instance, and tells the machine when it is dead.
+// kill ends an instance, and tells the machine when it is dead. One that is not there yet
+// has its time when it is.
 func (s *Services) kill(call uint64) {
-	if i := s.running[call]; i != nil && !i.dead {
+	i := s.running[call]
+	switch {
+	case i == nil || i.dead:
+	case i.real == nil: // that it takes long to start is not the method's fault
+		i.late = true
+	default:
 		s.drop(i, func() {
 			s.local = append(s.local, machine.Lost{Call: call, Why: "it took too long, or was cancelled"})
 		})
@@ -165,19 +248,110 @@ func (s *Services) drop(i *instance, then func()) {
 }
 
 // release takes an instance back whose execution is over. One whose execution was
-// given up is ended: its memory may be anything.
+// given up unwinds it if it waits for an answer, which is that; else it is ended:
+// nobody knows what it does.
 func (s *Services) release(e machine.Free) {
 	i := s.running[e.Call]
 	if i == nil {
 		return
 	}
-	if !e.Clean || len(s.free[i.kind]) >= freeMax {
+	if !e.Clean && i.asks == 0 || i.real == nil || i.stale || len(s.free[i.kind]) >= freeMax {
 		s.drop(i, func() {})
 		return
 	}
+	if !s.o.Keep(i.kind.service) {
+		rested := s.longest()
+		if rested == nil {
+			s.drop(i, func() {})
+			return
+		}
+		s.drop(rested, func() {}) // rather than one that there was just use for
+	}
+	if !e.Clean {
+		if s.say(i, &wire.Answer{Call: e.Call, Seq: i.asks, Value: wire.Value{Code: wire.Aborted}}); i.dead {
+			return
+		}
+	}
 	delete(s.running, e.Call)
-	i.call = 0
+	i.call, i.asks, i.idle = 0, 0, s.o.Now()
 	s.free[i.kind] = append(s.free[i.kind], i)
+	if s.rested.IsZero() {
+		s.rested = i.idle.Add(s.o.Idle)
+	}
+}
+
+// pressedEvery is how often it is looked whether the instances of requests that wait have to
+// go because memory is short.
+const pressedEvery = time.Second
+
+// relieve takes the instances of requests that wait where memory is short.
+func (s *Services) relieve() {
+	if s.machine.Idle() == 0 {
+		return
+	}
+	if now := s.o.Now(); !now.Before(s.pressed.Add(pressedEvery)) {
+		s.pressed = now
+		s.local = append(s.local, machine.Pressed{Short: func(service string) bool { return !s.o.Keep(service) }})
+	}
+}
+
+// longest is the instance that has had nothing to do for the longest time, nil if none is
+// without work.
+func (s *Services) longest() (rested *instance) {
+	for _, list := range s.free {
+		if len(list) > 0 && (rested == nil || list[0].idle.Before(rested.idle)) {
+			rested = list[0]
+		}
+	}
+	return rested
+}
+
+// Renew has the requests to come of an app served by new instances: what those that are
+// there were started with, such as a secret, has changed.
+func (s *Services) Renew(appName string) {
+	s.post(func() {
+		for _, i := range s.running {
+			i.stale = i.stale || app(i.kind.service) == appName+"."
+		}
+		for k, list := range s.free {
+			if app(k.service) == appName+"." {
+				for _, i := range slices.Clone(list) {
+					s.drop(i, func() {})
+				}
+			}
+		}
+	})
+}
+
+// Dismiss ends the instances of a version of an app that have nothing to do: it is deleted.
+func (s *Services) Dismiss(appName, version string) {
+	s.post(func() {
+		for k, list := range s.free {
+			if app(k.service) == appName+"." && k.version == version {
+				for _, i := range slices.Clone(list) {
+					s.drop(i, func() {})
+				}
+			}
+		}
+	})
+}
+
+// dismiss ends instances that have had nothing to do for long, and notes when it is the
+// turn of the next one.
+func (s *Services) dismiss(now time.Time) {
+	s.rested = time.Time{}
+	for _, list := range s.free {
+		for _, i := range slices.Clone(list) { // the one that is idle longest comes first
+			due := i.idle.Add(s.o.Idle)
+			if due.After(now) {
+				if s.rested.IsZero() || due.Before(s.rested) {
+					s.rested = due
+				}
+				break
+			}
+			s.drop(i, func() {})
+		}
+	}
 }
 
 // close ends an instance at the services' end.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *Services) left() ([]machine.Recovered, error) {
 	})
 	for n := range list {
 		if err == nil && broken == nil {
-			broken, err = story(view, &list[n])
+			list[n].Promises, broken, err = promises(view, list[n].Request.ID)
 		}
 	}
 	if err == nil {
@@ -37,31 +38,46 @@ func (s *Services) left() ([]machine.Recovered, error) {
 	return list, err
 }
 
-// story reads what a request has done so far.
-func story(view store.Snapshot, ev *machine.Recovered) (broken, err error) {
-	id := ev.Request.ID
+// entries reads the journal of a request.
+func entries(view store.Snapshot, r record.Request) (list []journal.Entry, broken, err error) {
+	id := r.ID
 	chunks := uint64(0)
 	err = view.Scan([]byte(record.Journal(id)), nil, func(i store.Item) bool {
-		var entries []journal.Entry
-		entries, broken = journal.Decode(bytes.Clone(i.Value))
-		ev.Entries = append(ev.Entries, entries...)
+		var part []journal.Entry
+		part, broken = journal.Decode(bytes.Clone(i.Value))
+		list = append(list, part...)
 		chunks++
 		return broken == nil
 	})
-	if err == nil && broken == nil && chunks != ev.Request.Chunks {
-		broken = fmt.Errorf("request %s: its journal has %d parts of %d", id, chunks, ev.Request.Chunks)
+	if err == nil && broken == nil && chunks != r.Chunks {
+		broken = fmt.Errorf("request %s: its journal has %d parts of %d", id, chunks, r.Chunks)
 	}
-	if err != nil || broken != nil {
-		return broken, err
-	}
-	ev.Promises = map[string]wire.Value{}
+	return list, broken, err
+}
+
+// promises reads those of a request that were resolved.
+func promises(view store.Snapshot, id string) (values map[string]wire.Value, broken, err error) {
 	err = view.Scan([]byte(record.Promises(id)), nil, func(i store.Item) bool {
 		var res record.Result
 		res, broken = record.DecodeResult(bytes.Clone(i.Value))
-		ev.Promises[strings.TrimPrefix(string(i.Key), record.Promises(id))] = res.Value
+		if values == nil {
+			values = map[string]wire.Value{}
+		}
+		values[strings.TrimPrefix(string(i.Key), record.Promises(id))] = res.Value
 		return broken == nil
 	})
-	return broken, err
+	return values, broken, err
+}
+
+// versioned lists the services of which an object has, or had, a version of its state.
+func versioned(s store.Store) (list []string, err error) {
+	view := s.Snapshot()
+	defer view.Close()
+	err = view.Scan([]byte(record.VersionedPrefix), nil, func(i store.Item) bool {
+		list = append(list, string(i.Key[len(record.VersionedPrefix):]))
+		return true
+	})
+	return list, err
 }
 
 // forgetEvery is how often results are looked through, and forgetMax how many are
@@ -71,9 +87,26 @@ const (
 	forgetMax   = 1000
 )
 
-// forget deletes results whose retention is over.
+// awaitedFor is when it is looked again, at the latest, whether somebody may wait for a result whose
+// retention is over.
+const awaitedFor = time.Hour
+
+// awaited reports whether the request may wait for a result that has begun what it is of.
+func (s *Services) awaited(view store.Snapshot, id string) bool {
+	data, found, err := find(view, record.Done(id))
+	if err != nil || !found {
+		return false
+	}
+	res, err := record.DecodeResult(data)
+	return err == nil && res.Parent != "" && s.machine.Has(res.Parent)
+}
+
+// forget deletes results whose retention is over, and ends instances that have nothing to do.
 func (s *Services) forget() {
-	now := s.o.Now()
+	now, later := s.o.Now(), min(awaitedFor, cmp.Or(s.o.Machine.Retention, awaitedFor))
+	if !s.rested.IsZero() && !now.Before(s.rested) {
+		s.dismiss(now)
+	}
 	if now.Before(s.sweep) {
 		return
 	}
@@ -85,6 +118,11 @@ func (s *Services) forget() {
 		at, id, err := record.Expiry(string(i.Key))
 		if err != nil || at > now.UnixNano() {
 			return false
+		}
+		if s.awaited(view, id) {
+			s.append([]machine.Op{{Key: string(i.Key), Delete: true}, {Key: record.Expire(now.Add(later).UnixNano(), id), Value: []byte{1}}})
+			n++
+			return n < forgetMax
 		}
 		s.append([]machine.Op{{Key: string(i.Key), Delete: true}, {Key: record.Done(id), Delete: true}})
 		n++

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-run/weft/internal/service"
@@ -239,7 +240,7 @@ func TestCloseAndOpen(t *testing.T) {
 		return c.Call(target("account", "a", "put"), values[0].Data)
 	}
 	s := open(t, db, methods, machine.Options{})
-	id, err := s.Accept(patience(t), service.Request{To: target("teller", "", "slow"), Key: "k"})
+	id, _, err := s.Accept(patience(t), service.Request{To: target("teller", "", "slow"), Key: "k"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +315,193 @@ func BenchmarkCounter(b *testing.B) {
 				})
 			}
 			wg.Wait()
-			b.ReportMetric(float64(s.Deaths())/float64(b.N), "deaths/op")
+			b.ReportMetric(float64(s.Stats().Deaths)/float64(b.N), "deaths/op")
 		})
+	}
+}
+
+// slowly starts instances when it is told to.
+type slowly struct {
+	servicetest.Methods
+	now chan struct{}
+}
+
+func (s slowly) Start(name, version string, receive func([]byte), gone func(error)) (service.Instance, error) {
+	<-s.now
+	return s.Methods.Start(name, version, receive, gone)
+}
+
+// An instance may take longer to start than a method may take: that is no attempt that
+// has failed.
+func TestInstancesMayStartSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := slowly{servicetest.Methods{"s.m": func(*servicetest.Context) ([]byte, error) { return []byte("done"), nil }}, make(chan struct{})}
+		s, err := service.Open(service.Options{Store: memory.New(memory.Options{}), Instances: slow, Machine: machine.Options{Limit: time.Second, Attempts: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.AfterFunc(5*time.Second, func() { close(slow.now) })
+		if v, err := s.Invoke(t.Context(), service.Request{To: target("s", "", "m")}); err != nil || string(v.Data) != "done" {
+			t.Errorf("the result is %+v, %v", v, err)
+		}
+	})
+}
+
+// starters count the instances that are started.
+type starters struct {
+	servicetest.Methods
+	starts *atomic.Int64
+}
+
+func (c starters) Start(name, version string, receive func([]byte), gone func(error)) (service.Instance, error) {
+	c.starts.Add(1)
+	return c.Methods.Start(name, version, receive, gone)
+}
+
+// An instance whose execution was given up for a lock goes on with others: there are no more of them
+// than requests run at a time.
+func TestInstancesOutliveConflicts(t *testing.T) {
+	const clients = 8
+	methods, starts := bank(), &atomic.Int64{}
+	s, err := service.Open(service.Options{Store: memory.New(memory.Options{}), Instances: starters{methods, starts}, Machine: machine.Options{Catalog: methods.Catalog}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, name := range []string{"0", "1", "2"} {
+		invoke(t, s, target("account", name, "put"), bytesOf(1000))
+	}
+	ctx := patience(t)
+	for s.Stats().Deaths < 100 {
+		if ctx.Err() != nil {
+			t.Fatalf("there were %d conflicts", s.Stats().Deaths)
+		}
+		var wg sync.WaitGroup
+		for c := range clients {
+			wg.Go(func() {
+				for i := range 10 {
+					invoke(t, s, target("teller", "", "move"), []byte(strconv.Itoa((c+i)%3)), []byte(strconv.Itoa((2*c+i+1)%3)), bytesOf(1))
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if n := starts.Load(); n > 2*clients {
+		t.Errorf("%d instances were started by %d clients, with %d conflicts", n, clients, s.Stats().Deaths)
+	}
+	total := uint64(0)
+	for _, name := range []string{"0", "1", "2"} {
+		total += number(invoke(t, s, target("account", name, "balance")).Data)
+	}
+	if total != 3000 {
+		t.Errorf("the total is %d", total)
+	}
+}
+
+// So many requests compute at a time; those that do side effects are not among them.
+func TestSegmentsAtATime(t *testing.T) {
+	var computing, most atomic.Int64
+	begun, end := make(chan bool), make(chan bool)
+	methods := servicetest.Methods{
+		"s.effect": func(c *servicetest.Context) ([]byte, error) {
+			return c.Run("wait", func(string) ([]byte, error) {
+				begun <- true
+				<-end
+				return nil, nil
+			})
+		},
+		"s.compute": func(c *servicetest.Context) ([]byte, error) {
+			for n := computing.Add(1); n > most.Load(); {
+				most.Store(n)
+			}
+			c.Get(wire.Key{Field: "f"})
+			computing.Add(-1)
+			return nil, nil
+		},
+	}
+	const segments, all = 2, 12
+	s := open(t, memory.New(memory.Options{}), methods, machine.Options{Segments: segments})
+	var wg sync.WaitGroup
+	ask := func(method string) {
+		for range all {
+			wg.Go(func() {
+				if v, err := s.Invoke(patience(t), service.Request{To: target("s", "", method)}); err != nil || v.Code != wire.OK {
+					t.Errorf("%s: %v, %v", method, v, err)
+				}
+			})
+		}
+	}
+	ask("effect")
+	for range all {
+		<-begun // all of them, at the same time
+	}
+	ask("compute")
+	for range all {
+		end <- true
+	}
+	wg.Wait()
+	if n := most.Load(); n > segments {
+		t.Errorf("%d requests computed at a time, at most %d may", n, segments)
+	}
+}
+
+// Where there is no room for another instance, the one that has rested longest goes, and the one that was just
+// in use stays.
+func TestNoRoomForInstances(t *testing.T) {
+	methods, starts := bank(), &atomic.Int64{}
+	var crowded atomic.Bool
+	s, err := service.Open(service.Options{Store: memory.New(memory.Options{}), Instances: starters{methods, starts}, Machine: machine.Options{Catalog: methods.Catalog},
+		Keep: func(string) bool { return !crowded.CompareAndSwap(true, false) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, c := range []struct {
+		to      wire.Target
+		crowded bool
+		starts  int64 // from the beginning
+	}{
+		{target("teller", "", "count"), false, 1},
+		{target("account", "0", "balance"), true, 2},
+		{target("account", "0", "balance"), false, 2},
+		{target("teller", "", "count"), false, 3},
+		{target("account", "0", "balance"), false, 3},
+	} {
+		crowded.Store(c.crowded)
+		if invoke(t, s, c.to); starts.Load() != c.starts {
+			t.Errorf("call %d: %d instances were started, want %d", i, starts.Load(), c.starts)
+		}
+	}
+}
+
+// Who asks for the result of a request that takes long again and again, and gives up each time, leaves
+// nothing behind; who stays is answered.
+func TestWaitersThatGo(t *testing.T) {
+	methods := servicetest.Methods{"s.wait": func(c *servicetest.Context) ([]byte, error) {
+		_, err := c.Await(c.Promise("go"))
+		return []byte("gone"), err
+	}}
+	s := open(t, memory.New(memory.Options{}), methods, machine.Options{})
+	r := service.Request{To: target("s", "", "wait"), Key: "k"}
+	id, _, err := s.Accept(patience(t), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		if _, err := s.Invoke(ctx, r); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("it ends with %v", err)
+		}
+		cancel()
+	}
+	if n := s.Waiters(); n != 0 {
+		t.Errorf("%d waiters are left", n)
+	}
+	if err := s.Resolve(patience(t), id, "go", wire.Value{}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Invoke(patience(t), r); err != nil || string(v.Data) != "gone" {
+		t.Errorf("the result is %+v, %v", v, err)
 	}
 }

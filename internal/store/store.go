@@ -9,8 +9,8 @@ import (
 
 // Limits of what is stored.
 const (
-	KeyMax   = 1 << 10  // bytes of a key
-	ValueMax = 64 << 10 // bytes of a value; larger ones are blobs (package data)
+	KeyMax   = 1 << 10 // bytes of a key
+	ValueMax = 2 << 20 // bytes of a value; larger ones are blobs (package data)
 )
 
 // What a store fails with.

@@ -33,6 +33,7 @@ const (
 	KindModule  Kind = "module"  // a module of the system interface loaded on first use; Name is the module
 	KindPut     Kind = "put"     // a buffer published; Name is the slot
 	KindTake    Kind = "take"    // a buffer taken or borrowed; Name is the slot
+	KindCall    Kind = "call"    // a method of a service that a request has called as its part; Step is the questions that lead there, Name the method
 	KindHost    Kind = "host"    // a domain host assigned to the run, until it was given back
 )
 

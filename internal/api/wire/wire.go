@@ -33,6 +33,10 @@ const (
 	HeaderFailure        = "Weft-Failure" // a trailer of streamed output: the function's failure, as JSON
 )
 
+// ProblemMethod is the type of the problem that a method of a service has returned an
+// error.
+const ProblemMethod = "urn:weft:method-failed"
+
 // Problem is the body of every answer that is an error (RFC 9457).
 type Problem struct {
 	Type     string     `json:"type"`  // "about:blank", or "urn:weft:" and a word: function-failed, full, conflict, rejected …

@@ -32,23 +32,53 @@ type Closed struct {
 // conn is one connection.
 type conn struct {
 	fd   int
-	sent time.Time // when the request that is under way was
+	sent time.Time // when the request that is under way was, or should have been
 	in   []byte    // of the answer, as far as it has come
 }
 
 // Order says what to ask, and for how long. One of Count and For is enough.
 type Order struct {
 	Request []byte                                // as it goes over the wire
+	Next    func() []byte                         // gives each request, which is valid until it is called again; nil: it is always Request
 	Count   int                                   // requests in all; 0: as many as For allows
 	For     time.Duration                         // no request is sent later; 0: no limit
-	Check   func(status int, body []byte) error   // refuses a wrong answer, which ends the run
+	Check   func(status int, body []byte) error   // refuses a wrong answer, which ends the run, or says ErrRefused
 	Note    func(latency time.Duration, b []byte) // told of every answer, in the run's thread; nil: nobody is
 }
 
 // Done is what came of an Order.
 type Done struct {
-	Latencies []time.Duration // of all requests, in the order of the answers
+	Latencies []time.Duration // of all requests that were not refused, in the order of the answers
 	Took      time.Duration   // from the first request to the last answer
+	Refused   int             // answers for which Check has said ErrRefused
+	Opened    int             // connections that were there at the end
+}
+
+// ErrRefused is what a Check says of an answer with which a server has refused a request because it has too many.
+var ErrRefused = errors.New("refused")
+
+// request is the next one.
+func (o *Order) request() []byte {
+	if o.Next != nil {
+		return o.Next()
+	}
+	return o.Request
+}
+
+// answer takes in an answer.
+func (d *Done) answer(o *Order, status int, body []byte, took time.Duration) error {
+	switch err := o.Check(status, body); {
+	case errors.Is(err, ErrRefused):
+		d.Refused++
+		return nil
+	case err != nil:
+		return err
+	}
+	if o.Note != nil {
+		o.Note(took, body)
+	}
+	d.Latencies = append(d.Latencies, took)
+	return nil
 }
 
 // Rate is the number of answers a second.
@@ -125,7 +155,7 @@ func (c *Closed) Run(ctx context.Context, o Order) (Done, error) {
 		}
 		left--
 		running++
-		return k.send(o.Request, now)
+		return k.send(o.request(), now)
 	}
 	for _, k := range c.conns {
 		if err := send(k, time.Now()); err != nil {
@@ -155,21 +185,16 @@ func (c *Closed) Run(ctx context.Context, o Order) (Done, error) {
 				continue // there is more to come
 			}
 			last = time.Now()
-			took := last.Sub(k.sent)
 			running--
-			if err := o.Check(status, body); err != nil {
+			if err := d.answer(&o, status, body, last.Sub(k.sent)); err != nil {
 				return d, err
 			}
-			if o.Note != nil {
-				o.Note(took, body)
-			}
-			d.Latencies = append(d.Latencies, took)
 			if err := send(k, last); err != nil {
 				return d, err
 			}
 		}
 	}
-	d.Took = last.Sub(begun)
+	d.Took, d.Opened = last.Sub(begun), len(c.conns)
 	return d, nil
 }
 

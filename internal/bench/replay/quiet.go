@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -28,6 +29,28 @@ func (n Noise) Disturbed() bool { return n.Foreign > foreignMost || n.Stolen > s
 // String is the noise in words.
 func (n Noise) String() string {
 	return fmt.Sprintf("%.1f %% foreign, %.1f %% stolen", 100*n.Foreign, 100*n.Stolen)
+}
+
+// Watch looks at a machine from a moment on.
+type Watch struct {
+	from  reading
+	cores int
+}
+
+// NewWatch begins to look at this machine.
+func NewWatch() (Watch, error) {
+	r, err := read()
+	return Watch{r, runtime.NumCPU()}, err
+}
+
+// Noise is what the machine has done since, besides this process and others that belong to it, which have used so much
+// CPU time.
+func (w Watch) Noise(others time.Duration) (Noise, error) {
+	now, err := read()
+	if err != nil {
+		return Noise{}, err
+	}
+	return noise(w.from, now, w.cores, others), nil
 }
 
 // reading is the state of the counters at a moment.

@@ -147,7 +147,7 @@ func TestCrewDividesWhatItUses(t *testing.T) {
 	first := join()
 	until(t, "it uses something alone", func() bool { return cpu(t, first) > 10*time.Millisecond })
 	second := join()
-	alone := c.each
+	alone := c.tasks[second].before - c.tasks[first].before
 	until(t, "both have had something", func() bool { return cpu(t, second) > 10*time.Millisecond })
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -187,18 +187,6 @@ func TestThreadIsMeasuredFromItsBeginning(t *testing.T) {
 	if _, err := Attach(TaskOptions{PID: os.Getpid(), Thread: 1 << 22}); err == nil {
 		t.Error("attached to a thread that is not there")
 	}
-}
-
-// stopped are the processes that are.
-func (f *fakeBackend) stopped() (pids []int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for task, x := range f.tasks {
-		if x.stopped {
-			pids = append(pids, task.o.PID)
-		}
-	}
-	return pids
 }
 
 // Whatever the policy was when a call was stopped, another one that lets it run has it

@@ -88,19 +88,19 @@ func TestFIFOGivesPlacesInOrder(t *testing.T) {
 		task := attach(t, TaskOptions{PID: script(t, "sleep 60 & wait")})
 		until(t, "it sleeps", func() bool { return stateOf(task.PID()) == 'S' && len(processes(task.PID(), 0, "")) == 2 })
 		tasks = append(tasks, task)
-		f.mu.Lock()
-		f.queue = append(f.queue, &holder{task: task, pid: task.PID()})
-		f.mu.Unlock()
 	}
 	holds := func(task *Task) bool {
 		class, _ := classOf(t, task.PID())
 		return class == policyFIFO
 	}
-	f.mu.Lock()
+	f.mu.Lock() // until it is looked at: who sleeps and has a place gives it to the next
+	for _, task := range tasks {
+		f.queue = append(f.queue, &holder{task: task, pid: task.PID()})
+	}
 	f.fill()
-	one, n := f.holders[0].task, len(f.holders)
+	one, n, held := f.holders[0].task, len(f.holders), holds(tasks[0])
 	f.mu.Unlock()
-	if n != 1 || one != tasks[0] || !holds(tasks[0]) {
+	if n != 1 || one != tasks[0] || !held {
 		t.Errorf("%d places taken, first by %d", n, one.PID())
 	}
 	// It sleeps, and others wait: they get their turns.

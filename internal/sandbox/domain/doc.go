@@ -32,5 +32,6 @@
 //	restore.go   slots of an earlier life of the run
 //	memory.go    values from outside
 //	lane.go      single invocations
+//	instance.go  instances of services
 //	expr.go      expressions
 package domain

@@ -53,6 +53,12 @@ type Call struct {
 	// elsewhere; nil: none is. It must not block.
 	Avoid func(worker *Process) bool
 
+	// Frames is a stream for the process to speak with whoever has its other end, such as
+	// that of an instance of a service (package service/wire); nil: there is none. A program,
+	// or a handler, finds it by WEFT_SERVICE_FD. It stays the caller's. The call has no Slots, and the
+	// function is not Resident.
+	Frames *os.File
+
 	control *os.File // of a worker: the socket from which it gets its calls
 
 	Time  time.Duration // from start to end; default: Limits.Time
@@ -174,6 +180,8 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 		}
 		if c.control != nil {
 			env = append(env, "WEFT_WORKER=3")
+		} else if c.Frames != nil {
+			env = append(env, "WEFT_SERVICE_FD=3")
 		} else if c.Slots != nil {
 			env = append(env, "WEFT_FD=3")
 		}
@@ -186,7 +194,11 @@ func (s *server) assignment(c Call) ([]byte, uint32, error) {
 		}
 		return text, uint32(len(env)), nil
 	}
-	text, err := json.Marshal(s.meta(&c))
+	meta := s.meta(&c)
+	if c.Frames != nil {
+		meta["frames"] = true
+	}
+	text, err := json.Marshal(meta)
 	if err == nil && len(text) > textMax {
 		err = fmt.Errorf("its environment and context of %d bytes are too long", len(text))
 	}
@@ -256,6 +268,8 @@ func (p *Process) open() (files, theirs []*os.File, err error) {
 	files = []*os.File{stdin, stdout, write}
 	if c.control != nil {
 		files = append(files, c.control)
+	} else if c.Frames != nil {
+		files = append(files, c.Frames)
 	} else if c.Slots != nil {
 		conn, end, err := newPair(frameMax)
 		if err != nil {

@@ -29,7 +29,9 @@ type Function struct {
 	Program string   // Native: the executable, below Dir or absolute in the sandbox
 	Args    []string // Native: its arguments, without its name
 	Module  string   // Python: the module in Dir, "report" or "reports.daily"
-	Handler string   // Python: the function in it; default "handler", of an application "app"
+	Handler string   // Python: the function in it; default "handler", of an application "app"; of a service its class
+
+	Service map[string]string // Python: the services of its app, with the classes that are named, of which it is one; nil: it is none
 
 	Resident    Resident // calls are served by processes that stay; a native program has one of the SDKs for that
 	Workers     int      // Resident: how many of them at most; default 4

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,13 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 	for name, text := range modules {
 		c.add(recFile, 0o444, "weft/"+name, text)
 	}
-	for _, a := range []string{program, "-I", "-S", "-B", "/weft/server.py"} {
+	var fixed []string
+	args := []string{program, "-I", "-S", "-B", "/weft/server.py"}
+	if f.Service != nil {
+		args = slices.Replace(args, 1, 2, "-s") // which heeds the environment: the order of a set is the same in all instances
+		fixed = []string{"PYTHONHASHSEED=0"}
+	}
+	for _, a := range args {
 		c.add(recArg, 0, a)
 	}
 	paths := []string{"/fn"}
@@ -76,7 +83,7 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 	// Libraries that compute in threads of their own would have them before the
 	// fork; what a call may use is for the call to say.
 	single := []string{"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
-	variables := merge(env, single, f.Env)
+	variables := merge(env, single, f.Env, fixed)
 	for _, v := range variables {
 		c.add(recEnv, 0, v)
 	}
@@ -94,7 +101,7 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 	}
 	settings, err := json.Marshal(map[string]any{
 		"common": common, "env": variables, "limits": c.rlimits(),
-		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest,
+		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest, "service": f.Service,
 		"cpu": int64((f.Limits.CPU + time.Second - 1) / time.Second),
 	})
 	if err != nil {

@@ -116,7 +116,9 @@ func (c *call) execute(done *wire.Done) (keep bool) {
 	}
 	c.mu.Lock()
 	c.calls[c.start.Call], c.running[c.start.Call] = c, c
-	c.watch()
+	if !c.serves() { // an instance has no limit of CPU time and no views, and is there for long
+		c.watch()
+	}
 	c.mu.Unlock()
 	stdin, err := c.stdin(fds)
 	if err == nil {
@@ -157,6 +159,10 @@ func (c *call) execute(done *wire.Done) (keep bool) {
 	return keep
 }
 
+// serves reports whether the call is an instance of a service: beside its standard
+// streams it has one to the node.
+func (c *call) serves() bool { return c.fn.Output == wire.OutputStream && len(c.fds) == 4 }
+
 // maxFrames bounds the stack that a trap reports.
 const maxFrames = 32
 
@@ -169,8 +175,12 @@ func (c *call) open(stdin input, fds []int) error {
 		Mounts: c.fn.mounts, Listeners: c.fn.listen, Eager: c.Eager, Images: c.host.images,
 		Loaded: func(module string, took time.Duration) { s.call.note(module, took) },
 	}
-	if c.fn.Output == wire.OutputStream && len(fds) == 3 {
+	if c.fn.Output == wire.OutputStream && len(fds) >= 3 {
 		cfg.Stdin, cfg.Stdout, cfg.Stderr = wasi.Terminal{FD: fds[0]}, wasi.Terminal{FD: fds[1]}, wasi.Terminal{FD: fds[2]}
+	}
+	if c.serves() {
+		cfg.Stream = fds[3]
+		cfg.Env = append(cfg.Env, "WEFT_SERVICE_FD="+strconv.Itoa(cfg.StreamFD()))
 	}
 	if c.start.Stream && len(fds) > 0 {
 		cfg.Stdout = wasi.Terminal{FD: fds[len(fds)-1]}

@@ -41,11 +41,26 @@ type Mode uint8
 const (
 	Shared    Mode = 1 // for reading: any number of owners
 	Exclusive Mode = 2 // for writing: one owner alone
+	Scanning  Mode = 3 // any number of owners too, but not beside Shared ones
 )
 
 func (m Mode) String() string {
-	return [...]string{"none", "shared", "exclusive"}[m]
+	return [...]string{"none", "shared", "exclusive", "scanning"}[m]
 }
+
+// with is the weakest mode that allows what two do.
+func (m Mode) with(other Mode) Mode {
+	switch {
+	case m == 0 || m == other:
+		return other
+	case other == 0:
+		return m
+	}
+	return Exclusive
+}
+
+// beside reports whether two owners can have the same key in these modes.
+func (m Mode) beside(other Mode) bool { return m == other && m != Exclusive }
 
 // Age orders owners: the time of a transaction's first begin, in nanoseconds, and
 // its number among those of the same time. It is kept when it begins anew.
@@ -127,7 +142,7 @@ const (
 func (o Outcome) String() string { return [...]string{"granted", "waiting", "dies"}[o] }
 
 // Acquire asks for a key. A lock that the owner has already, in this mode or a
-// stronger one, is granted. An owner that waits asks for nothing else.
+// stronger one, is granted; in another mode it becomes one that allows both. An owner that waits asks for nothing else.
 func (t *Table) Acquire(o *Owner, name string, m Mode) Outcome {
 	if o.waits != nil {
 		panic("lock: an owner that waits asks for another key")
@@ -138,7 +153,7 @@ func (t *Table) Acquire(o *Owner, name string, m Mode) Outcome {
 		t.keys[name] = k
 	}
 	had := o.held[k]
-	if had >= m {
+	if m = had.with(m); had == m {
 		return Granted
 	}
 	if had == 0 && len(k.queue) > 0 || !k.compatible(o, m) {
@@ -155,13 +170,18 @@ func (t *Table) Acquire(o *Owner, name string, m Mode) Outcome {
 // Free reports whether Acquire would grant a key at once.
 func (t *Table) Free(o *Owner, name string, m Mode) bool {
 	k := t.keys[name]
-	return k == nil || o.held[k] >= m || (o.held[k] > 0 || len(k.queue) == 0) && k.compatible(o, m)
+	if k == nil {
+		return true
+	}
+	had := o.held[k]
+	m = had.with(m)
+	return had == m || (had > 0 || len(k.queue) == 0) && k.compatible(o, m)
 }
 
 // compatible reports whether the holders, but for o itself, allow o this mode.
 func (k *key) compatible(o *Owner, m Mode) bool {
 	for _, h := range k.holders {
-		if h != o && (m == Exclusive || h.held[k] == Exclusive) {
+		if h != o && !m.beside(h.held[k]) {
 			return false
 		}
 	}
@@ -276,7 +296,7 @@ func (t *Table) Blockers(o *Owner) []*Owner {
 	mode := k.queue[at].mode
 	var list []*Owner
 	for _, h := range k.holders {
-		if h != o && (mode == Exclusive || h.held[k] == Exclusive) {
+		if h != o && !mode.beside(h.held[k]) {
 			list = append(list, h)
 		}
 	}

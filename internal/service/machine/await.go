@@ -38,7 +38,7 @@ func (m *Machine) await(c *call, q *wire.Await) {
 			m.refuse(c, "%v", err)
 			return
 		}
-		if t.value == nil && r.tx != nil {
+		if t.value == nil && (r.tx != nil || r.snapshot) {
 			m.pause(c) // which refuses
 			return
 		}
@@ -54,7 +54,7 @@ func (m *Machine) await(c *call, q *wire.Await) {
 		return
 	}
 	if list, ready := m.look(r, w); ready {
-		m.answer(c, wire.Answer{List: list})
+		m.answer(c, results(q, list))
 		return
 	}
 	if len(q.Handles) == 1 && w.things[0].child != "" && m.inline(c, q.Handles[0], w.things[0].child) {
@@ -103,7 +103,9 @@ func (m *Machine) look(r *request, w *waiting) (list []wire.Value, ready bool) {
 		case t.value != nil:
 			v = *t.value
 		case t.child != "":
-			v, ok = r.results[t.child]
+			if v, ok = r.results[t.child]; !ok {
+				ok = r.away[t.child] // its value is read before it is of use
+			}
 		case t.promise != "":
 			v, ok = r.promises[t.promise]
 		default:
@@ -119,13 +121,17 @@ func (m *Machine) look(r *request, w *waiting) (list []wire.Value, ready bool) {
 	return list, n == len(list) || w.any && n > 0
 }
 
-// ended lists the results of children that have ended in an earlier life.
+// ended lists the results of children that are in the store only.
 func (m *Machine) ended(r *request, w *waiting) (keys []string) {
-	if !r.restored {
+	if !r.restored && len(r.away) == 0 {
 		return nil
 	}
 	for _, t := range w.things {
-		if _, known := r.results[t.child]; t.child == "" || known || m.requests[t.child] != nil ||
+		if r.away[t.child] {
+			keys = append(keys, record.Done(t.child))
+			continue
+		}
+		if _, known := r.results[t.child]; !r.restored || t.child == "" || known || m.requests[t.child] != nil ||
 			slices.ContainsFunc(r.seg.sends, func(s record.Request) bool { return s.ID == t.child }) || r.nested(t.child) {
 			continue
 		}
@@ -144,7 +150,7 @@ func (r *request) nested(child string) bool {
 	return false
 }
 
-// remember notes the result of a child that ended in an earlier life.
+// remember notes the result of a child that the store had.
 func (m *Machine) remember(r *request, w *waiting, key string, v wire.Value) {
 	res := record.Result{Value: wire.Value{Code: wire.Refused, Text: "the result was forgotten"}}
 	if v.Code == wire.OK {
@@ -152,12 +158,12 @@ func (m *Machine) remember(r *request, w *waiting, key string, v wire.Value) {
 			res = known
 		}
 	}
-	if r.results == nil {
-		r.results = map[string]wire.Value{}
-	}
 	for _, t := range w.things {
 		if t.child != "" && record.Done(t.child) == key {
-			r.results[t.child] = res.Value
+			r.learn(t.child, res.Value)
+			if v.Code == wire.OK && !slices.ContainsFunc(r.kept, func(k kept) bool { return k.id == t.child }) {
+				r.kept = append(r.kept, kept{t.child, res.Until})
+			}
 		}
 	}
 }
@@ -171,6 +177,7 @@ func (m *Machine) inline(c *call, handle uint64, id string) bool {
 		return false
 	}
 	if at >= 0 {
+		m.uncount(r.seg.sends[at : at+1])
 		r.seg.sends = slices.Delete(r.seg.sends, at, at+1)
 	}
 	q := c.log.entries[handle-1].asked.(*wire.Invoke)
@@ -192,8 +199,7 @@ func (m *Machine) wake(r *request) {
 	if r.wait == nil || r.state != Waiting {
 		return
 	}
-	list, ready := m.look(r, r.wait)
-	if !ready {
+	if _, ready := m.look(r, r.wait); !ready {
 		return
 	}
 	r.wait = nil
@@ -206,14 +212,42 @@ func (m *Machine) wake(r *request) {
 	m.running++
 	r.turn++
 	m.watch(r)
-	m.answer(r.stack[len(r.stack)-1], wire.Answer{List: list, Fresh: true})
+	c := r.stack[len(r.stack)-1]
+	m.await(c, c.cur.asked.(*wire.Await))
+}
+
+// results is the answer with what was waited for.
+func results(q wire.Asker, list []wire.Value) wire.Answer {
+	size := 0
+	for _, v := range list {
+		size += len(v.Text) + len(v.Data) + perValue
+	}
+	if size > answerMax && len(list) > 1 {
+		what, _ := q.Describe()
+		return wire.Answer{Value: wire.Value{Code: wire.Refused, Text: fmt.Sprintf("%s: %d results of %d bytes together, at most %d: wait for fewer at a time", what, len(list), size, answerMax)}}
+	}
+	return wire.Answer{List: list}
 }
 
 // evict takes the instances of a request that waits. It is replayed when it goes on.
 func (m *Machine) evict(r *request) {
 	m.idle = slices.DeleteFunc(m.idle, func(i *request) bool { return i == r })
 	m.unwind(r)
+	m.shelve(r)
 	m.alarm(r)
+	m.wake(r) // a time may have come since
+}
+
+// promisesMax bounds the promises of a request that were resolved.
+const promisesMax = 1000
+
+// pressed takes the instances of requests that wait where memory is short.
+func (m *Machine) pressed(ev Pressed) {
+	for _, r := range slices.Clone(m.idle) {
+		if r.state == Waiting && slices.ContainsFunc(r.stack, func(c *call) bool { return ev.Short(c.to.Service) }) {
+			m.evict(r)
+		}
+	}
 }
 
 // resolved notes what a promise was resolved with.
@@ -228,12 +262,27 @@ func (m *Machine) resolved(ev Resolved) {
 		return
 	}
 	if _, known := r.promises[ev.Name]; !known {
+		size := len(ev.Name)
+		for name, v := range r.promises {
+			size += len(name) + len(v.Data) + len(v.Text)
+		}
+		if size += len(ev.Value.Data) + len(ev.Value.Text); len(r.promises) >= promisesMax || size > m.o.JournalMax {
+			m.tell(ev.Waiter, wire.Refused, fmt.Sprintf("promises of request %s: %d were resolved, with %d bytes together; at most %d, with %d bytes", ev.Request, len(r.promises)+1, size, promisesMax, m.o.JournalMax))
+			return
+		}
 		if r.promises == nil {
 			r.promises = map[string]wire.Value{}
 		}
 		r.promises[ev.Name] = ev.Value
 		res := record.Result{Value: ev.Value}
-		m.emit(Append{[]Op{{Key: record.Promise(r.ID, ev.Name), Value: res.Encode()}}})
+		ops := []Op{{Key: record.Promise(r.ID, ev.Name), Value: res.Encode()}}
+		if !r.stored { // the promise goes when the request does
+			r.stored = true
+			ops = append(ops, Op{Key: record.Open(r.ID), Value: r.Encode()})
+		}
+		if !r.volatile {
+			m.emit(Append{ops})
+		}
 		m.wake(r)
 	}
 	m.tell(ev.Waiter, wire.OK, "")
@@ -242,26 +291,7 @@ func (m *Machine) resolved(ev Resolved) {
 // recovered takes in a request from an earlier life. It runs anew: what it has asked
 // before gets the same answers.
 func (m *Machine) recovered(ev Recovered) {
-	r := &request{Request: ev.Request, stored: true, restored: true, promises: ev.Promises}
-	for _, e := range ev.Entries {
-		if r.logs == nil {
-			r.logs = map[string]*log{}
-		}
-		l := r.logs[e.Path]
-		if l == nil {
-			l = &log{}
-			r.logs[e.Path] = l
-		}
-		switch at := int(e.Seq) - 1; {
-		case e.Seq == 0:
-			*l = log{start: e.Start, saved: true}
-		case at < len(l.entries):
-			l.entries[at] = &entry{was: e, answered: e.Answered, answer: e.Answer}
-		case at == len(l.entries):
-			l.entries = append(l.entries, &entry{was: e, answered: e.Answered, answer: e.Answer})
-			l.kept = len(l.entries)
-		}
-	}
+	r := &request{Request: ev.Request, stored: true, restored: true, promises: ev.Promises, shelved: ev.Request.Chunks > 0}
 	m.lastTime = max(m.lastTime, r.Time)
 	m.add(r)
 }

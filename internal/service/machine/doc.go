@@ -85,18 +85,21 @@
 // in that order. A scan locks the shape of a map, which every writer of an entry
 // shares, so nothing appears in it that was not there. A crash leaves a beginning
 // of the log, thus of that order. What is not in it has not left the node, and what
-// has left the node is in it: replies and side effects have waited. An ID is
+// has left the node is in it: replies and side effects have waited. A snapshot (mode.go)
+// stands where its view was taken. An ID is
 // in the store from the batch on that has its effect, with its result or its
 // journal, so the effect does not happen again while the result is kept.
 //
 // Every request ends: locks are granted without deadlock or starvation (package
 // lock), a place among the running requests is never waited for by who holds a lock,
-// an instance that says nothing is killed, and attempts are bounded.
+// a segment that takes too long is given up, and attempts are bounded.
 //
 // # Reading the code
 //
 // event.go is the vocabulary, machine.go takes events in. request.go has the life
 // of a request, call.go that of an execution with its journal, question.go and
-// await.go what is asked, segment.go buffers and locks, habit.go what a method is
-// given before it asks.
+// await.go what is asked, segment.go buffers and locks, mode.go methods that only
+// read, habit.go what a method is given before it asks, family.go how many requests there may
+// be, cancel.go how they end before they are done, shelf.go what is not kept in memory of those
+// that wait, watch.go how long methods take.
 package machine

@@ -112,6 +112,7 @@ func (s *scene) apply(ev machine.Event) {
 				if i := slices.IndexFunc(s.actors, func(a actor) bool { return a.call == e.Call }); i >= 0 {
 					s.actors[i] = actor{}
 				}
+			case machine.Ended: // for who counts
 			case machine.Reply:
 				s.gated = append(s.gated, gated{len(s.log), func() { s.acked[e.Waiter-1] = "=" + string(e.Value.Data) }})
 			default:

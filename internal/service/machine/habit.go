@@ -1,7 +1,8 @@
 package machine
 
 import (
-	"github.com/weft-run/weft/internal/service/lock"
+	"slices"
+
 	"github.com/weft-run/weft/internal/service/record"
 	"github.com/weft-run/weft/internal/service/wire"
 )
@@ -18,8 +19,11 @@ type place struct {
 	writes   bool
 }
 
-// habitMax bounds what is given at a start, in keys.
-const habitMax = 16
+// What is given at a start: at most so many keys, and bytes of values.
+const (
+	habitMax   = 16
+	habitBytes = 256 << 10
+)
 
 func habitOf(t wire.Target) string { return t.Service + "." + t.Method }
 
@@ -43,7 +47,11 @@ func (m *Machine) learn(c *call) {
 		m.habits[habitOf(c.to)] = h
 	}
 	h.places = h.places[:0]
-	for _, k := range c.read {
+	read := c.read
+	if len(read) > 0 && read[0] == versionKey { // nobody waits for that: it is not to come first
+		read = append(slices.Clone(read[1:min(len(read), habitMax)]), versionKey)
+	}
+	for _, k := range read {
 		if len(h.places) == habitMax {
 			break
 		}
@@ -65,7 +73,7 @@ func (m *Machine) learn(c *call) {
 func (m *Machine) foresee(c *call, then func([]wire.Known)) {
 	r := c.r
 	h := m.habits[habitOf(c.to)]
-	if h == nil || len(h.places) == 0 {
+	if h == nil || len(h.places) == 0 || !m.knows(c) {
 		then(nil)
 		return
 	}
@@ -79,17 +87,21 @@ func (m *Machine) foresee(c *call, then func([]wire.Known)) {
 			if !ok {
 				continue
 			}
-			name, mode := c.state(k), mode(p.writes)
-			if !m.locks.Free(r.owner, name, mode) {
-				continue
+			if w := c.want(c.state(k), c.lockFor(p.writes)); !r.lockless() {
+				if !m.locks.Free(r.owner, w.key, w.mode) {
+					continue
+				}
+				m.locks.Acquire(r.owner, w.key, w.mode)
 			}
-			m.locks.Acquire(r.owner, name, mode)
-			given, names = append(given, k), append(names, name)
+			given, names = append(given, k), append(names, c.state(k))
 		}
 		m.fetch(r, names, func(values []wire.Value) {
-			known := make([]wire.Known, len(given))
+			known, size := make([]wire.Known, 0, len(given)), 0
 			for i, k := range given {
-				known[i] = wire.Known{Key: k, Value: values[i]}
+				if size += len(values[i].Data); size > habitBytes { // it asks, if it needs them
+					break
+				}
+				known = append(known, wire.Known{Key: k, Value: values[i]})
 			}
 			then(known)
 		})
@@ -99,7 +111,7 @@ func (m *Machine) foresee(c *call, then func([]wire.Known)) {
 		rest()
 		return
 	}
-	m.acquire(r, []want{{c.state(k), mode(places[0].writes)}}, rest)
+	m.acquire(r, []want{c.want(c.state(k), c.lockFor(places[0].writes))}, rest)
 }
 
 // writes reports whether the method is likely to write what it reads.
@@ -112,13 +124,6 @@ func (m *Machine) writes(c *call, k wire.Key) bool {
 		}
 	}
 	return false
-}
-
-func mode(writes bool) lock.Mode {
-	if writes {
-		return lock.Exclusive
-	}
-	return lock.Shared
 }
 
 // state is the store's key of a place in the object of an execution.

@@ -20,24 +20,34 @@ type Machine struct {
 	locks    *lock.Table
 	owners   map[*lock.Owner]*request
 	loading  map[uint64]*request
-	habits   map[string]*habit // by method
+	habits   map[string]*habit            // by method
+	families map[string]*family           // by root
+	children map[string]map[*request]bool // of requests that may wait for them, by ID
+	open     family                       // of all
+	versions versions
 	alarms   alarms
 	queue    []*request // wait to run, in their order
 	ready    []*request // have got a lock, in this Apply
 	idle     []*request // wait, and keep their instances; the longest first
 	running  int        // requests of which a method runs or waits for a lock
+	left     int        // requests in the queue that have ended there
+	aside    int        // those of them that are in nobody's way (Machine.apart)
 	outside  int        // requests in the queue that may be refused
 
 	lastCall, loads, seeds uint64
 	lastTime               int64 // of the youngest request
-	deaths                 uint64
+	stats                  Stats
 	out                    []Effect
 }
 
 // New makes a machine without requests.
 func New(o Options) *Machine {
 	o.ensureDefaults()
-	return &Machine{o: o, requests: map[string]*request{}, calls: map[uint64]*call{}, locks: lock.NewTable(), owners: map[*lock.Owner]*request{}, loading: map[uint64]*request{}, habits: map[string]*habit{}}
+	known := versions{map[string]bool{}, map[edition]bool{}}
+	for _, service := range o.Versioned {
+		known.kept[service] = true
+	}
+	return &Machine{o: o, versions: known, requests: map[string]*request{}, calls: map[uint64]*call{}, locks: lock.NewTable(), owners: map[*lock.Owner]*request{}, loading: map[uint64]*request{}, habits: map[string]*habit{}, families: map[string]*family{}, children: map[string]map[*request]bool{}}
 }
 
 // Apply takes in an event that happened at now, in nanoseconds since 1970, and
@@ -56,6 +66,14 @@ func (m *Machine) Apply(now int64, ev Event) []Effect {
 		m.asked(ev.Message)
 	case Loaded:
 		m.arrived(ev)
+	case Served:
+		switch c := m.calls[ev.Call]; {
+		case c == nil || c.r.state != Running:
+		case c.r.cancel != "":
+			m.emit(Kill{c.id})
+		default:
+			m.watch(c.r)
+		}
 	case Lost:
 		switch c := m.calls[ev.Call]; {
 		case c == nil:
@@ -64,12 +82,16 @@ func (m *Machine) Apply(now int64, ev Event) []Effect {
 		default:
 			m.fail(c.r, ev.Why)
 		}
+	case Pressed:
+		m.pressed(ev)
 	case Resolved:
 		m.resolved(ev)
 	case Cancelled:
 		m.cancelled(ev)
 	case Retried:
 		m.retried(ev)
+	case Restarted:
+		m.restarted(ev)
 	case Recovered:
 		m.recovered(ev)
 	}
@@ -87,15 +109,17 @@ func (m *Machine) settle() {
 			r := m.ready[0]
 			m.ready = m.ready[1:]
 			m.granted(r)
-		case len(m.queue) > 0 && m.running < m.o.Concurrency:
+		case len(m.queue) > 0 && m.running < m.o.Concurrency && m.running-m.aside < m.o.Segments:
 			r := m.queue[0]
 			m.queue = m.queue[1:]
+			if r.over || r.state != Queued {
+				m.left--
+				break
+			}
 			if r.refusable {
 				m.outside--
 			}
-			if !r.over && r.state == Queued {
-				m.run(r)
-			}
+			m.run(r)
 		case len(m.idle) > m.o.Idle:
 			r := m.idle[0]
 			m.idle = m.idle[1:]
@@ -112,7 +136,7 @@ func (m *Machine) emit(e Effect) { m.out = append(m.out, e) }
 // reply answers who waits for a request.
 func (m *Machine) reply(r *request, v wire.Value) {
 	for _, w := range r.waiters {
-		m.emit(Reply{w, v})
+		m.emit(Reply{w, v, r.volatile})
 	}
 	r.waiters = nil
 }
@@ -120,7 +144,7 @@ func (m *Machine) reply(r *request, v wire.Value) {
 // tell answers a waiter that asked for something else than a request's result.
 func (m *Machine) tell(waiter uint64, code wire.Code, text string) {
 	if waiter != 0 {
-		m.emit(Reply{waiter, wire.Value{Code: code, Text: text}})
+		m.emit(Reply{Waiter: waiter, Value: wire.Value{Code: code, Text: text}})
 	}
 }
 
@@ -141,7 +165,7 @@ func (m *Machine) born(r *record.Request) {
 }
 
 // alarm is a time at which something is to be done for a request, unless its turn is
-// over.
+// over; in anyTurn it is until the request has ended.
 type alarm struct {
 	at   int64
 	n    uint64 // of two at the same time the one that was set first
@@ -156,7 +180,9 @@ type alarms struct {
 	room int // alarms, before void ones are looked for
 }
 
-func (a alarm) void() bool { return a.r.over || a.r.turn != a.turn }
+const anyTurn = 1<<64 - 1
+
+func (a alarm) void() bool { return a.r.over || a.turn != anyTurn && a.r.turn != a.turn }
 
 func (a *alarms) Len() int { return len(a.list) }
 func (a *alarms) Less(i, j int) bool {
@@ -172,14 +198,17 @@ func (a *alarms) Pop() any {
 }
 
 // at has something done later, if the request is still at the same turn then.
-func (m *Machine) at(when int64, r *request, what func()) {
+func (m *Machine) at(when int64, r *request, what func()) { m.in(r.turn, when, r, what) }
+
+// in has something done later, if the request is at a turn then.
+func (m *Machine) in(turn uint64, when int64, r *request, what func()) {
 	m.alarms.set++
 	if len(m.alarms.list) >= m.alarms.room { // most are void: requests end long before they are late
 		m.alarms.list = slices.DeleteFunc(m.alarms.list, alarm.void)
 		heap.Init(&m.alarms)
 		m.alarms.room = max(1024, 2*len(m.alarms.list))
 	}
-	heap.Push(&m.alarms, alarm{when, m.alarms.set, r, r.turn, what})
+	heap.Push(&m.alarms, alarm{when, m.alarms.set, r, turn, what})
 }
 
 // ring does what is due.
@@ -191,6 +220,9 @@ func (m *Machine) ring() {
 		}
 	}
 }
+
+// Idle is how many requests wait and keep their instances.
+func (m *Machine) Idle() int { return len(m.idle) }
 
 // Next is when Ticked is of use, in nanoseconds since 1970.
 func (m *Machine) Next() (at int64, ok bool) {

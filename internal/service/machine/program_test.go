@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,11 +125,21 @@ func run(c *servicetest.Context, ops []op, acc *uint64, effect func(key string))
 	return nil
 }
 
-// draw makes a method that calls only methods with a higher number.
-func draw(t *rapid.T, number, methods, depth int) []op {
+// succeeds reports whether a method always does in the end, as a compensation has to: it never chooses
+// to fail, and may write.
+func succeeds(body []op, mode machine.Mode) bool {
+	return mode == machine.Exclusive && !slices.ContainsFunc(body, func(o op) bool { return o.kind == "fail" })
+}
+
+// draw makes a method that calls only methods with a higher number; undo are those of them
+// that may be compensations.
+func draw(t *rapid.T, number, methods, depth int, undo []int) []op {
 	kinds := []string{"read", "add", "add", "add", "set", "delete", "scan", "panic", "fail", "sleep", "run"}
 	if number+1 < methods {
-		kinds = append(kinds, "call", "call", "call", "go", "goes", "send", "compensate")
+		kinds = append(kinds, "call", "call", "call", "go", "goes", "send")
+	}
+	if len(undo) > 0 {
+		kinds = append(kinds, "compensate", "compensate")
 	}
 	if depth == 0 {
 		kinds = append(kinds, "tx", "tx")
@@ -145,14 +156,16 @@ func draw(t *rapid.T, number, methods, depth int) []op {
 			}
 		}
 		switch o.kind {
-		case "call", "go", "send", "compensate":
+		case "compensate":
+			o.to = []wire.Target{target(rapid.SampledFrom(undo).Draw(t, "compensation"))}
+		case "call", "go", "send":
 			o.to = []wire.Target{target(rapid.IntRange(number+1, methods-1).Draw(t, "callee"))}
 		case "goes":
 			for range rapid.IntRange(2, 3).Draw(t, "callees") {
 				o.to = append(o.to, target(rapid.IntRange(number+1, methods-1).Draw(t, "callee")))
 			}
 		case "tx":
-			o.body = draw(t, number, methods, depth+1)
+			o.body = draw(t, number, methods, depth+1, undo)
 		}
 		ops = append(ops, o)
 	}
@@ -181,8 +194,15 @@ func randomProgram(t *rapid.T) {
 	programs := make([][]op, count)
 	methods := map[string]servicetest.Method{}
 	var w *world
+	modes := map[wire.Target]machine.Mode{}
+	for i := range programs {
+		modes[target(i)] = rapid.SampledFrom([]machine.Mode{machine.Exclusive, machine.Exclusive, machine.Shared, machine.Snapshot}).Draw(t, "mode")
+	}
+	var undo []int
 	for i := count - 1; i >= 0; i-- {
-		programs[i] = draw(t, i, count, 0)
+		if programs[i] = draw(t, i, count, 0, undo); succeeds(programs[i], modes[target(i)]) {
+			undo = append(undo, i)
+		}
 	}
 	for i, p := range programs {
 		to := target(i)
@@ -203,6 +223,9 @@ func randomProgram(t *rapid.T) {
 		}
 	}
 	o := machine.Options{Concurrency: rapid.IntRange(1, 4).Draw(t, "concurrency"), Idle: rapid.IntRange(1, 3).Draw(t, "idle"), Attempts: 1 << 30, Backoff: time.Microsecond, Limit: time.Hour}
+	whole := rapid.SampledFrom([]string{"", "s0", "s1"}).Draw(t, "whole")
+	o.Switches = func(service, _ string) machine.Switches { return machine.Switches{Whole: service == whole} }
+	o.Mode = func(_ string, to wire.Target) machine.Mode { return modes[to] }
 	w = newWorld(t, rapid.Uint64().Draw(t, "seed"), o, methods)
 	w.crashes = rapid.IntRange(0, 4).Draw(t, "crashes")
 	for i := range rapid.IntRange(1, 5).Draw(t, "clients") {

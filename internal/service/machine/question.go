@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/weft-run/weft/internal/service/journal"
-	"github.com/weft-run/weft/internal/service/lock"
 	"github.com/weft-run/weft/internal/service/record"
 	"github.com/weft-run/weft/internal/service/wire"
 )
@@ -43,11 +42,17 @@ func (m *Machine) perform(c *call, q wire.Asker) {
 		m.await(c, q)
 	case *wire.Compensate:
 		what := record.Call{To: q.To, Args: q.Args}
-		if err := m.limited(what); err != nil {
+		if err := m.allowed(c, what); err != nil {
 			m.refuse(c, "%v", err)
 			return
 		}
-		c.r.seg.undo = append(c.r.seg.undo, what)
+		if c.r.snapshot {
+			m.refuse(c, "compensate %v: %s", q.To, c.r.onlyReads())
+			return
+		}
+		if c.r.Undoes == "" { // a compensation has to succeed: there is nothing to undo
+			c.r.seg.undo = append(c.r.seg.undo, what)
+		}
 		m.answer(c, wire.Answer{})
 	case *wire.Continue:
 		m.goOn(c, q)
@@ -64,48 +69,100 @@ func (m *Machine) read(c *call, q *wire.Read) {
 			return
 		}
 		names[i] = c.state(k)
-		wants[i] = want{names[i], mode(q.Update || m.writes(c, k))}
+		wants[i] = c.want(names[i], c.lockFor(q.Update || m.writes(c, k)))
 		if !slices.Contains(c.read, k) {
 			c.read = append(c.read, k)
 		}
 	}
 	m.acquire(c.r, wants, func() {
 		m.fetch(c.r, names, func(values []wire.Value) {
-			m.answer(c, wire.Answer{List: values})
+			m.answer(c, wire.Answer{List: fitting(values)})
 		})
 	})
 }
 
+// fitting puts off the values that would make an answer too large: Pending stands for
+// those, to be asked for again.
+func fitting(values []wire.Value) []wire.Value {
+	size := 0
+	for i, v := range values {
+		if size += len(v.Data) + perValue; size > answerMax && i > 0 {
+			values = slices.Clone(values)
+			for j := i; j < len(values); j++ {
+				values[j] = wire.Value{Code: wire.Pending}
+			}
+			break
+		}
+	}
+	return values
+}
+
 // scan reads entries of a map, those that the request itself has written included.
-// Who scans has the map's shape for itself, and every writer of an entry shares it:
+// Every writer of an entry shares the map's shape, and nobody has it beside who scans:
 // so there is none.
 func (m *Machine) scan(c *call, q *wire.Scan) {
 	r := c.r
 	limit := int(min(max(q.Limit, 1), 1000))
 	shape, prefix := record.Shape(c.to.Service, c.to.Object, q.Field), record.Entries(c.to.Service, c.to.Object, q.Field)
-	m.acquire(r, []want{{shape, lock.Exclusive}}, func() {
+	m.acquire(r, []want{c.want(shape, c.lockForScan())}, func() {
 		own := map[string]wire.Value{}
 		for _, w := range r.seg.writes {
 			if entry, ok := strings.CutPrefix(w.key, prefix); ok && entry > q.After {
 				own[entry], _ = r.seg.get(w.key)
 			}
 		}
-		m.load(r, Scan{Prefix: prefix, After: q.After, Limit: limit + len(own)}, func(values []wire.Value) {
-			var list []wire.Value
-			for _, v := range values {
-				if _, written := own[v.Text]; !written {
-					list = append(list, v)
+		var load func(after string)
+		load = func(after string) {
+			m.load(r, Scan{Prefix: prefix, After: after, Limit: limit + len(own), Bytes: answerMax}, func(values []wire.Value) {
+				list, last := merge(values, own, limit+len(own))
+				if len(list) == 0 && last != "" { // the request has deleted them all
+					load(last)
+					return
 				}
-			}
-			for entry, v := range own {
-				if v.Code == wire.OK {
-					list = append(list, wire.Value{Text: entry, Data: v.Data})
-				}
-			}
-			slices.SortFunc(list, func(a, b wire.Value) int { return strings.Compare(a.Text, b.Text) })
-			m.answer(c, wire.Answer{List: list[:min(len(list), limit)]})
-		})
+				m.answer(c, entries(list, limit, last != ""))
+			})
+		}
+		load(q.After)
 	})
+}
+
+// merge puts what the request itself has written into what the store has: entries in their
+// order. last is that of the store with which those that were asked for became too many
+// bytes, "" if none did.
+func merge(values []wire.Value, own map[string]wire.Value, limit int) (list []wire.Value, last string) {
+	size := 0
+	for _, v := range values {
+		size += Size(v)
+		if _, written := own[v.Text]; !written {
+			list = append(list, v)
+		}
+	}
+	if size > answerMax && len(values) < limit {
+		last = values[len(values)-1].Text
+	}
+	for entry, v := range own {
+		if v.Code == wire.OK && (last == "" || entry <= last) {
+			list = append(list, wire.Value{Text: entry, Data: v.Data})
+		}
+	}
+	slices.SortFunc(list, func(a, b wire.Value) int { return strings.Compare(a.Text, b.Text) })
+	return list, last
+}
+
+// entries is the answer with as many entries as were asked for, and as there is room for.
+func entries(list []wire.Value, limit int, more bool) wire.Answer {
+	a := wire.Answer{List: list[:min(len(list), limit)]}
+	size := 0
+	for i, v := range a.List {
+		if size += Size(v); size > answerMax && i > 0 {
+			a.List, more = a.List[:i], true
+			break
+		}
+	}
+	if more && len(a.List) < limit {
+		a.Value.Code = wire.Pending
+	}
+	return a
 }
 
 // invoke calls a method. In a transaction one that is started runs at once, as a
@@ -113,12 +170,14 @@ func (m *Machine) scan(c *call, q *wire.Scan) {
 func (m *Machine) invoke(c *call, q *wire.Invoke) {
 	r := c.r
 	what := record.Call{To: q.To, Args: q.Args}
-	if err := m.limited(what); err != nil {
+	if err := m.allowed(c, what); err != nil {
 		m.refuse(c, "%v", err)
 		return
 	}
-	inside := q.Mode == wire.Wait || q.Mode == wire.Async && r.tx != nil
+	inside := q.Mode == wire.Wait || q.Mode == wire.Async && (r.tx != nil || r.snapshot)
 	switch {
+	case !inside && r.snapshot:
+		m.refuse(c, "send %v: %s", q.To, r.onlyReads())
 	case inside && q.Delay > 0:
 		m.refuse(c, "call %v: a call that is waited for, or is part of a transaction, cannot be delayed", q.To)
 	case inside && len(r.stack) >= m.o.Depth:
@@ -126,13 +185,22 @@ func (m *Machine) invoke(c *call, q *wire.Invoke) {
 	case inside:
 		m.enter(r, journal.Below(c.path, c.seq), what)
 	default:
-		rec := record.Request{ID: r.child(journal.Below(c.path, c.seq)), Call: what, Hash: what.Hash(), Version: r.Version}
+		rec := record.Request{ID: r.child(journal.Below(c.path, c.seq)), Call: what, Hash: what.Hash(), Version: r.Version, Root: root(r.Request)}
+		if m.requests[rec.ID] != nil { // its parent had this one's key, which was forgotten meanwhile
+			m.refuse(c, "call %v: request %s, begun by an earlier request under the same key, has not ended", q.To, rec.ID)
+			return
+		}
 		if q.Mode == wire.Async {
 			rec.Parent = r.ID
 		}
 		if q.Delay > 0 {
 			rec.Due = after(m.now, q.Delay)
 		}
+		if why := m.crowded(rec.Root, rec); why != "" {
+			m.fail(r, fmt.Sprintf("call %v: %s", q.To, why))
+			return
+		}
+		m.count(rec.Root, 1, cost(rec))
 		r.seg.sends = append(r.seg.sends, rec)
 		m.answer(c, wire.Answer{Value: wire.Value{Code: wire.Pending}})
 	}
@@ -141,6 +209,10 @@ func (m *Machine) invoke(c *call, q *wire.Invoke) {
 // edge begins or ends a transaction.
 func (m *Machine) edge(c *call, q *wire.Transaction) {
 	r := c.r
+	if c.switches.Flat {
+		m.answer(c, wire.Answer{})
+		return
+	}
 	switch tx := r.tx; {
 	case q.Edge == wire.Begin && tx == nil:
 		r.tx = &transaction{by: c, start: r.seg.mark()}
@@ -161,7 +233,7 @@ func (m *Machine) edge(c *call, q *wire.Transaction) {
 	default:
 		a := doomed(tx)
 		if q.Edge == wire.Abort || tx.doom != "" {
-			r.seg.rollback(tx.start)
+			m.rollback(r, tx.start)
 		}
 		r.tx = nil
 		m.answer(c, a)
@@ -188,6 +260,11 @@ func (m *Machine) pause(c *call) bool {
 		m.refuse(c, "%s", c.broken)
 		return false
 	}
+	if r.snapshot {
+		what, _ := c.cur.asked.Describe()
+		m.refuse(c, "%s: %s", what, r.onlyReads())
+		return false
+	}
 	if err := m.commit(r); err != nil {
 		m.park(r, err.Error())
 		return false
@@ -201,8 +278,21 @@ func (m *Machine) effect(c *call, q *wire.Run) {
 		return
 	}
 	key := fmt.Sprintf("%s:%s:%d", c.r.child(journal.Below(c.path, c.seq)), q.Name, c.seq)
-	m.emit(Send{Message: &wire.Answer{Call: c.id, Seq: c.seq, Value: wire.Value{Code: wire.Proceed, Text: key}, Now: m.now}, Durable: true})
+	m.emit(Send{Message: &wire.Answer{Call: c.id, Seq: c.seq, Value: wire.Value{Code: wire.Proceed, Text: key}, Now: m.now}, Durable: !c.r.volatile})
 	m.at(after(m.now, m.o.RunLimit), c.r, func() { m.emit(Kill{c.id}) })
+	m.apart(c.r, true)
+}
+
+// apart notes whether a request does a side effect, or waits for its first lock without an
+// instance: that may take long, and is in nobody's way.
+func (m *Machine) apart(r *request, does bool) {
+	switch {
+	case does && !r.apart:
+		m.aside++
+	case !does && r.apart:
+		m.aside--
+	}
+	r.apart = does
 }
 
 // ran records the result of a side effect.
@@ -211,6 +301,7 @@ func (m *Machine) ran(c *call, q *wire.Ran) {
 	if _, ok := c.cur.asked.(*wire.Run); !ok || r.state != Running {
 		return
 	}
+	m.apart(r, false)
 	v := q.Value
 	if len(v.Data)+len(v.Text) > m.o.ValueMax {
 		v = wire.Value{Code: wire.Failed, Text: fmt.Sprintf("a result of %d bytes, at most %d", len(v.Data), m.o.ValueMax)}
@@ -222,44 +313,56 @@ func (m *Machine) ran(c *call, q *wire.Ran) {
 		return
 	}
 	m.watch(r)
-	m.pass(c)
+	m.pass(c, e.answer)
 }
 
 // goOn begins the request's method anew, with an empty journal.
 func (m *Machine) goOn(c *call, q *wire.Continue) {
 	r := c.r
-	what := record.Call{To: r.Call.To, Args: q.Args}
-	err := m.limited(what)
+	next := r.Request
+	next.Call, next.Generation, next.Chunks, next.Cuts, next.Undo = record.Call{To: r.Call.To, Args: q.Args}, r.Generation+1, 0, nil, slices.Concat(r.Undo, r.seg.undo)
+	value := next.Encode()
+	err := m.limited(r.Version, next.Call)
+	if err == nil {
+		err = tooLong(next, value)
+	}
 	switch {
-	case len(r.stack) > 1:
-		m.refuse(c, "%v was called by a method: only the method that the request is for continues", c.to)
-		return
-	case r.tx != nil:
-		m.refuse(c, "a transaction is open")
-		return
-	case err != nil:
-		m.refuse(c, "%v", err)
-		return
 	case c.broken != "":
+	case len(r.stack) > 1:
+		c.broken = fmt.Sprintf("%v was called by a method: only the method that the request is for continues", c.to)
+	case r.tx != nil:
+		c.broken = "a transaction is open"
+	case r.snapshot:
+		c.broken = "continue: " + r.onlyReads()
+	case err != nil:
+		c.broken = err.Error()
+	}
+	if c.broken != "" { // nobody is there to be answered
 		m.returned(c, &wire.Return{})
 		return
 	}
-	ops := append(r.seg.ops(), m.intents(r.seg.sends)...)
+	ops := append(r.seg.ops(), m.intents(r, r.seg.sends)...)
 	sends := r.seg.sends
-	r.Undo = slices.Concat(r.Undo, r.seg.undo)
-	r.Call, r.Generation = what, r.Generation+1
 	if r.Chunks > 0 {
 		ops = append(ops, Op{Key: record.Journal(r.ID), Delete: true, Prefix: true})
 	}
-	r.Chunks, r.journal, r.logs, r.stored = 0, 0, nil, true
-	m.emit(Append{append(ops, Op{Key: record.Open(r.ID), Value: r.Encode()})})
+	ops = append(ops, r.disown()...)
+	m.count(root(next), 0, cost(next)-cost(r.Request))
+	r.Request = next
+	r.journal, r.logs, r.stored = 0, nil, true
+	if !r.volatile {
+		ops = append(ops, Op{Key: record.Open(r.ID), Value: value})
+	}
+	if len(ops) > 0 {
+		m.emit(Append{ops})
+	}
 	r.seg, r.stack, r.attempt = segment{}, nil, 0
 	delete(m.calls, c.id)
 	m.emit(Free{Call: c.id, Clean: true})
 	m.release(r)
 	m.rest(r, Queued)
 	for _, s := range sends {
-		m.spawn(s)
+		m.spawn(r, s)
 	}
 	m.enqueue(r)
 }
@@ -272,14 +375,16 @@ func (m *Machine) returned(c *call, q *wire.Return) {
 		v = wire.Value{Code: wire.Failed, Text: fmt.Sprintf("%v has returned in the middle of a transaction", c.to)}
 		if tx.by == c {
 			r.tx = nil
-			r.seg.rollback(tx.start)
+			m.rollback(r, tx.start)
 		}
 	case c.broken != "":
-		v = wire.Value{Code: wire.Failed, Text: c.broken}
 	case len(v.Data)+len(v.Text) > m.o.ValueMax:
 		v = wire.Value{Code: wire.Failed, Text: fmt.Sprintf("%v: a result of %d bytes, at most %d", c.to, len(v.Data)+len(v.Text), m.o.ValueMax)}
 	case v.Code != wire.OK:
 		v.Code = wire.Failed
+	}
+	if c.broken != "" { // the first reason
+		v = wire.Value{Code: wire.Failed, Text: c.broken}
 	}
 	for i, k := range c.log.start.Values {
 		if i < 64 && q.Used>>i&1 == 1 && !slices.Contains(c.read, k.Key) {

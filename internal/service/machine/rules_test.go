@@ -72,6 +72,11 @@ func TestRefusals(t *testing.T) {
 			write(c)
 			return nil, nil
 		}, "a value of 51200 bytes, at most 32768"},
+		"value, then continues": {func(c *servicetest.Context) ([]byte, error) {
+			c.Put(field, big)
+			c.Continue()
+			return nil, nil
+		}, "a value of 51200 bytes, at most 32768"},
 		"result":    {func(c *servicetest.Context) ([]byte, error) { write(c); return big, nil }, "a result of 51200 bytes"},
 		"arguments": {func(c *servicetest.Context) ([]byte, error) { write(c); return c.Call(to("set"), big) }, "arguments of 51200 bytes"},
 		"unknown":   {func(c *servicetest.Context) ([]byte, error) { write(c); return c.Call(to("nobody")) }, "there is no method s.nobody"},
@@ -95,6 +100,24 @@ func TestRefusals(t *testing.T) {
 				return nil
 			})
 		}, "s.fail has failed: always"},
+		"key": {func(c *servicetest.Context) ([]byte, error) {
+			write(c)
+			c.Put(wire.Key{Field: strings.Repeat("k", 201)}, bytesOf(1))
+			c.Get(wire.Key{Field: "other"})
+			return nil, nil
+		}, "a key of more than 200 bytes"},
+		"key, read": {func(c *servicetest.Context) ([]byte, error) {
+			write(c)
+			return c.Get(wire.Key{Field: "map", Item: true, Entry: strings.Repeat("k", 201)}), nil
+		}, "a key of more than 200 bytes"},
+		"written at a time": {func(c *servicetest.Context) ([]byte, error) {
+			write(c)
+			for i := range 5 {
+				c.Put(wire.Key{Field: fmt.Sprint(i)}, big[:32<<10])
+				c.Get(wire.Key{Field: fmt.Sprint("other", i)})
+			}
+			return nil, nil
+		}, "bytes are written at a time, at most 131072"},
 		"not a handle": {func(c *servicetest.Context) ([]byte, error) {
 			write(c)
 			_, err := c.Await(7)
@@ -102,7 +125,7 @@ func TestRefusals(t *testing.T) {
 		}, "7 is not a handle"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 1, machine.Options{}, map[string]servicetest.Method{
+			w := newWorld(t, 1, machine.Options{ValueMax: 32 << 10, WritesMax: 128 << 10}, map[string]servicetest.Method{
 				"s.method": c.method,
 				"s.set":    func(c *servicetest.Context) ([]byte, error) { write(c); return nil, nil },
 				"s.fail":   func(c *servicetest.Context) ([]byte, error) { return nil, errors.New("always") },
@@ -123,7 +146,7 @@ func TestRefusals(t *testing.T) {
 
 // catalog has the machine know the world's methods.
 func (w *world) catalog() {
-	w.o.Catalog = func(t wire.Target) error {
+	w.o.Catalog = func(_ string, t wire.Target) error {
 		if w.methods[t.Service+"."+t.Method] == nil {
 			return fmt.Errorf("there is no method %v", t)
 		}
@@ -139,7 +162,7 @@ func TestKeysAreForOneCall(t *testing.T) {
 	w.client("c", record.Call{To: to("echo"), Args: [][]byte{bytesOf(2)}})
 	w.client("c", record.Call{To: to("echo"), Args: [][]byte{bytesOf(1)}})
 	w.live(1000)
-	if v := w.clients[1].answers[0]; v.Code != wire.Refused || !strings.Contains(v.Text, "another call") {
+	if v := w.clients[1].answers[0]; v.Code != wire.Conflict || !strings.Contains(v.Text, "another call") {
 		t.Errorf("another call under the same key: %v %s", v.Code, v.Text)
 	}
 	if v := w.clients[2].answers[0]; number(v.Data) != 1 {
@@ -188,52 +211,6 @@ func TestPoison(t *testing.T) {
 	w.until("the reader", func() bool { return len(w.clients[2].answers) > 0 })
 }
 
-// A request that is cancelled, or fails after it has waited, undoes what it has
-// done, the latest first, and so do those that it waits for.
-func TestCompensations(t *testing.T) {
-	for _, cancelled := range []bool{true, false} {
-		note := func(c *servicetest.Context) ([]byte, error) {
-			c.Put(field, bytesOf(number(c.Get(field))*10+number(c.Arg(0))))
-			return nil, nil
-		}
-		w := newWorld(t, 3, machine.Options{}, map[string]servicetest.Method{
-			"s.note": note,
-			"s.trip": func(c *servicetest.Context) ([]byte, error) {
-				c.Compensate(to("note"), bytesOf(1))
-				if err := c.Sleep(time.Nanosecond); err != nil {
-					return nil, err
-				}
-				c.Compensate(to("note"), bytesOf(2))
-				values, err := c.Await(c.Promise("answer"))
-				if err != nil {
-					return nil, err
-				}
-				c.Compensate(to("note"), bytesOf(3))
-				return nil, errors.New(string(values[0].Data))
-			},
-		})
-		w.client("trip", record.Call{To: to("trip")})
-		w.until("the promise", func() bool {
-			r := w.m.Requests()
-			return len(r) == 1 && r[0].State == machine.Waiting && len(r[0].Undo) == 2
-		})
-		w.tell(func(waiter uint64) machine.Event {
-			if cancelled {
-				return machine.Cancelled{Request: "trip", Reason: "rain", Waiter: waiter}
-			}
-			return machine.Resolved{Request: "trip", Name: "answer", Value: wire.Value{Data: []byte("full")}, Waiter: waiter}
-		})
-		w.until("the end", w.settled)
-		want := map[bool]string{true: "cancelled: rain", false: "full"}[cancelled]
-		if v := w.clients[0].answers[0]; v.Code != wire.Failed || v.Text != want {
-			t.Errorf("the trip ends with %v %s, want %s", v.Code, v.Text, want)
-		}
-		if n := w.stateOf(field); n != 21 {
-			t.Errorf("compensations came as %d, want 21", n)
-		}
-	}
-}
-
 // A method that continues has an empty journal, and one result.
 func TestContinue(t *testing.T) {
 	w := newWorld(t, 5, machine.Options{JournalMax: 600, Attempts: 1 << 30}, map[string]servicetest.Method{"s.loop": func(c *servicetest.Context) ([]byte, error) {
@@ -256,24 +233,88 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// A journal that grows without end parks the request, which says what to do.
-func TestJournalBound(t *testing.T) {
-	w := newWorld(t, 5, machine.Options{JournalMax: 600}, map[string]servicetest.Method{"s.loop": func(c *servicetest.Context) ([]byte, error) {
-		for {
-			if err := c.Sleep(time.Hour); err != nil {
+// What a method that continues has begun before leaves nothing behind.
+func TestContinueForgetsResults(t *testing.T) {
+	w := newWorld(t, 5, machine.Options{}, map[string]servicetest.Method{
+		"s.loop": func(c *servicetest.Context) ([]byte, error) {
+			n := number(c.Arg(0))
+			if n == 20 {
+				_, err := c.Await(c.Promise("end"))
 				return nil, err
 			}
+			if _, err := c.Await(c.Go(to("echo"), bytesOf(n)), c.Timer(time.Nanosecond)); err != nil {
+				return nil, err
+			}
+			c.Continue(bytesOf(n + 1))
+			return nil, nil
+		},
+		"s.echo": func(c *servicetest.Context) ([]byte, error) { return c.Arg(0), nil },
+	})
+	w.client("c", record.Call{To: to("loop"), Args: [][]byte{bytesOf(0)}})
+	w.until("the last generation", func() bool {
+		r := w.m.Requests()
+		return len(r) == 1 && r[0].Generation == 20 && r[0].State == machine.Waiting
+	})
+	for k := range w.state(len(w.log)) {
+		if strings.HasPrefix(k, record.Done("")) {
+			t.Errorf("%s is left", k)
 		}
-	}})
-	w.parked = map[string]string{}
-	w.client("c", record.Call{To: to("loop")})
-	w.until("the bound", func() bool { return len(w.parked) > 0 })
-	if why := w.parked["c"]; !strings.Contains(why, "let the method continue") {
-		t.Errorf("parked: %s", why)
+	}
+	w.tell(func(waiter uint64) machine.Event {
+		return machine.Resolved{Request: "c", Name: "end", Waiter: waiter}
+	})
+	w.live(1000)
+}
+
+// A journal that grows without end parks the request, which says what to do. What it had
+// before a crash counts.
+func TestJournalBound(t *testing.T) {
+	for _, crashes := range []bool{false, true} {
+		w := newWorld(t, 5, machine.Options{JournalMax: 600}, map[string]servicetest.Method{"s.loop": func(c *servicetest.Context) ([]byte, error) {
+			for {
+				if err := c.Sleep(time.Hour); err != nil {
+					return nil, err
+				}
+			}
+		}})
+		w.parked = map[string]string{}
+		w.client("c", record.Call{To: to("loop")})
+		last := uint64(0)
+		w.until("the bound", func() bool {
+			for _, r := range w.m.Requests() {
+				if crashes && r.State == machine.Waiting && r.Chunks > last { // it has come further than before
+					last = r.Chunks
+					w.flushed = len(w.log)
+					w.crash()
+				}
+			}
+			return len(w.parked) > 0 || last > 100
+		})
+		if why := w.parked["c"]; !strings.Contains(why, "let the method continue") {
+			t.Errorf("crashes %v: parked: %s", crashes, why)
+		}
 	}
 }
 
-// More requests than fit the queue are refused at once.
+// A request whose instance dies at the moment at which the time comes that it waits for goes on.
+func TestInstanceDiesWhenTheTimeComes(t *testing.T) {
+	w := newWorld(t, 5, machine.Options{}, map[string]servicetest.Method{"s.nap": func(c *servicetest.Context) ([]byte, error) {
+		return nil, c.Sleep(time.Second)
+	}})
+	w.client("c", record.Call{To: to("nap")})
+	w.until("the sleep", func() bool {
+		r := w.m.Requests()
+		return len(r) == 1 && r[0].State == machine.Waiting
+	})
+	at, _ := w.m.Next()
+	w.now = max(w.now, at)
+	for _, call := range sortedCalls(w.execs) {
+		w.kill(call)
+	}
+	w.live(1000)
+}
+
+// More requests than fit the queue are refused at once, those that are sent included.
 func TestQueueBound(t *testing.T) {
 	w := newWorld(t, 5, machine.Options{Concurrency: 1, Queue: 2}, map[string]servicetest.Method{"s.read": func(c *servicetest.Context) ([]byte, error) { return c.Get(field), nil }})
 	for i := range 6 {
@@ -290,6 +331,13 @@ func TestQueueBound(t *testing.T) {
 	}
 	if refused != 3 {
 		t.Errorf("%d requests are refused, want 3", refused)
+	}
+	log := len(w.log)
+	sent := w.tell(func(waiter uint64) machine.Event {
+		return machine.Accepted{Request: record.Request{ID: "sent", Call: record.Call{To: to("read")}}, Waiter: waiter}
+	})
+	if len(sent.answers) != 1 || sent.answers[0].Code != wire.Busy || len(w.log) > log {
+		t.Errorf("a request that is sent is answered with %+v, and %d batches", sent.answers, len(w.log)-log)
 	}
 }
 

@@ -16,6 +16,7 @@ type segment struct {
 	sends  []record.Request
 	undo   []record.Call
 	size   int // bytes of writes
+	cached int // bytes of known
 }
 
 // write is one version of a key's value.
@@ -68,7 +69,15 @@ func (s *segment) get(key string) (v wire.Value, known bool) {
 	return v, known
 }
 
+// knownMax bounds the values that a segment remembers that were read, in bytes. Others are read again:
+// they are locked.
+const knownMax = 1 << 20
+
 func (s *segment) learn(key string, v wire.Value) {
+	if s.cached+len(v.Data) > knownMax {
+		return
+	}
+	s.cached += len(v.Data)
 	if s.known == nil {
 		s.known = map[string]wire.Value{}
 	}
@@ -106,13 +115,22 @@ type want struct {
 // may not wait for one gives up all it has and begins the segment anew, with
 // that one.
 func (m *Machine) acquire(r *request, wants []want, then func()) {
+	if r.lockless() {
+		wants = nil
+	}
 	for i, w := range wants {
-		switch m.locks.Acquire(r.owner, w.key, w.mode) {
+		outcome := m.locks.Acquire(r.owner, w.key, w.mode)
+		if outcome == lock.Granted && m.o.Conflict() {
+			outcome = lock.Dies
+		}
+		switch outcome {
 		case lock.Waiting:
+			m.stats.LockWaits++
 			r.wants, r.then = wants[i:], then
+			m.apart(r, r.owner.Locks() == 0 && !r.begun())
 			return
 		case lock.Dies:
-			m.deaths++
+			m.stats.Deaths++
 			m.unwind(r)
 			r.first = []want{w}
 			m.start(r)
@@ -129,12 +147,17 @@ func (m *Machine) granted(r *request) {
 	}
 	wants, then := r.wants[1:], r.then
 	r.wants, r.then = nil, nil
+	m.apart(r, false)
 	m.acquire(r, wants, then)
 }
 
 // release gives up the locks of a request. Those that get them go on when this event
 // is done with.
 func (m *Machine) release(r *request) {
+	if r.viewed {
+		r.viewed = false
+		m.emit(Close{r.ID})
+	}
 	for _, o := range m.locks.Release(r.owner) {
 		m.ready = append(m.ready, m.owners[o])
 	}
@@ -148,34 +171,43 @@ func (m *Machine) fetch(r *request, keys []string, then func([]wire.Value)) {
 			missing = append(missing, k)
 		}
 	}
-	all := func() {
+	all := func(read map[string]wire.Value) {
 		values := make([]wire.Value, len(keys))
 		for i, k := range keys {
-			values[i], _ = r.seg.get(k)
+			known := false
+			if values[i], known = r.seg.get(k); !known {
+				values[i] = read[k]
+			}
 		}
 		then(values)
 	}
 	if len(missing) == 0 {
-		all()
+		all(nil)
 		return
 	}
 	m.load(r, Load{Keys: missing}, func(values []wire.Value) {
+		read := make(map[string]wire.Value, len(missing))
 		for i, k := range missing {
+			read[k] = values[i]
 			r.seg.learn(k, values[i])
 		}
-		all()
+		all(read)
 	})
 }
 
 // load asks the store; a request asks one thing at a time.
 func (m *Machine) load(r *request, e Effect, then func([]wire.Value)) {
 	m.loads++
+	view := ""
+	if r.lockless() {
+		view, r.viewed = r.ID, true
+	}
 	switch q := e.(type) {
 	case Load:
-		q.Load = m.loads
+		q.Load, q.View = m.loads, view
 		e = q
 	case Scan:
-		q.Load = m.loads
+		q.Load, q.View = m.loads, view
 		e = q
 	}
 	r.loading, r.loaded = m.loads, then

@@ -21,6 +21,7 @@ import (
 type serial struct {
 	t       fataler
 	methods map[string]servicetest.Method
+	mode    func(wire.Target) machine.Mode
 	state   map[string][]byte
 	reqs    map[string]*serialRequest
 	results map[string]wire.Value
@@ -37,6 +38,8 @@ type serialRequest struct {
 	undo   []record.Call // of earlier segments
 	more   []record.Call // of this one
 	undoes string
+
+	snapshot bool
 }
 
 type serialCall struct {
@@ -50,6 +53,7 @@ type serialCall struct {
 	counts   [2]int            // sends and compensations then
 	joined   int
 	awaiting uint64 // handle of what runs on top of it
+	broken   string // why it can only fail
 }
 
 type serialTx struct {
@@ -114,7 +118,13 @@ func parse(t fataler, ops []machine.Op) batch {
 
 // check runs the reference over a world's log.
 func check(w *world) {
-	s := &serial{t: w.t, methods: w.methods, state: map[string][]byte{}, reqs: map[string]*serialRequest{}, results: map[string]wire.Value{}, starts: map[string]wire.Start{}, answers: map[string]wire.Answer{}}
+	mode := func(to wire.Target) machine.Mode {
+		if w.o.Mode == nil {
+			return machine.Exclusive
+		}
+		return w.o.Mode("", to)
+	}
+	s := &serial{t: w.t, methods: w.methods, mode: mode, state: map[string][]byte{}, reqs: map[string]*serialRequest{}, results: map[string]wire.Value{}, starts: map[string]wire.Start{}, answers: map[string]wire.Answer{}}
 	var batches []batch
 	for _, ops := range w.log {
 		b := parse(w.t, ops)
@@ -133,7 +143,9 @@ func check(w *world) {
 		}
 	}
 	for i, b := range batches {
-		if b.id != "" {
+		if r := s.reqs[b.id]; r != nil && mode(r.call.To) == machine.Snapshot {
+			s.moment(w, r, b)
+		} else if b.id != "" {
 			s.segment(b)
 		}
 		for _, r := range b.opens {
@@ -170,6 +182,17 @@ func check(w *world) {
 			}
 		}
 	}
+}
+
+// moment executes a request that only reads, at its moment.
+func (s *serial) moment(w *world, r *serialRequest, b batch) {
+	r.snapshot = true
+	now := s.state
+	if at, reads := w.moments[r.id]; reads {
+		s.state = w.state(at)
+	}
+	s.segment(b)
+	s.state = now
 }
 
 func show(state map[string][]byte) string {
@@ -214,7 +237,7 @@ func (s *serial) segment(b batch) {
 			head = q.Head()
 		}
 		if head != nil && !slices.Contains([]string{"*wire.Return", "*wire.Continue"}, fmt.Sprintf("%T", c.asks[0])) && journal.Below(c.path, head.Seq) == b.at {
-			s.write(c, head)
+			s.write(r, c, head)
 			r.undo = append(r.undo, r.more...)
 			r.more, r.sends = nil, nil
 			head.Writes = nil
@@ -252,7 +275,23 @@ func (s *serial) enter(r *serialRequest, path string, what record.Call) {
 	r.stack = append(r.stack, c)
 }
 
-func (s *serial) write(c *serialCall, q *wire.Question) {
+// refused notes why an execution that only reads cannot go on.
+func (s *serial) refused(r *serialRequest, c *serialCall, what string) {
+	c.broken = fmt.Sprintf("%s: %v is a snapshot, and only reads", what, r.call.To)
+}
+
+func (s *serial) write(r *serialRequest, c *serialCall, q *wire.Question) {
+	if r.snapshot || s.mode(c.to) != machine.Exclusive {
+		for _, w := range q.Writes[:min(1, len(q.Writes))] {
+			if c.broken != "" {
+				break
+			}
+			if s.refused(r, c, "write "+w.Key.String()); s.mode(c.to) != machine.Exclusive {
+				c.broken = fmt.Sprintf("write %v: %v is declared %v, and does not write", w.Key, c.to, s.mode(c.to))
+			}
+		}
+		return
+	}
 	for _, w := range q.Writes {
 		key := record.State(c.to.Service, c.to.Object, w.Key)
 		if delete(s.state, key); !w.Deleted {
@@ -290,11 +329,15 @@ func (s *serial) perform(r *serialRequest, c *serialCall) (last wire.Value, ende
 		s.reply(c, &wire.Answer{Value: ran.Value})
 		return last, false
 	}
-	s.write(c, q.(wire.Asker).Head())
+	s.write(r, c, q.(wire.Asker).Head())
 	q.(wire.Asker).Head().Writes = nil
-	if _, transaction := q.(*wire.Transaction); r.tx != nil && r.tx.doom && !transaction {
+	if _, transaction := q.(*wire.Transaction); (r.tx != nil && r.tx.doom || c.broken != "") && !transaction {
 		if _, returns := q.(*wire.Return); !returns {
-			s.reply(c, &wire.Answer{Value: wire.Value{Code: wire.Refused, Text: "doomed"}})
+			text := "doomed"
+			if r.tx == nil || !r.tx.doom {
+				text = c.broken
+			}
+			s.reply(c, &wire.Answer{Value: wire.Value{Code: wire.Refused, Text: text}})
 			return last, false
 		}
 	}
@@ -319,8 +362,11 @@ func (s *serial) perform(r *serialRequest, c *serialCall) (last wire.Value, ende
 		s.reply(c, a)
 	case *wire.Invoke:
 		switch {
-		case q.Mode == wire.Wait, q.Mode == wire.Async && r.tx != nil:
+		case q.Mode == wire.Wait, q.Mode == wire.Async && (r.tx != nil || r.snapshot):
 			s.enter(r, journal.Below(c.path, q.Seq), record.Call{To: q.To, Args: q.Args})
+		case r.snapshot:
+			s.refused(r, c, "send "+q.To.String())
+			s.reply(c, &wire.Answer{})
 		default:
 			r.sends = append(r.sends, record.Request{ID: r.id + "/" + journal.Below(c.path, q.Seq)})
 			c.handles[q.Seq] = q
@@ -329,13 +375,18 @@ func (s *serial) perform(r *serialRequest, c *serialCall) (last wire.Value, ende
 	case *wire.Transaction:
 		s.edge(r, c, q)
 	case *wire.Run:
-		if r.tx == nil {
+		if r.tx == nil && !r.snapshot {
 			s.t.Fatalf("%s runs %s in the middle of a segment", r.id, q.Name)
 		}
-		s.refuse(r, c)
+		s.refuse(r, c, "run "+q.Name)
 	case *wire.Await:
 		s.await(r, c, q)
 	case *wire.Compensate:
+		if r.snapshot {
+			s.refused(r, c, "compensate "+q.To.String())
+			s.reply(c, &wire.Answer{})
+			break
+		}
 		r.more = append(r.more, record.Call{To: q.To, Args: q.Args})
 		s.reply(c, &wire.Answer{})
 	case *wire.Timer, *wire.Promise:
@@ -372,16 +423,20 @@ func (s *serial) edge(r *serialRequest, c *serialCall, q *wire.Transaction) {
 	s.reply(c, &wire.Answer{})
 }
 
-// refuse answers what a transaction does not do.
-func (s *serial) refuse(r *serialRequest, c *serialCall) {
+// refuse answers what a transaction, or a snapshot, does not do.
+func (s *serial) refuse(r *serialRequest, c *serialCall, what string) {
+	if r.tx == nil {
+		s.reply(c, &wire.Answer{Value: wire.Value{Code: wire.Refused, Text: fmt.Sprintf("%s: %v is a snapshot, and only reads", what, r.call.To)}})
+		return
+	}
 	r.tx.doom = true
 	s.reply(c, &wire.Answer{Value: wire.Value{Code: wire.Refused, Text: "doomed"}})
 }
 
 func (s *serial) await(r *serialRequest, c *serialCall, q *wire.Await) {
 	a := &wire.Answer{}
-	if r.tx != nil && slices.ContainsFunc(q.Handles, func(h uint64) bool { _, inside := c.outcome[h]; return !inside }) {
-		s.refuse(r, c)
+	if (r.tx != nil || r.snapshot) && slices.ContainsFunc(q.Handles, func(h uint64) bool { _, inside := c.outcome[h]; return !inside }) {
+		s.refuse(r, c, fmt.Sprint("wait for ", q.Handles))
 		return
 	}
 	for _, h := range q.Handles {
@@ -413,6 +468,9 @@ func (s *serial) returned(r *serialRequest, c *serialCall, v wire.Value) (last w
 	if tx := r.tx; tx != nil && tx.by == c {
 		r.tx = nil
 		v = wire.Value{Code: wire.Failed, Text: "open"}
+	}
+	if c.broken != "" {
+		v = wire.Value{Code: wire.Failed, Text: c.broken}
 	}
 	if v.Code == wire.Failed {
 		s.rollback(r, c.before, c.counts)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weft-run/weft/internal/service/journal"
 	"github.com/weft-run/weft/internal/service/machine"
 	"github.com/weft-run/weft/internal/service/record"
 	"github.com/weft-run/weft/internal/service/servicetest"
@@ -30,8 +29,11 @@ type world struct {
 	gated   []gated
 	execs   map[uint64]*exec
 	loads   []machine.Loaded
+	views   map[string]int // that are open: what part of the log they show
+	moments map[string]int // of views, the last of each
 	clients []*client
 	doomed  []uint64 // executions that are to be killed
+	still   bool     // the disk does nothing
 	crashes int
 	parked  map[string]string // nil: nothing may be parked
 	ran     map[string]int    // side effects, by key
@@ -66,7 +68,7 @@ type exec struct {
 }
 
 func newWorld(t fataler, seed uint64, o machine.Options, methods map[string]servicetest.Method) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), o: o, methods: methods, execs: map[uint64]*exec{}, ran: map[string]int{}, waiters: map[uint64]*client{}, now: 1000}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), o: o, methods: methods, execs: map[uint64]*exec{}, ran: map[string]int{}, views: map[string]int{}, moments: map[string]int{}, waiters: map[uint64]*client{}, now: 1000}
 	w.m = machine.New(o)
 	return w
 }
@@ -135,7 +137,7 @@ func (w *world) apply(ev machine.Event) {
 		case machine.Append:
 			w.log = append(w.log, e.Ops)
 		case machine.Load:
-			state := w.state(len(w.log))
+			state := w.state(w.look(e.View))
 			l := machine.Loaded{Load: e.Load}
 			for _, k := range e.Keys {
 				v := wire.Value{Code: wire.Absent}
@@ -146,14 +148,21 @@ func (w *world) apply(ev machine.Event) {
 			}
 			w.loads = append(w.loads, l)
 		case machine.Scan:
-			state := w.state(len(w.log))
+			state := w.state(w.look(e.View))
 			l := machine.Loaded{Load: e.Load}
+			size := 0
 			for _, k := range sortedKeys(state) {
-				if rest, ok := strings.CutPrefix(k, e.Prefix); ok && rest > e.After && len(l.Values) < e.Limit {
+				if rest, ok := strings.CutPrefix(k, e.Prefix); ok && rest > e.After && len(l.Values) < e.Limit && size <= e.Bytes {
 					l.Values = append(l.Values, wire.Value{Text: rest, Data: state[k]})
+					size += machine.Size(l.Values[len(l.Values)-1])
 				}
 			}
 			w.loads = append(w.loads, l)
+		case machine.Close:
+			if _, open := w.views[e.View]; !open {
+				w.t.Fatalf("the view of %s is closed, and was not open", e.View)
+			}
+			delete(w.views, e.View)
 		case machine.Send:
 			deliver := func() {
 				switch m := e.Message.(type) {
@@ -179,7 +188,7 @@ func (w *world) apply(ev machine.Event) {
 		case machine.Kill:
 			w.doomed = append(w.doomed, e.Call)
 		case machine.Reply:
-			w.gated = append(w.gated, gated{len(w.log), func() {
+			answer := gated{len(w.log), func() {
 				if c := w.waiters[e.Waiter]; c != nil {
 					if e.Value.Code == wire.Refused && strings.Contains(e.Value.Text, "is not there") {
 						c.asked = false
@@ -187,7 +196,12 @@ func (w *world) apply(ev machine.Event) {
 					}
 					c.answers = append(c.answers, e.Value)
 				}
-			}})
+			}}
+			if e.Volatile {
+				answer.f()
+				break
+			}
+			w.gated = append(w.gated, answer)
 			w.open()
 		case machine.Park:
 			if w.parked == nil {
@@ -196,6 +210,18 @@ func (w *world) apply(ev machine.Event) {
 			w.parked[e.Request] = e.Why
 		}
 	}
+}
+
+// look is what part of the log is read from.
+func (w *world) look(view string) int {
+	if view == "" {
+		return len(w.log)
+	}
+	if _, open := w.views[view]; !open {
+		w.views[view] = len(w.log)
+		w.moments[view] = len(w.log)
+	}
+	return w.views[view]
 }
 
 func (w *world) kill(call uint64) {
@@ -281,6 +307,7 @@ func (w *world) crash() {
 		delete(w.execs, call)
 	}
 	clear(w.waiters)
+	clear(w.views)
 	for _, c := range w.clients {
 		c.asked = false
 	}
@@ -297,13 +324,7 @@ func (w *world) crash() {
 		}
 		ev := machine.Recovered{Request: r, Promises: map[string]wire.Value{}}
 		for n := range r.Chunks {
-			if chunk, ok := state[record.Chunk(id, n)]; ok {
-				entries, err := journal.Decode(chunk)
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				ev.Entries = append(ev.Entries, entries...)
-			} else {
+			if _, ok := state[record.Chunk(id, n)]; !ok {
 				w.t.Fatalf("the journal of %s has no chunk %d of %d", id, n, r.Chunks)
 			}
 		}
@@ -361,7 +382,7 @@ func (w *world) move() bool {
 			w.kill(call)
 		})
 	}
-	if w.flushed < len(w.log) {
+	if w.flushed < len(w.log) && !w.still {
 		can(4, func() {
 			w.flushed = len(w.log)
 			w.open()
@@ -433,6 +454,9 @@ func (w *world) live(moves int) {
 	}
 	for _, x := range w.execs {
 		x.abort()
+	}
+	if len(w.views) > 0 {
+		w.t.Errorf("views are left: %v", w.views)
 	}
 	if locks := w.m.Locks(); len(locks) > 0 {
 		w.t.Errorf("locks are left: %v", locks)

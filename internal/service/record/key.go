@@ -7,6 +7,7 @@
 //	svc/j/ID 0 N                         its journal, N as 8 bytes (package journal)
 //	svc/p/ID 0 NAME                      what a promise was resolved with (Result)
 //	svc/x/TIME ID                        when svc/d/ID is forgotten, TIME in ns as 8 bytes
+//	svc/v/SERVICE                        objects of it may have a version of their state
 package record
 
 import (
@@ -24,6 +25,8 @@ const (
 	journalPrefix = "svc/j/"
 	promisePrefix = "svc/p/"
 	ExpirePrefix  = "svc/x/" // of the times when results are forgotten
+	// VersionedPrefix is that of services of which an object has, or had, a version.
+	VersionedPrefix = "svc/v/"
 )
 
 // NameMax bounds names of services, objects, fields and requests, in bytes, and the
@@ -60,6 +63,9 @@ func Open(id string) string { return OpenPrefix + id }
 // Done is the key of a request's result.
 func Done(id string) string { return donePrefix + id }
 
+// Versioned is the key that says that objects of a service may have a version.
+func Versioned(service string) string { return VersionedPrefix + service }
+
 // Journal is what the keys of a request's journal begin with.
 func Journal(id string) string { return journalPrefix + id + "\x00" }
 
@@ -92,4 +98,31 @@ func Expiry(key string) (at int64, id string, err error) {
 func Object(service, object string) string {
 	k := State(service, object, wire.Key{})
 	return k[:len(k)-2]
+}
+
+// Place reads what State has made: a place in the state of an object.
+func Place(key string) (service, object string, k wire.Key, err error) {
+	rest, found := strings.CutPrefix(key, StatePrefix)
+	bad := fmt.Errorf("key %q is no place in the state", key)
+	if !found {
+		return "", "", k, bad
+	}
+	for _, s := range [...]*string{&service, &object, &k.Field} {
+		n, size := binary.Uvarint([]byte(rest))
+		if size <= 0 || n > uint64(len(rest)-size) {
+			return "", "", k, bad
+		}
+		*s, rest = rest[size:size+int(n)], rest[size+int(n):]
+	}
+	if rest == "" || rest[0] > 1 {
+		return "", "", k, bad
+	}
+	k.Item, k.Entry = rest[0] == 1, rest[1:]
+	return service, object, k, nil
+}
+
+// Service is what the keys of the state of all objects of a service begin with.
+func Service(service string) string {
+	b := binary.AppendUvarint([]byte(StatePrefix), uint64(len(service)))
+	return string(append(b, service...))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/weft-run/weft/internal/service/wire"
 )
 
-const version = 1
+const version = 2
 
 // Call is a method with its arguments.
 type Call struct {
@@ -38,14 +38,18 @@ type Request struct {
 	Version string // of the app that it began on
 	Keep    bool   // its result is kept, for who asks again
 	Parent  string // the request that may wait for it; "" for none
+	Root    string // the request from outside that it goes back to; "" for itself
 	Time    int64  // when it began, in nanoseconds since 1970: its age in the order of locks, no other's
 	Due     int64  // not before this time; 0: at once
+	// Deadline is when it is ended if it has not; 0: never.
+	Deadline int64
 	// Generation counts the times that it continued with other arguments.
 	Generation uint64
-	Chunks     uint64 // of its journal
-	Undo       []Call // compensations; the last one goes first
-	Undoes     string // the request that it is a compensation of; Undo is what follows then
-	Parked     string // why it is not tried any more; "" if it is
+	Chunks     uint64   // of its journal
+	Undo       []Call   // compensations; the last one goes first
+	Undoes     string   // the request that it is a compensation of; Undo is what follows then
+	Parked     string   // why it is not tried any more; "" if it is
+	Cuts       []uint64 // the questions from which it was restarted, in the order of that
 }
 
 func (r *Request) code(c *codec.Coder) {
@@ -54,13 +58,16 @@ func (r *Request) code(c *codec.Coder) {
 	c.String(&r.Version)
 	c.Bool(&r.Keep)
 	c.String(&r.Parent)
+	c.String(&r.Root)
 	c.Int(&r.Time)
 	c.Int(&r.Due)
+	c.Int(&r.Deadline)
 	c.Uint(&r.Generation)
 	c.Uint(&r.Chunks)
 	codec.List(c, &r.Undo, func(c *codec.Coder, v *Call) { v.code(c) })
 	c.String(&r.Undoes)
 	c.String(&r.Parked)
+	codec.List(c, &r.Cuts, func(c *codec.Coder, n *uint64) { c.Uint(n) })
 }
 
 // Encode gives the value of a request.
@@ -78,12 +85,15 @@ type Result struct {
 	Value wire.Value
 	Hash  uint64 // of the call
 	Until int64  // when it may be forgotten, in nanoseconds since 1970
+	// Parent is the request that may wait for it: it is not forgotten before that has ended.
+	Parent string
 }
 
 func (r *Result) code(c *codec.Coder) {
 	r.Value.Fields(c)
 	c.Uint(&r.Hash)
 	c.Int(&r.Until)
+	c.String(&r.Parent)
 }
 
 // Encode gives the value of a result.

@@ -32,6 +32,12 @@ func TestStateKeys(t *testing.T) {
 		if (k == l) != (p == q) {
 			t.Fatalf("%+v has %q, %+v has %q", p, k, q, l)
 		}
+		if service, object, key, err := Place(k); err != nil || (place{service, object, key}) != p {
+			t.Fatalf("%q is %q %q %+v, %v", k, service, object, key, err)
+		}
+		if strings.HasPrefix(k, Service(q.service)) != (p.service == q.service) {
+			t.Fatalf("%+v is, or is not, of service %q", p, q.service)
+		}
 		within := q.key.Item && q.service == p.service && q.object == p.object && q.key.Field == p.key.Field
 		if strings.HasPrefix(l, Entries(p.service, p.object, p.key.Field)) != within {
 			t.Fatalf("%+v is, or is not, among the entries of %+v", q, p)
@@ -43,8 +49,8 @@ func TestStateKeys(t *testing.T) {
 }
 
 func TestRequestsAndResultsTravel(t *testing.T) {
-	r := Request{ID: "r", Call: Call{To: wire.Target{Service: "bank", Object: "7", Method: "add"}, Args: [][]byte{[]byte("1")}}, Hash: 2, Version: "3", Keep: true, Parent: "p",
-		Time: 4, Due: 6, Generation: 7, Chunks: 8, Undo: []Call{{To: wire.Target{Service: "a"}}}, Undoes: "u", Parked: "x"}
+	r := Request{ID: "r", Call: Call{To: wire.Target{Service: "bank", Object: "7", Method: "add"}, Args: [][]byte{[]byte("1")}}, Hash: 2, Version: "3", Keep: true, Parent: "p", Root: "root", Deadline: 7,
+		Time: 4, Due: 6, Generation: 7, Chunks: 8, Undo: []Call{{To: wire.Target{Service: "a"}}}, Undoes: "u", Parked: "x", Cuts: []uint64{9}}
 	v := reflect.ValueOf(r)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
@@ -55,7 +61,7 @@ func TestRequestsAndResultsTravel(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, %v, want %+v", got, err, r)
 	}
-	res := Result{Value: wire.Value{Code: wire.Failed, Text: "t", Data: []byte("d")}, Hash: 1, Until: 2}
+	res := Result{Value: wire.Value{Code: wire.Failed, Text: "t", Data: []byte("d")}, Hash: 1, Until: 2, Parent: "p"}
 	if got, err := DecodeResult(res.Encode()); err != nil || !reflect.DeepEqual(got, res) {
 		t.Errorf("got %+v, %v, want %+v", got, err, res)
 	}

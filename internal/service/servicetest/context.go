@@ -173,13 +173,20 @@ func (c *Context) Delete(k wire.Key) {
 	c.writes = append(c.writes, wire.Write{Key: k, Deleted: true})
 }
 
-// Scan reads entries of a map; Text of each one is its key.
-func (c *Context) Scan(field, after string, limit int) []wire.Value {
-	a := c.put(&wire.Scan{Question: c.question(), Field: field, After: after, Limit: uint32(limit)})
-	if a.Value.Code != wire.OK {
-		panic(&Refused{a.Value.Text})
+// Scan reads entries of a map; Text of each one is its key. What is too large for one answer
+// is several.
+func (c *Context) Scan(field, after string, limit int) (list []wire.Value) {
+	for {
+		a := c.put(&wire.Scan{Question: c.question(), Field: field, After: after, Limit: uint32(limit - len(list))})
+		if a.Value.Code != wire.OK && a.Value.Code != wire.Pending {
+			panic(&Refused{a.Value.Text})
+		}
+		list = append(list, a.List...)
+		if a.Value.Code == wire.OK || len(a.List) == 0 {
+			return list
+		}
+		after = list[len(list)-1].Text
 	}
-	return a.List
 }
 
 // Call calls a method and waits for its result.

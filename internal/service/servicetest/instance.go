@@ -14,7 +14,7 @@ type Methods map[string]Method
 var _ service.Instances = Methods{}
 
 // Catalog is the machine's.
-func (m Methods) Catalog(t wire.Target) error {
+func (m Methods) Catalog(_ string, t wire.Target) error {
 	if m[t.Service+"."+t.Method] == nil {
 		return fmt.Errorf("there is no method %v", t)
 	}

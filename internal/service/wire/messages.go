@@ -35,6 +35,10 @@ type Key struct {
 	Entry string
 }
 
+// VersionField is the field of an object that has the version of its state, for code that knows of
+// one: a number, as JSON. Other code asks for nothing by that name.
+const VersionField = "#version"
+
 func (k *Key) code(c *codec.Coder) {
 	c.String(&k.Field)
 	c.Bool(&k.Item)
@@ -64,10 +68,12 @@ const (
 	Proceed       // of Run: do it, and tell with Ran
 	Panicked      // of Return: the method did not return; it is tried again
 	Busy          // of a request from outside: too many wait already; nothing has happened
+	Conflict      // of a request from outside: its key belongs to another call
+	Late          // of a request from outside: its deadline has passed; the text says what has become of it
 )
 
 func (c Code) String() string {
-	return [...]string{"ok", "absent", "pending", "failed", "refused", "aborted", "proceed", "panicked", "busy"}[min(c, Busy)]
+	return [...]string{"ok", "absent", "pending", "failed", "refused", "aborted", "proceed", "panicked", "busy", "conflict", "late"}[min(c, Late)]
 }
 
 // Value is a value, or the reason why there is none.
@@ -81,7 +87,7 @@ type Value struct {
 func (v *Value) Fields(c *codec.Coder) {
 	code := uint8(v.Code)
 	c.Byte(&code)
-	if v.Code = Code(code); v.Code > Busy {
+	if v.Code = Code(code); v.Code > Late {
 		c.Fail("code")
 	}
 	c.String(&v.Text)
@@ -183,7 +189,8 @@ type Asker interface {
 	Describe() (what string, detail func(*codec.Coder))
 }
 
-// Read asks for values. The answer has them in List.
+// Read asks for values. The answer has them in List. Where they are too large for one
+// answer the last ones are Pending, and are asked for again; the first one never is.
 type Read struct {
 	Question
 	Keys   []Key
@@ -202,7 +209,8 @@ func (m *Read) body(c *codec.Coder) {
 }
 
 // Scan asks for the entries of a map in the order of their keys, those after
-// a key.
+// a key. Where they are too large for one answer its Value is Pending, and more come
+// after the last one.
 type Scan struct {
 	Question
 	Field string

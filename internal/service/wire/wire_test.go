@@ -15,7 +15,7 @@ func generator(t *rapid.T, typ reflect.Type) reflect.Value {
 	v := reflect.New(typ).Elem()
 	switch typ {
 	case reflect.TypeFor[Code]():
-		v.SetUint(uint64(rapid.IntRange(0, int(Busy)).Draw(t, "code")))
+		v.SetUint(uint64(rapid.IntRange(0, int(Conflict)).Draw(t, "code")))
 		return v
 	case reflect.TypeFor[Mode](), reflect.TypeFor[Edge]():
 		v.SetUint(uint64(rapid.IntRange(0, 2).Draw(t, "mode")))

@@ -128,6 +128,11 @@ func (s *Store) Append(_ context.Context, b *store.Batch) (store.Version, error)
 		case store.OpDelete:
 			events = append(events, store.Event{Item: store.Item{Key: bytes.Clone(op.Key), Version: s.state.version}, Deleted: true})
 		case store.OpDeletePrefix:
+			for _, e := range events { // of the same batch
+				if !e.Deleted && bytes.HasPrefix(e.Key, op.Key) {
+					events = append(events, store.Event{Item: store.Item{Key: e.Key, Version: s.state.version}, Deleted: true})
+				}
+			}
 			for _, item := range s.state.within(op.Key) {
 				events = append(events, store.Event{Item: store.Item{Key: item.Key, Version: s.state.version}, Deleted: true})
 			}

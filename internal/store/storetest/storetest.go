@@ -112,8 +112,13 @@ func atomic(t *testing.T, d Driver) {
 	order.Put([]byte("a"), []byte("3"))
 	order.DeletePrefix([]byte("a"))
 	order.Put([]byte("a"), []byte("4"))
+	order.Put([]byte("d1"), []byte("1"))
+	order.Put([]byte("d2"), []byte("1"))
+	order.DeletePrefix([]byte("d"))
+	order.Put([]byte("d2"), []byte("2"))
+	order.DeletePrefix([]byte("d1"))
 	must[store.Version](t)(s.Append(context.Background(), &order))
-	want(t, now(t, s, ""), "a=4", "b=1")
+	want(t, now(t, s, ""), "a=4", "b=1", "d2=2")
 }
 
 func preconditions(t *testing.T, d Driver) {

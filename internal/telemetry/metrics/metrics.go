@@ -24,6 +24,7 @@ type Metrics struct {
 	calls       *family[name, *call]
 	invocations *family[name, *invocation]
 	routes      *family[string, *route]
+	methods     *family[name, *method]
 	steps       *family[string, prometheus.Counter]
 	moved       *family[string, prometheus.Counter]
 	refused     *family[string, prometheus.Counter]
@@ -87,6 +88,7 @@ func New(s Sources) *Metrics {
 	m.runs()
 	m.functions()
 	m.requests()
+	m.services()
 	m.modules = m.counter("module_loads_total", "Modules of the system interface that calls have loaded on first use.")
 	m.saved = m.counter("saved_bytes_total", "Bytes of buffers and large values that were written to the data folder for runs to survive.")
 	m.journal = m.counter("journal_bytes_total", "Bytes of keys and values that runs have written to the store.")
@@ -194,9 +196,11 @@ func (m *Metrics) Forget(app string) {
 	m.workflows.drop(mine, func() {
 		m.calls.drop(mine, func() {
 			m.invocations.drop(mine, func() {
-				for _, v := range m.ofApps {
-					v.DeletePartialMatch(prometheus.Labels{"app": label(app)})
-				}
+				m.methods.drop(mine, func() {
+					for _, v := range m.ofApps {
+						v.DeletePartialMatch(prometheus.Labels{"app": label(app)})
+					}
+				})
 			})
 		})
 	})

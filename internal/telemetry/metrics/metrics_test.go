@@ -16,6 +16,8 @@ import (
 
 	"github.com/weft-run/weft/internal/admission"
 	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/service"
+	"github.com/weft-run/weft/internal/service/machine"
 	"github.com/weft-run/weft/internal/store/pebble"
 	"github.com/weft-run/weft/internal/telemetry/metrics"
 	"github.com/weft-run/weft/internal/telemetry/otlp"
@@ -101,6 +103,8 @@ func TestWhatIsToldIsShown(t *testing.T) {
 	m.Request("GET /v1/runs/{id}", 200, 500*time.Millisecond)
 	m.Request("GET /v1/runs/{id}", 77, 0)
 	m.Refused(metrics.RefusedQueue)
+	m.ServiceRequest("shop", "bank", "add", "ok", 250*time.Millisecond)
+	m.ServiceRequest("shop", "bank", "add", "failed", 250*time.Millisecond)
 	expect(t, scrape(t, m), map[string]float64{
 		"weft_runs_started_total{app=shop,workflow=main}":                              2,
 		"weft_runs_total{app=shop,status=succeeded,workflow=main}":                     1,
@@ -126,6 +130,9 @@ func TestWhatIsToldIsShown(t *testing.T) {
 		"weft_http_requests_total{code=" + metrics.Other + ",route=GET /v1/runs/{id}}": 1,
 		"weft_http_request_seconds_sum{route=GET /v1/runs/{id}}":                       1,
 		"weft_refused_total{reason=queue}":                                             1,
+		"weft_service_requests_total{app=shop,method=add,outcome=ok,service=bank}":     1,
+		"weft_service_requests_total{app=shop,method=add,outcome=failed,service=bank}": 1,
+		"weft_service_request_seconds_sum{app=shop,method=add,service=bank}":           0.5,
 	})
 }
 
@@ -144,6 +151,9 @@ func TestSourcesAreReadWhenSomebodyScrapes(t *testing.T) {
 			return pebble.Stats{Appends: 1, Flushes: 2, FlushTime: 1500 * time.Millisecond, Bytes: 3}
 		},
 		Traces: func() otlp.Stats { return otlp.Stats{Exported: 1, Dropped: 2, Failed: 3} },
+		Services: func() service.Stats {
+			return service.Stats{Stats: machine.Stats{Retries: 1, Parked: 2, LockWaits: 3, Deaths: 4, Diverged: 5, Refused: 6, Journal: 7, Requests: map[machine.State]int{machine.Waiting: 8}}, Appends: 9, Flushes: 10, Held: 11, Busy: 12, Idle: 13}
+		},
 		Runs:   func() int { return 42 },
 		Data:   func() int64 { return 43 },
 		Memory: map[string]func() int64{"node": func() int64 { return 44 }},
@@ -178,6 +188,20 @@ func TestSourcesAreReadWhenSomebodyScrapes(t *testing.T) {
 		"weft_hosts_ended_total{why=expired}":                        11,
 		"weft_hosts_ended_total{why=retired}":                        12,
 		"weft_store_appends_total{}":                                 1,
+		"weft_service_requests_open{state=waiting}":                  8,
+		"weft_service_requests_open{state=parked}":                   0,
+		"weft_service_retries_total{}":                               1,
+		"weft_service_parked_total{}":                                2,
+		"weft_service_lock_conflicts_total{outcome=waits}":           3,
+		"weft_service_lock_conflicts_total{outcome=dies}":            4,
+		"weft_service_diverged_total{}":                              5,
+		"weft_service_busy_total{}":                                  6,
+		"weft_service_journal_bytes_total{}":                         7,
+		"weft_service_appends_total{}":                               9,
+		"weft_service_flushes_total{}":                               10,
+		"weft_service_flush_waits_total{}":                           11,
+		"weft_service_instances{state=busy}":                         12,
+		"weft_service_instances{state=idle}":                         13,
 		"weft_store_flushes_total{}":                                 2,
 		"weft_store_flush_seconds_total{}":                           1.5,
 		"weft_store_bytes_total{}":                                   3,

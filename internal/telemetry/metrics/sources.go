@@ -10,6 +10,7 @@ import (
 	"github.com/weft-run/weft/internal/admission"
 	"github.com/weft-run/weft/internal/cpu/scheduler"
 	"github.com/weft-run/weft/internal/sandbox/domain"
+	"github.com/weft-run/weft/internal/service"
 	"github.com/weft-run/weft/internal/store/pebble"
 	"github.com/weft-run/weft/internal/telemetry/otlp"
 )
@@ -28,6 +29,8 @@ type Sources struct {
 	Runs   func() int // that have not ended: Engine.Active
 	CPU    func() scheduler.Status
 	Data   func() int64 // bytes of the data folder: data.Folder.Bytes
+	// Services are asked in their goroutine.
+	Services func() service.Stats
 
 	// Memory measures parts of the node's memory in bytes, by name, beside
 	// "sandboxes", which Pool tells.
@@ -85,6 +88,9 @@ func (*scrape) Describe(out chan<- *prometheus.Desc) {
 		cpuPolicy, cpuCalls, cpuArrivals, cpuCommands, cpuDeadlines, cpuError, cpuFairness, cpuSeconds, cpuLooks, cpuRefused, cpuApps} {
 		out <- d
 	}
+	for _, d := range serviceDescs {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -137,6 +143,9 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.CPU != nil {
 		processor(s.CPU(), gauge, counter)
+	}
+	if s.Services != nil {
+		services(s.Services(), gauge, counter)
 	}
 	if s.Store != nil {
 		st := s.Store()

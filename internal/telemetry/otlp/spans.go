@@ -87,7 +87,7 @@ func (b *tree) name() {
 		id := spanID(key + " " + strconv.Itoa(seen[key]))
 		b.ids = append(b.ids, id[:])
 		switch p := (place{s.Step, s.Index, 0}); s.Kind {
-		case telemetry.KindStep:
+		case telemetry.KindStep, telemetry.KindCall:
 			if b.steps[p] == nil {
 				b.steps[p] = b.ids[i]
 			}
@@ -140,6 +140,9 @@ func (b *tree) span(i int, s telemetry.Span) span {
 	switch s.Kind {
 	case telemetry.KindStep:
 		o.Name, o.Parent = s.Step, b.aboveStep(s)
+	case telemetry.KindCall:
+		o.Name, o.Parent = s.Name, b.around(s.Step)
+		attr(text("weft.method", s.Name))
 	case telemetry.KindAttempt:
 		o.Name, o.Parent = s.Name, b.aboveAttempt(s)
 		attr(text("weft.function", s.Name))

@@ -157,6 +157,8 @@ class Server:
 
         self.weft = weft
 
+        if self.settings["service"] is not None:
+            return self.load_service()
         name = self.settings["handler"] or ("app" if resident in ("wsgi", "asgi") else "handler")
         module = import_own(self.settings["module"])
         self.handler = getattr(module, name, None)
@@ -173,11 +175,21 @@ class Server:
             print("weft: the module %s starts threads when it is imported: they will not be there in calls; start them in the handler"
                   % self.settings["module"], file=sys.stderr)
 
+    def load_service(self):
+        """Imports a service, whose handler executes its methods."""
+        from weft import _instance
+
+        _instance.prepare(self.settings["service"])
+        name, handler = self.settings["function"], self.settings["handler"]
+        module = import_own(self.settings["module"])
+        spec = _instance.load(name, module, handler)
+        self.handler = getattr(module, handler) if spec is None else lambda event, context: _instance.main(spec)
+
     def run(self):
         try:
             self.load()
         except BaseException as e:  # SystemExit too: an import must not end the server silently
-            text = explain(e)
+            text = "\n".join(e.problems) if hasattr(e, "problems") else explain(e)
             if isinstance(e, ModuleNotFoundError) and e.name:
                 text += "\nhint: if a package has %s, name that in the function's requirements" % e.name.split(".")[0]
             send(self.sock, BROKEN, text=text)
@@ -316,7 +328,7 @@ class Call:
         if len(fds) > 3:
             os.dup2(fds[3], 3, inheritable=False)
             if not resident:
-                os.environ["WEFT_FD"] = "3"
+                os.environ["WEFT_SERVICE_FD" if meta.get("frames") else "WEFT_FD"] = "3"
         for fd in fds:
             if fd > 3:
                 os.close(fd)

@@ -64,6 +64,10 @@ type Config struct {
 
 	Mounts    []Mount
 	Listeners []Listener
+	// Stream is a connected stream socket, of which the guest learns from its
+	// environment: its number is [Config.StreamFD]. The caller closes it, after
+	// System.Close. 0: there is none.
+	Stream int
 	// Dial connects to a host and port that the guest names and returns a
 	// connected stream socket, which the System owns from then on. Nil refuses
 	// every call with NOTCAPABLE.
@@ -90,6 +94,9 @@ type Config struct {
 	// Descriptors bounds the table; default 1024.
 	Descriptors int
 }
+
+// StreamFD is the guest's number of Stream: the first one behind mounts and listeners.
+func (c *Config) StreamFD() int { return 3 + countPreopens(c.Mounts) + len(c.Listeners) }
 
 // System is the operating system of one instance.
 type System struct {
@@ -131,6 +138,9 @@ func New(cfg Config) *System {
 	s.fds = s.fds0[:3]
 	s.preopens = countPreopens(cfg.Mounts)
 	s.SetStreams(cfg.Stdin, cfg.Stdout, cfg.Stderr)
+	if cfg.Stream > 0 {
+		s.place(cfg.StreamFD(), &descriptor{obj: newSocket(cfg.Stream, false, false), base: rightsSocket &^ RightSockAccept})
+	}
 	if cfg.Eager {
 		s.loadFS()
 		s.loadNet()

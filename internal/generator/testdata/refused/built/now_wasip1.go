@@ -1,0 +1,5 @@
+package p
+
+import "time"
+
+func now() int64 { return time.Now().Unix() }
