@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -212,13 +213,11 @@ var zeros [1 << 20]byte
 func (c *scratch) each(s *Segment, n int64, f func(addr uintptr, piece []byte, off int64) error) error {
 	for off := int64(0); off < n; off += scratchSize {
 		length := min(RoundUp(n-off), scratchSize)
-		_, _, errno := unix.Syscall6(unix.SYS_MMAP, c.addr, uintptr(length), readWrite,
-			unix.MAP_SHARED|unix.MAP_FIXED, uintptr(s.fd), uintptr(off))
-		if errno != 0 {
-			return errno
+		err := c.show(s, off, length)
+		if err == nil {
+			err = f(c.addr, c.bytes[:length], off)
 		}
-		err := f(c.addr, c.bytes[:length], off)
-		_, _, errno = unix.Syscall6(unix.SYS_MMAP, c.addr, uintptr(length), unix.PROT_NONE,
+		_, _, errno := unix.Syscall6(unix.SYS_MMAP, c.addr, uintptr(length), unix.PROT_NONE,
 			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED, ^uintptr(0), 0)
 		if err != nil {
 			return err
@@ -228,6 +227,20 @@ func (c *scratch) each(s *Segment, n int64, f func(addr uintptr, piece []byte, o
 		}
 	}
 	return nil
+}
+
+// show maps length bytes of s into the scratch, for this process only. Go forks without CLONE_VM where a child gets a
+// user namespace: the child would have the mapping too, until it runs its program or is gone, and the segment could
+// not be sealed for so long.
+func (c *scratch) show(s *Segment, off, length int64) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	_, _, errno := unix.Syscall6(unix.SYS_MMAP, c.addr, uintptr(length), readWrite,
+		unix.MAP_SHARED|unix.MAP_FIXED, uintptr(s.fd), uintptr(off))
+	if errno != 0 {
+		return errno
+	}
+	return advise(c.addr, length, unix.MADV_DONTFORK)
 }
 
 // zero writes zeros over what may have been written; pages stay resident. Up to a megabyte pwrite is the faster way,
