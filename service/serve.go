@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 
 	"github.com/weft-run/weft/internal/service/wire"
@@ -25,9 +26,13 @@ func instance(all []Service) error {
 	if err != nil {
 		return fmt.Errorf("%s=%q is not a descriptor: this program is an instance of services, which weft starts", wire.FD, text)
 	}
-	f := os.NewFile(uintptr(fd), "node")
-	defer f.Close()
-	return Serve(f, all...)
+	node, err := openStream(uintptr(fd))
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	runtime.GOMAXPROCS(1) // one method at a time; a thread without work would be woken beside it to look for some
+	return Serve(node, all...)
 }
 
 // Serve executes methods for the node at the other end of a stream, one at a time, until that ends.
