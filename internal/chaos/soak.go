@@ -81,7 +81,7 @@ func Soak(ctx context.Context, o SoakOptions) (SoakReport, error) {
 		Invocations: int(s.invocations.Load()), Failures: int(s.failures.Load()), Runs: int(s.runs.Load()), Streams: int(s.streams.Load()),
 		Deployments: int(s.deployments.Load()), Followed: int(s.followed.Load()), Samples: samples,
 	}
-	if err == nil && len(samples) < 10 {
+	if err == nil && len(samples) < samplesMin {
 		err = fmt.Errorf("there are %d samples, which is too few", len(samples))
 	}
 	if err == nil {
@@ -138,12 +138,15 @@ func (s *soak) live(ctx context.Context) (samples []Sample, err error) {
 	return samples, errors.Join(s.life.faults(), ctx.Err())
 }
 
-// load keeps the server busy for as long as it is told to.
+// samplesMin is how many samples a trend takes at least.
+const samplesMin = 10
+
+// load keeps the server busy for as long as it is told to, or until there are enough samples.
 func (s *soak) load(ctx context.Context) (samples []Sample) {
 	begun := time.Now()
 	ctx, abort := context.WithCancel(ctx)
 	defer abort()
-	working, stop := context.WithTimeout(ctx, s.o.For)
+	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers sync.WaitGroup
 	for part, w := range []struct {
@@ -172,7 +175,7 @@ func (s *soak) load(ctx context.Context) (samples []Sample) {
 		})
 	}
 	every := max(s.o.For/600, 250*time.Millisecond)
-	for s.life.pause(working, every) {
+	for (time.Since(begun) < s.o.For || len(samples) < samplesMin) && s.life.pause(working, every) {
 		m, err := sample(ctx, s.node, s.c, time.Since(begun))
 		if err != nil {
 			s.life.fault("measure: %v", err)

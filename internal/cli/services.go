@@ -20,9 +20,9 @@ func (sh *shell) callCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call APP/SERVICE[/KEY].METHOD [ARGUMENT...]",
 		Short: "Call a method of a service",
-		Long: `Call a method of a service and print its result. Arguments are JSON; what is none is a string. With --key the call has its
-effect once, however often it is repeated; without one a new key is made, so that a connection that breaks is no reason
-to do it twice.`,
+		Long: `Call a method of a service and print its result. Arguments are JSON; what is none is a string, and a string that is JSON by chance has
+quotes of its own: '"42"'. With --key the call has its effect once, however often it is repeated; without one a new key is
+made, so that a connection that breaks is no reason to do it twice.`,
 		Example: `  weft call shop/bank/ann.deposit 100
   weft call shop/orders.place '{"item": "tea", "count": 2}' --key order-17
   weft call shop/orders.remind ann --send --delay 24h`,
