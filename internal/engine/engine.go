@@ -229,6 +229,10 @@ func (e *Engine) Submit(ctx context.Context, req StartRequest, accepted func(r R
 	// it is counted first.
 	if _, err := e.o.Catalog.Program(ctx, p.App.Name, p.Version); err != nil {
 		e.leave(p.edition())
+		if req.Version == "" && errors.Is(err, ErrGone) { // another one is active by now, or the app is gone
+			e.Submit(ctx, req, accepted)
+			return
+		}
 		accepted(Run{}, false, err)
 		return
 	}

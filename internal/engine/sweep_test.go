@@ -48,31 +48,55 @@ func TestLogsWithoutARunGo(t *testing.T) {
 	}
 }
 
-// vanishing is a catalog whose version goes just after it was looked up.
+// vanishing is a catalog whose version goes just after it was looked up. Then next is active, if there is one.
 type vanishing struct {
 	engine.Catalog
+	next  *engine.Program
 	mu    sync.Mutex
 	asked int
 }
 
-var errVanished = errors.New("vanished")
-
 func (v *vanishing) Program(ctx context.Context, app, version string) (*engine.Program, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.asked++; v.asked > 1 {
-		return nil, errVanished
+	if v.asked++; v.asked == 1 {
+		return v.Catalog.Program(ctx, app, version)
 	}
-	return v.Catalog.Program(ctx, app, version)
+	if v.next == nil || version != "" && version != v.next.Version {
+		return nil, fmt.Errorf("app %s, version %q, has vanished: %w", app, version, engine.ErrGone)
+	}
+	return v.next, nil
 }
 
-// A run whose version is deleted while it is being accepted is not accepted, and
+// A run whose version is deleted while it is being accepted is one of the version that is active then.
+func TestAnotherVersionComes(t *testing.T) {
+	b := newBench(t, engine.Options{})
+	next := *b.program
+	next.Version = "v2"
+	e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: noBlobs{}, Catalog: &vanishing{Catalog: b, next: &next}})
+	defer e.Close()
+	run, _, err := e.Start(t.Context(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0})
+	if err != nil || run.Version != "v2" {
+		t.Errorf("got %+v, %v", run, err)
+	}
+	if n := e.Using("shop", "v1"); n != 0 {
+		t.Errorf("%d runs use the version that is gone", n)
+	}
+	// Who names a version gets that one, or nothing.
+	e2 := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: noBlobs{}, Catalog: &vanishing{Catalog: b, next: &next}})
+	defer e2.Close()
+	if run, _, err := e2.Start(t.Context(), engine.StartRequest{App: "shop", Version: "v1", Workflow: "order", Input: 1.0}); !errors.Is(err, engine.ErrGone) {
+		t.Errorf("version v1 is gone: got %+v, %v", run, err)
+	}
+}
+
+// A run whose version is deleted while it is being accepted, and that has no other, is not accepted, and
 // is not counted.
 func TestAVersionThatGoes(t *testing.T) {
 	b := newBench(t, engine.Options{})
 	e := engine.New(engine.Options{World: engine.Real, Sandboxes: b.boxes, Store: b.store, Blobs: noBlobs{}, Catalog: &vanishing{Catalog: b}})
 	defer e.Close()
-	if _, _, err := e.Start(t.Context(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0}); !errors.Is(err, errVanished) {
+	if _, _, err := e.Start(t.Context(), engine.StartRequest{App: "shop", Workflow: "order", Input: 1.0}); !errors.Is(err, engine.ErrGone) {
 		t.Errorf("it is accepted: %v", err)
 	}
 	if n := e.Using("shop", "v1"); n != 0 {

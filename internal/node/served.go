@@ -95,10 +95,13 @@ func (s *Server) find(ctx context.Context, name, version string, users int) (*de
 		m := s.make(of, a)
 		s.serving.Unlock()
 		if err := m.wait(ctx); err != nil {
-			if _, _, known := s.Apps.Get(name, v.ID); errors.Is(known, registry.ErrNotFound) {
-				err = known // it was deleted while it was made ready
-			}
-			return nil, err
+			_, _, known := s.Apps.Get(name, v.ID)
+			switch {
+			case !errors.Is(known, registry.ErrNotFound):
+				return nil, err
+			case version != "":
+				return nil, known // it was deleted while it was made ready
+			} // else another one is active by now, or the app is gone
 		}
 	}
 }
