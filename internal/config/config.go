@@ -77,6 +77,7 @@ type Limits struct {
 	Concurrency int   // calls under way; default 0: as many as memory allows
 	App         Quota // of each app
 	Queue       int   // calls of a function that may wait, unless it says; default 100
+	Connections int   // of clients at an address; default 4096
 }
 
 // Quota bounds what each app has under way at a time.
@@ -128,7 +129,7 @@ func Default() *Config {
 		Speculate:     true,
 		Python:        "python3",
 		PythonParents: true,
-		Limits:        Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Value: 1 << 20, Runs: 100_000, Queue: 100},
+		Limits:        Limits{Body: 64 << 20, Buffer: 4 << 30, Input: 1 << 20, Value: 1 << 20, Runs: 100_000, Queue: 100, Connections: 4096},
 		Grants:        Grants{Dial: []Peer{everyPublicPeer}, Native: true, Memory: app.MaxMemory},
 		Pool:          Pool{Ready: 2, Idle: 5 * time.Minute, Predict: true},
 		Services:      Services{Calls: AccessToken},

@@ -27,7 +27,7 @@ python_parents: false
 cpu: alps
 cpu_backend: sched
 cpu_parameters: [alps.theta=40, weight.shop=2.5]
-limits: {body: 1MiB, buffer: 1GiB, input: 64KiB, value: 32KiB, runs: 10, runs_per_app: 5, memory: 1.5GiB, concurrency: 8, memory_per_app: 1GiB, concurrency_per_app: 4, queue: 2}
+limits: {body: 1MiB, buffer: 1GiB, input: 64KiB, value: 32KiB, runs: 10, runs_per_app: 5, memory: 1.5GiB, concurrency: 8, memory_per_app: 1GiB, concurrency_per_app: 4, queue: 2, connections: 7}
 grants:
   folders: [/srv/data, "./shared:rw", "/x:ro"]
   dial: ["*.example.org:443", "10.0.0.0/8:5432", "[fd00::/8]:*", "db:5000-5010", "127.0.0.1:80", "*:443"]
@@ -55,7 +55,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		Retention: 30 * 24 * time.Hour,
 		Python:    "/usr/bin/python3.12",
 		CPU:       "alps", CPUBackend: "sched", CPUParameters: []string{"alps.theta=40", "weight.shop=2.5"},
-		Limits: Limits{1 << 20, 1 << 30, 64 << 10, 32 << 10, 10, 5, 3 << 29, 8, Quota{1 << 30, 4}, 2},
+		Limits: Limits{1 << 20, 1 << 30, 64 << 10, 32 << 10, 10, 5, 3 << 29, 8, Quota{1 << 30, 4}, 2, 7},
 		Grants: Grants{
 			Folders: []Folder{{"/srv/data", false}, {"/etc/weft/shared", true}, {"/x", false}},
 			Dial:    c.Grants.Dial,
@@ -180,7 +180,7 @@ func TestWrongSettings(t *testing.T) {
 		{"limits: {body: 0}", "c.yaml:1:16: body: want a size from 1B to 1048576GiB; found the number 0", "write a number with a unit: 64KiB, 256MiB or 1.5GiB"},
 		{"limits: {input: 1GiB}", `c.yaml:1:17: input: want a size from 1B to 64MiB; found the string "1GiB"`, ""},
 		{"limits: {runs: 0}", "c.yaml:1:16: runs: want a whole number from 1 to 10000000; found the number 0", ""},
-		{"limits: 5", "c.yaml:1:9: want a mapping with body, buffer, input, value, runs, runs_per_app, memory, concurrency, memory_per_app, concurrency_per_app, queue as limits; found the number 5", ""},
+		{"limits: 5", "c.yaml:1:9: want a mapping with body, buffer, input, value, runs, runs_per_app, memory, concurrency, memory_per_app, concurrency_per_app, queue, connections as limits; found the number 5", ""},
 		{"speculate: yes", `c.yaml:1:12: speculate: want true or false; found the string "yes"`, ""},
 		{"grants: {folders: [5]}", "c.yaml:1:20: folders: want a folder such as /srv/data, or /srv/data:rw for writing; found the number 5", ""},
 		{"grants: {folders: [':rw']}", "c.yaml:1:20: folders: want a folder; found an empty string", ""},

@@ -80,6 +80,7 @@ var settings = []setting{
 		size("memory_per_app", "Of the functions of one app's calls under way; 0: as much as of all.", 0, maxBytes, func(c *Config) *int64 { return &c.Limits.App.Memory }),
 		count("concurrency_per_app", "Calls of one app under way; 0: as many as of all.", 0, maxCount, func(c *Config) *int { return &c.Limits.App.Concurrency }),
 		count("queue", "Calls of a function that may wait, unless it says; further ones are refused.", 1, maxCount, func(c *Config) *int { return &c.Limits.Queue }),
+		count("connections", "Of clients at an address; further ones wait to be accepted, and idle ones are closed for them.", 1, maxCount, func(c *Config) *int { return &c.Limits.Connections }),
 	),
 	section("grants", "What apps may ask for; an app that asks for more is not deployed.",
 		list("folders", "Of the host, read-only or with :rw for writing: /srv/data:rw. Those in the app are always granted.", "a list of folders",

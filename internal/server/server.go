@@ -63,6 +63,9 @@ type server struct {
 	metrics *metrics.Metrics
 	api     *api.Handler
 	http    *http.Server
+
+	connections *connections
+
 	work    sync.WaitGroup
 	answers atomic.Int64 // requests that are being answered
 }
@@ -76,7 +79,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.CacheDir == "" {
 		o.CacheDir = filepath.Join(o.Config.Data, "cache")
 	}
-	s := &server{o: o, cfg: o.Config, log: logger(o.Log, o.Config.Telemetry)}
+	s := &server{o: o, cfg: o.Config, log: logger(o.Log, o.Config.Telemetry), connections: newConnections(o.Config.Limits.Connections)}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		return err
@@ -90,7 +93,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	for _, l := range sockets {
 		addresses = append(addresses, l.address)
 		s.work.Go(func() {
-			if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.http.Serve(s.connections.bound(l)); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", l.address, err)
 			}
 		})
@@ -177,7 +180,8 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	s.http = &http.Server{
 		Handler: http.HandlerFunc(s.answer), ConnContext: auth.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState: s.connections.state,
+		ErrorLog:  slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return nil
 }
