@@ -5,16 +5,25 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
+// restTime is how long a connection has had nothing to do when it may be closed for another one: its client is not
+// about to use it, most likely.
+const restTime = time.Second
+
 // connections bounds the connections of each listener. Those beyond wait in the kernel, where they cost nothing, until
-// another one is closed or has nothing to do, in which case that is closed. So what a server can do it does for those
+// another one is closed, has had nothing to do for a while or, where some wait, has had a request answered: it is
+// closed then. So what a server can do it does for those
 // whom it has let in: accepting everybody, to refuse most, takes the processor from what was begun.
 type connections struct {
 	max int // of a listener
 
 	mu sync.Mutex
 	of map[net.Conn]*place // guarded by mu, as all of bounded and place
+
+	waiting atomic.Int32 // listeners at which a connection waits
 }
 
 // place is what a connection has.
@@ -23,12 +32,18 @@ type place struct {
 	idle *list.Element // in l.idle; nil: a request is read or answered
 }
 
+// rest is a connection that has nothing to do.
+type rest struct {
+	conn  net.Conn
+	since time.Time
+}
+
 // bounded is a listener whose connections are bounded.
 type bounded struct {
 	net.Listener
 	all    *connections
 	open   int
-	idle   list.List // of net.Conn; the one without a request for the longest time comes first
+	idle   list.List // of rest; the longest one comes first
 	room   *sync.Cond
 	closed bool
 }
@@ -59,15 +74,20 @@ func (l *bounded) Accept() (net.Conn, error) {
 func (l *bounded) enter(conn net.Conn) bool {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()
+	l.all.waiting.Add(1)
+	defer l.all.waiting.Add(-1)
 	for l.open >= l.all.max && !l.closed {
-		longest := l.idle.Front()
-		if longest == nil {
-			l.room.Wait()
-			continue
+		if longest := l.idle.Front(); longest != nil {
+			r := longest.Value.(rest)
+			soon := restTime - time.Since(r.since)
+			if soon <= 0 {
+				l.all.leave(r.conn)
+				go r.conn.Close() // with TLS it says goodbye, which may take seconds
+				continue
+			}
+			time.AfterFunc(soon, l.room.Signal)
 		}
-		old := longest.Value.(net.Conn)
-		l.all.leave(old)
-		go old.Close() // with TLS it says goodbye, which may take seconds
+		l.room.Wait()
 	}
 	if l.closed {
 		return false
@@ -101,7 +121,7 @@ func (c *connections) state(conn net.Conn, now http.ConnState) {
 			p.idle = nil
 		}
 	case http.StateIdle:
-		p.idle = p.l.idle.PushBack(conn)
+		p.idle = p.l.idle.PushBack(rest{conn, time.Now()})
 		p.l.room.Signal()
 	case http.StateClosed, http.StateHijacked:
 		c.leave(conn)
@@ -118,3 +138,6 @@ func (c *connections) leave(conn net.Conn) {
 	p.l.open--
 	p.l.room.Signal()
 }
+
+// crowded reports whether some wait, so that a connection is best closed with its answer.
+func (c *connections) crowded() bool { return c.waiting.Load() > 0 }

@@ -32,6 +32,9 @@ func newBench(t *testing.T) *bench {
 	b.server = &http.Server{ConnState: state, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		b.begun <- struct{}{}
 		<-b.end
+		if c.crowded() {
+			w.Header().Set("Connection", "close")
+		}
 		io.WriteString(w, "done")
 	})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,6 +87,12 @@ func (b *bench) answered(conn net.Conn) {
 	if _, err := io.ReadAll(r.Body); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// rests is answered for a connection that is kept, and waits until it has nothing to do.
+func (b *bench) rests(conn net.Conn) {
+	b.t.Helper()
+	b.answered(conn)
 	<-b.idle
 }
 
@@ -92,12 +101,12 @@ func (b *bench) closed(conn net.Conn) {
 	b.t.Helper()
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		b.t.Errorf("the idle connection is not closed: %d bytes, %v", n, err)
+		b.t.Errorf("the connection is not closed: %d bytes, %v", n, err)
 	}
 }
 
-// A connection beyond the bound is served when there is place: when another one is closed, and when another one has
-// nothing to do, which is closed then.
+// A connection beyond the bound is served when there is place: when another one is closed, and when another one's
+// request is answered, with which it is closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	b := newBench(t)
 	one, two := b.ask(), b.ask()
@@ -121,20 +130,20 @@ func TestConnectionsAreBounded(t *testing.T) {
 	b.answered(four)
 }
 
-// Connections that have nothing to do are kept as long as nobody wants their place, and the one that was used last
-// the longest.
+// Connections that have nothing to do are kept as long as nobody wants their place. Then the one that has had nothing
+// to do for the longest time is closed.
 func TestIdleConnectionsAreKept(t *testing.T) {
 	b := newBench(t)
 	close(b.end)
 	one, two := b.ask(), b.ask()
-	b.answered(one)
-	b.answered(two)
+	b.rests(one)
+	b.rests(two)
 	io.WriteString(one, "GET / HTTP/1.1\r\nHost: weft\r\n\r\n")
-	b.answered(one)
+	b.rests(one)
 	b.answered(b.ask())
 	b.closed(two)
 	io.WriteString(one, "GET / HTTP/1.1\r\nHost: weft\r\n\r\n")
-	b.answered(one)
+	b.rests(one)
 }
 
 // A server that ends does not wait for connections that wait for a place.

@@ -190,6 +190,9 @@ func (s *server) open(ctx context.Context) (err error) {
 func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	s.answers.Add(1)
 	defer s.answers.Add(-1)
+	if s.connections.crowded() {
+		w.Header().Set("Connection", "close")
+	}
 	s.api.ServeHTTP(w, r)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -34,6 +35,7 @@ type conn struct {
 	fd   int
 	sent time.Time // when the request that is under way was, or should have been
 	in   []byte    // of the answer, as far as it has come
+	last bool      // the server closes the connection behind it
 }
 
 // Order says what to ask, and for how long. One of Count and For is enough.
@@ -130,6 +132,13 @@ func (c *Closed) add(network, address string) error {
 	c.conns = append(c.conns, k)
 	c.by[int32(fd)] = k
 	return unix.EpollCtl(c.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
+}
+
+// drop ends a connection.
+func (c *Closed) drop(k *conn) error {
+	delete(c.by, int32(k.fd))
+	c.conns = slices.DeleteFunc(c.conns, func(other *conn) bool { return other == k })
+	return unix.Close(k.fd)
 }
 
 // Close ends the connections.
@@ -229,12 +238,14 @@ func (k *conn) receive() (status int, body []byte, err error) {
 	if len(k.in) > answerMax {
 		return 0, nil, fmt.Errorf("read answer: it is longer than %d bytes", answerMax)
 	}
+	k.last = bytes.Contains(k.in, lastKey)
 	return parse(k.in)
 }
 
 var (
 	headEnd   = []byte("\r\n\r\n")
 	lengthKey = []byte("\r\nContent-Length: ")
+	lastKey   = []byte("\r\nConnection: close")
 )
 
 // parse takes an answer apart; body is nil while it is not whole.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,15 +89,28 @@ func (c *Closed) open(ctx context.Context, network, address string, o *Order, ti
 			}
 			status, body, err := k.receive()
 			if err != nil {
-				return d, err
+				at := slices.Index(idle, k)
+				if at < 0 {
+					return d, err
+				}
+				idle = slices.Delete(idle, at, at+1) // the server has closed what was not used
+				if err := c.drop(k); err != nil {
+					return d, err
+				}
+				continue
 			}
 			if body == nil {
 				continue // there is more to come
 			}
 			last = time.Now()
 			running--
-			idle = append(idle, k)
-			if err := d.answer(o, status, body, last.Sub(k.sent)); err != nil {
+			err = d.answer(o, status, body, last.Sub(k.sent))
+			if k.last {
+				err = errors.Join(err, c.drop(k))
+			} else {
+				idle = append(idle, k)
+			}
+			if err != nil {
 				return d, err
 			}
 		}
