@@ -326,6 +326,7 @@ func (m *Machine) commit(r *request) error {
 	next.Undo = slices.Concat(r.Undo, r.seg.undo)
 	ops := r.seg.ops()
 	if len(entries) > 0 {
+		r.failures = 0 // it has come further
 		for _, chunk := range journal.Encode(entries) {
 			if size += len(chunk); size > m.o.JournalMax || len(chunk) > chunkMax {
 				return m.tooMuch(size)

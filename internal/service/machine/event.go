@@ -208,7 +208,7 @@ type Options struct {
 	OpenBytes   int           // of their arguments, together; default 256 MiB
 	Idle        int           // requests that keep their instances while they wait for time or others; default 256
 	Depth       int           // calls within each other; default 32
-	Attempts    int           // of a request before it is parked; default 5
+	Attempts    int           // of a segment before its request is parked; default 5
 	Backoff     time.Duration // before the second attempt; twice as long before each next one; default 100 ms
 	Limit       time.Duration // that a method may take from its beginning, or the end of its latest waiting, to its end or its next waiting; default 10 s
 	RunLimit    time.Duration // that a side effect may take; default 10 min

@@ -356,7 +356,7 @@ func (m *Machine) goOn(c *call, q *wire.Continue) {
 	if len(ops) > 0 {
 		m.emit(Append{ops})
 	}
-	r.seg, r.stack, r.attempt = segment{}, nil, 0
+	r.seg, r.stack, r.attempt, r.failures = segment{}, nil, 0, 0
 	delete(m.calls, c.id)
 	m.emit(Free{Call: c.id, Clean: true})
 	m.release(r)

@@ -46,8 +46,8 @@ type request struct {
 	viewed    bool // the view of its ID is open
 	waiters   []uint64
 	attempt   uint32
-	failures  int
-	failure   string // the latest
+	failures  int    // attempts of this segment that came to nothing by a fault
+	failure   string // the latest of them
 	turn      uint64 // counts segments and attempts: alarms of earlier ones are void
 	cancel    string // why it is to be cancelled
 	untimely  bool   // that is because its deadline has passed
