@@ -168,12 +168,22 @@ func (i *instance) wait() error {
 // errReturned is of a program that returns while the node needs it, or does not serve at all.
 var errReturned = errors.New("its program has ended, with status 0, instead of serving: is it an instance of services, such as weft generate writes?")
 
+// pendingMax bounds what waits for an instance to read it, in bytes: one that keeps to the
+// protocol asks one thing at a time, and has an answer and a start before it at most.
+const pendingMax = 4 * wire.FrameMax
+
+// errDeaf is of an instance that asks on and on, and reads no answer.
+var errDeaf = fmt.Errorf("it does not read what it is answered: more than %d MiB wait for it", pendingMax>>20)
+
 // Send implements service.Instance. What the socket has no room for is sent by a
 // goroutine.
 func (i *instance) Send(frame []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.writing {
+		if len(i.pending)+len(frame) > pendingMax {
+			return errDeaf
+		}
 		i.pending = wire.Wrap(i.pending, frame)
 		return nil
 	}

@@ -85,6 +85,7 @@ func testInstancesFail(t *testing.T, runtime string) {
 		"sloth.spin":    "it took too long",
 		"vault.hog":     map[string]string{app.RuntimeWasm: "out of memory", app.RuntimeNative: "64 MiB"}[runtime],
 		"teller.babble": "it sends what is no frame",
+		"teller.deaf":   "it does not read what it is answered",
 	} {
 		before := mustCall(t, s, "", "teller.self")
 		_, err := call(s, "", method)

@@ -55,9 +55,9 @@ func Serve(s *wire.Start, method Method, ask func(wire.Message) *wire.Answer) (l
 		case aborted:
 			last = nil
 		case *Refused:
-			last = &wire.Return{Question: c.question(), Value: wire.Value{Code: wire.Failed, Text: p.Text}}
+			last = &wire.Return{Question: c.Question(), Value: wire.Value{Code: wire.Failed, Text: p.Text}}
 		default:
-			last = &wire.Return{Question: c.question(), Value: wire.Value{Code: wire.Panicked, Text: fmt.Sprint(p)}}
+			last = &wire.Return{Question: c.Question(), Value: wire.Value{Code: wire.Panicked, Text: fmt.Sprint(p)}}
 		}
 	}()
 	data, err := method(c)
@@ -68,10 +68,12 @@ func Serve(s *wire.Start, method Method, ask func(wire.Message) *wire.Answer) (l
 	if err != nil {
 		v = wire.Value{Code: wire.Failed, Text: err.Error()}
 	}
-	return &wire.Return{Question: c.question(), Value: v, Used: c.used}
+	return &wire.Return{Question: c.Question(), Value: v, Used: c.used}
 }
 
-func (c *Context) question() wire.Question {
+// Question numbers the next question, and gives it what was written; methods that speak
+// frames themselves send it.
+func (c *Context) Question() wire.Question {
 	c.seq++
 	q := wire.Question{Call: c.start.Call, Seq: c.seq, Writes: c.writes}
 	c.writes = nil
@@ -146,7 +148,7 @@ func (c *Context) read(k wire.Key, update bool) []byte {
 		c.used |= 1 << i
 	}
 	if !known {
-		a := c.put(&wire.Read{Question: c.question(), Keys: []wire.Key{k}, Update: update})
+		a := c.put(&wire.Read{Question: c.Question(), Keys: []wire.Key{k}, Update: update})
 		if a.Value.Code != wire.OK {
 			panic(&Refused{a.Value.Text})
 		}
@@ -177,7 +179,7 @@ func (c *Context) Delete(k wire.Key) {
 // is several.
 func (c *Context) Scan(field, after string, limit int) (list []wire.Value) {
 	for {
-		a := c.put(&wire.Scan{Question: c.question(), Field: field, After: after, Limit: uint32(limit - len(list))})
+		a := c.put(&wire.Scan{Question: c.Question(), Field: field, After: after, Limit: uint32(limit - len(list))})
 		if a.Value.Code != wire.OK && a.Value.Code != wire.Pending {
 			panic(&Refused{a.Value.Text})
 		}
@@ -191,29 +193,29 @@ func (c *Context) Scan(field, after string, limit int) (list []wire.Value) {
 
 // Call calls a method and waits for its result.
 func (c *Context) Call(to wire.Target, args ...[]byte) ([]byte, error) {
-	return outcome(c.put(&wire.Invoke{Question: c.question(), To: to, Args: args}).Value)
+	return outcome(c.put(&wire.Invoke{Question: c.Question(), To: to, Args: args}).Value)
 }
 
 // Go starts a method, for Await.
 func (c *Context) Go(to wire.Target, args ...[]byte) (handle uint64) {
-	c.put(&wire.Invoke{Question: c.question(), Mode: wire.Async, To: to, Args: args})
+	c.put(&wire.Invoke{Question: c.Question(), Mode: wire.Async, To: to, Args: args})
 	return c.seq
 }
 
 // Send calls a method that nobody waits for, after a delay.
 func (c *Context) Send(delay time.Duration, to wire.Target, args ...[]byte) {
-	c.put(&wire.Invoke{Question: c.question(), Mode: wire.Send, To: to, Args: args, Delay: delay})
+	c.put(&wire.Invoke{Question: c.Question(), Mode: wire.Send, To: to, Args: args, Delay: delay})
 }
 
 // Timer makes a handle that is there after a while.
 func (c *Context) Timer(d time.Duration) (handle uint64) {
-	c.put(&wire.Timer{Question: c.question(), Delay: d})
+	c.put(&wire.Timer{Question: c.Question(), Delay: d})
 	return c.seq
 }
 
 // Promise makes a handle of what somebody outside will say.
 func (c *Context) Promise(name string) (handle uint64) {
-	c.put(&wire.Promise{Question: c.question(), Name: name})
+	c.put(&wire.Promise{Question: c.Question(), Name: name})
 	return c.seq
 }
 
@@ -224,7 +226,7 @@ func (c *Context) Await(handles ...uint64) ([]wire.Value, error) { return c.awai
 func (c *Context) AwaitAny(handles ...uint64) ([]wire.Value, error) { return c.await(true, handles) }
 
 func (c *Context) await(anyOf bool, handles []uint64) ([]wire.Value, error) {
-	a := c.put(&wire.Await{Question: c.question(), Handles: handles, Any: anyOf})
+	a := c.put(&wire.Await{Question: c.Question(), Handles: handles, Any: anyOf})
 	if _, err := outcome(a.Value); err != nil {
 		return nil, err
 	}
@@ -240,7 +242,7 @@ func (c *Context) Sleep(d time.Duration) error {
 // Run does a side effect, of which the first recorded result stands. The key is the
 // same in every attempt.
 func (c *Context) Run(name string, effect func(key string) ([]byte, error)) ([]byte, error) {
-	a := c.put(&wire.Run{Question: c.question(), Name: name})
+	a := c.put(&wire.Run{Question: c.Question(), Name: name})
 	if a.Value.Code == wire.Proceed {
 		ran := &wire.Ran{Call: c.start.Call, Seq: c.seq}
 		data, err := effect(a.Value.Text)
@@ -253,7 +255,7 @@ func (c *Context) Run(name string, effect func(key string) ([]byte, error)) ([]b
 }
 
 // Begin begins a transaction by hand; Tx does that and ends it.
-func (c *Context) Begin() { c.put(&wire.Transaction{Question: c.question()}) }
+func (c *Context) Begin() { c.put(&wire.Transaction{Question: c.Question()}) }
 
 // Tx runs a part of the method as a transaction: if it returns an error, what it has
 // written, sent and called has come to nothing.
@@ -263,11 +265,11 @@ func (c *Context) Tx(part func() error) error {
 	err := c.part(part)
 	c.within--
 	if err != nil {
-		c.put(&wire.Transaction{Question: c.question(), Edge: wire.Abort})
+		c.put(&wire.Transaction{Question: c.Question(), Edge: wire.Abort})
 		c.forget()
 		return err
 	}
-	a := c.put(&wire.Transaction{Question: c.question(), Edge: wire.Commit})
+	a := c.put(&wire.Transaction{Question: c.Question(), Edge: wire.Commit})
 	if _, err := outcome(a.Value); err != nil {
 		c.forget()
 		return err
@@ -291,10 +293,10 @@ func (c *Context) part(part func() error) (err error) {
 
 // Compensate says what undoes the work of the request if it fails later.
 func (c *Context) Compensate(to wire.Target, args ...[]byte) {
-	c.put(&wire.Compensate{Question: c.question(), To: to, Args: args})
+	c.put(&wire.Compensate{Question: c.Question(), To: to, Args: args})
 }
 
 // Continue has the method begin anew with other arguments when it returns.
 func (c *Context) Continue(args ...[]byte) {
-	c.message = &wire.Continue{Question: c.question(), Args: args}
+	c.message = &wire.Continue{Question: c.Question(), Args: args}
 }

@@ -157,6 +157,21 @@ func main() {
 			time.Sleep(time.Hour)
 			return nil, nil
 		},
+		"teller.deaf": func(c *servicetest.Context) ([]byte, error) {
+			fd, err := strconv.Atoi(os.Getenv(wire.FD))
+			if err != nil {
+				return nil, err
+			}
+			c.Put(balance, make([]byte, 512<<10))
+			node := os.NewFile(uintptr(fd), "frames")
+			for range 200 {
+				if _, err := node.Write(wire.Pack(nil, &wire.Read{Question: c.Question(), Keys: []wire.Key{balance}})); err != nil {
+					return nil, err
+				}
+			}
+			time.Sleep(time.Hour)
+			return nil, nil
+		},
 		"teller.escape": func(c *servicetest.Context) ([]byte, error) { return encode(escape(arg[int](c, 0))), nil },
 		"teller.hang": func(*servicetest.Context) ([]byte, error) {
 			time.Sleep(time.Hour)
