@@ -161,8 +161,12 @@ func (s *Services) load(e machine.Load) {
 		}
 		get = func(key string) ([]byte, bool, error) { return find(view, key) }
 	}
-	ev := machine.Loaded{Load: e.Load, Values: make([]wire.Value, len(e.Keys))}
+	ev, size := machine.Loaded{Load: e.Load, Values: make([]wire.Value, len(e.Keys))}, 0
 	for i, k := range e.Keys {
+		if e.Bytes > 0 && size > e.Bytes {
+			ev.Values[i].Code = wire.Pending
+			continue
+		}
 		value, found, err := get(k)
 		switch {
 		case err != nil:
@@ -175,6 +179,7 @@ func (s *Services) load(e machine.Load) {
 		default:
 			ev.Values[i].Data = value
 		}
+		size += machine.Size(ev.Values[i])
 	}
 	s.local = append(s.local, ev)
 }

@@ -45,9 +45,15 @@ func (m *Machine) await(c *call, q *wire.Await) {
 		w.things = append(w.things, t)
 	}
 	if ids := m.ended(r, w); len(ids) > 0 {
-		m.load(r, Load{Keys: ids}, func(values []wire.Value) {
+		if there, _ := m.look(r, w); sizeOf(there) > answerMax { // what is left need not be read
+			m.answer(c, tooManyResults(q, len(w.things), "more than ", sizeOf(there)))
+			return
+		}
+		m.load(r, Load{Keys: ids, Bytes: answerMax}, func(values []wire.Value) {
 			for i, v := range values {
-				m.remember(r, w, ids[i], v)
+				if v.Code != wire.Pending {
+					m.remember(r, w, ids[i], v)
+				}
 			}
 			m.await(c, q)
 		})
@@ -218,15 +224,24 @@ func (m *Machine) wake(r *request) {
 
 // results is the answer with what was waited for.
 func results(q wire.Asker, list []wire.Value) wire.Answer {
-	size := 0
-	for _, v := range list {
-		size += len(v.Text) + len(v.Data) + perValue
-	}
-	if size > answerMax && len(list) > 1 {
-		what, _ := q.Describe()
-		return wire.Answer{Value: wire.Value{Code: wire.Refused, Text: fmt.Sprintf("%s: %d results of %d bytes together, at most %d: wait for fewer at a time", what, len(list), size, answerMax)}}
+	if size := sizeOf(list); size > answerMax && len(list) > 1 {
+		return tooManyResults(q, len(list), "", size)
 	}
 	return wire.Answer{List: list}
+}
+
+// tooManyResults refuses to wait for so many results at a time.
+func tooManyResults(q wire.Asker, n int, about string, size int) wire.Answer {
+	what, _ := q.Describe()
+	return wire.Answer{Value: wire.Value{Code: wire.Refused, Text: fmt.Sprintf("%s: %d results of %s%d bytes together, at most %d: wait for fewer at a time", what, n, about, size, answerMax)}}
+}
+
+// sizeOf is what values take in an answer, in bytes.
+func sizeOf(list []wire.Value) (n int) {
+	for _, v := range list {
+		n += Size(v)
+	}
+	return n
 }
 
 // evict takes the instances of a request that waits. It is replayed when it goes on.

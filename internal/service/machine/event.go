@@ -114,9 +114,10 @@ type Op struct {
 // they are as they were at the first Load or Scan of that View since it was last
 // closed.
 type Load struct {
-	Load uint64
-	View string
-	Keys []string
+	Load  uint64
+	View  string
+	Keys  []string
+	Bytes int // the value with which their Size is more than that is the last one, and those after it are Pending; 0: all are read
 }
 
 // Scan reads the keys with a prefix that come after one, and their values; Loaded
@@ -129,7 +130,7 @@ type Scan struct {
 	Bytes         int    // the entry with which their Size is more than that is the last one
 }
 
-// Size is what an entry of a Scan counts for, in bytes.
+// Size is what a value of a Load or a Scan counts for, in bytes.
 func Size(v wire.Value) int { return len(v.Text) + len(v.Data) + perValue }
 
 // Close says that a view is not read from any more.

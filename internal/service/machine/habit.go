@@ -98,7 +98,7 @@ func (m *Machine) foresee(c *call, then func([]wire.Known)) {
 		m.fetch(r, names, func(values []wire.Value) {
 			known, size := make([]wire.Known, 0, len(given)), 0
 			for i, k := range given {
-				if size += len(values[i].Data); size > habitBytes { // it asks, if it needs them
+				if size += len(values[i].Data); size > habitBytes || values[i].Code == wire.Pending { // it asks, if it needs them
 					break
 				}
 				known = append(known, wire.Known{Key: k, Value: values[i]})

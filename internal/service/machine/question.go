@@ -86,7 +86,7 @@ func (m *Machine) read(c *call, q *wire.Read) {
 func fitting(values []wire.Value) []wire.Value {
 	size := 0
 	for i, v := range values {
-		if size += len(v.Data) + perValue; size > answerMax && i > 0 {
+		if size += len(v.Data) + perValue; v.Code == wire.Pending || size > answerMax && i > 0 {
 			values = slices.Clone(values)
 			for j := i; j < len(values); j++ {
 				values[j] = wire.Value{Code: wire.Pending}

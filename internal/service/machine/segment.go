@@ -163,7 +163,8 @@ func (m *Machine) release(r *request) {
 	}
 }
 
-// fetch gives the values of keys that are locked.
+// fetch gives the values of keys that are locked. Those that are too large together are Pending;
+// the first one never is.
 func (m *Machine) fetch(r *request, keys []string, then func([]wire.Value)) {
 	var missing []string
 	for _, k := range keys {
@@ -185,11 +186,12 @@ func (m *Machine) fetch(r *request, keys []string, then func([]wire.Value)) {
 		all(nil)
 		return
 	}
-	m.load(r, Load{Keys: missing}, func(values []wire.Value) {
+	m.load(r, Load{Keys: missing, Bytes: answerMax}, func(values []wire.Value) {
 		read := make(map[string]wire.Value, len(missing))
 		for i, k := range missing {
-			read[k] = values[i]
-			r.seg.learn(k, values[i])
+			if read[k] = values[i]; values[i].Code != wire.Pending {
+				r.seg.learn(k, values[i])
+			}
 		}
 		all(read)
 	})

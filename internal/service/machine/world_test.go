@@ -29,6 +29,7 @@ type world struct {
 	gated   []gated
 	execs   map[uint64]*exec
 	loads   []machine.Loaded
+	loaded  int            // bytes that were loaded at a time, at most
 	views   map[string]int // that are open: what part of the log they show
 	moments map[string]int // of views, the last of each
 	clients []*client
@@ -139,13 +140,19 @@ func (w *world) apply(ev machine.Event) {
 		case machine.Load:
 			state := w.state(w.look(e.View))
 			l := machine.Loaded{Load: e.Load}
+			size := 0
 			for _, k := range e.Keys {
 				v := wire.Value{Code: wire.Absent}
 				if data, ok := state[k]; ok {
 					v = wire.Value{Data: data}
 				}
+				if e.Bytes > 0 && size > e.Bytes {
+					v = wire.Value{Code: wire.Pending}
+				}
+				size += machine.Size(v)
 				l.Values = append(l.Values, v)
 			}
+			w.loaded = max(w.loaded, size)
 			w.loads = append(w.loads, l)
 		case machine.Scan:
 			state := w.state(w.look(e.View))
