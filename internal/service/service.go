@@ -294,7 +294,7 @@ func (s *Services) Invoke(ctx context.Context, r Request) (wire.Value, error) {
 	if err != nil {
 		return wire.Value{}, err
 	}
-	return s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	return s.ask(ctx, rec.ID, func(waiter uint64) (machine.Event, error) {
 		done, err := s.ended(rec)
 		return machine.Begun{Request: rec, Result: done, Waiter: waiter}, err
 	})
@@ -307,7 +307,7 @@ func (s *Services) Accept(ctx context.Context, r Request) (id string, v wire.Val
 	if err != nil {
 		return "", v, err
 	}
-	v, err = s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	v, err = s.ask(ctx, rec.ID, func(waiter uint64) (machine.Event, error) {
 		done, err := s.ended(rec)
 		return machine.Accepted{Request: rec, Result: done, Waiter: waiter}, err
 	})
@@ -316,7 +316,7 @@ func (s *Services) Accept(ctx context.Context, r Request) (id string, v wire.Val
 
 // Resolve gives the promise of a request its value. The first one stands.
 func (s *Services) Resolve(ctx context.Context, request, name string, v wire.Value) error {
-	return told(s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	return told(s.ask(ctx, request, func(waiter uint64) (machine.Event, error) {
 		return machine.Resolved{Request: request, Name: name, Value: v, Waiter: waiter}, nil
 	}))
 }
@@ -324,7 +324,7 @@ func (s *Services) Resolve(ctx context.Context, request, name string, v wire.Val
 // Cancel ends a request, and what it has begun and waits for; its compensations
 // follow.
 func (s *Services) Cancel(ctx context.Context, request, reason string) error {
-	return told(s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	return told(s.ask(ctx, request, func(waiter uint64) (machine.Event, error) {
 		return machine.Cancelled{Request: request, Reason: reason, Waiter: waiter}, nil
 	}))
 }
@@ -332,14 +332,14 @@ func (s *Services) Cancel(ctx context.Context, request, reason string) error {
 // CancelFamily ends all requests that go back to the same one from outside as a request does, which may
 // be that one itself, ended or not; their compensations follow.
 func (s *Services) CancelFamily(ctx context.Context, request, reason string) error {
-	return told(s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	return told(s.ask(ctx, request, func(waiter uint64) (machine.Event, error) {
 		return machine.Cancelled{Request: request, Reason: reason, Family: true, Waiter: waiter}, nil
 	}))
 }
 
 // Retry has a parked request tried again.
 func (s *Services) Retry(ctx context.Context, request string) error {
-	return told(s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	return told(s.ask(ctx, request, func(waiter uint64) (machine.Event, error) {
 		return machine.Retried{Request: request, Waiter: waiter}, nil
 	}))
 }
@@ -348,7 +348,7 @@ func (s *Services) Retry(ctx context.Context, request string) error {
 // returns the first question of that; machine.Restarted says what that means. version is that of the app which
 // it goes on with; "" for the one that it has.
 func (s *Services) Restart(ctx context.Context, request string, from uint64, version string) (at uint64, err error) {
-	v, err := s.ask(ctx, func(waiter uint64) (machine.Event, error) {
+	v, err := s.ask(ctx, request, func(waiter uint64) (machine.Event, error) {
 		if err := s.write(); err != nil {
 			return nil, err
 		}
@@ -376,8 +376,8 @@ func told(v wire.Value, err error) error {
 	return err
 }
 
-// ask applies an event that has a waiter, and waits.
-func (s *Services) ask(ctx context.Context, event func(waiter uint64) (machine.Event, error)) (wire.Value, error) {
+// ask applies an event about a request that has a waiter, and waits.
+func (s *Services) ask(ctx context.Context, request string, event func(waiter uint64) (machine.Event, error)) (wire.Value, error) {
 	answer := make(chan outcome, 1)
 	var waiter uint64 // the goroutine's
 	ok := s.post(func() {
@@ -398,7 +398,10 @@ func (s *Services) ask(ctx context.Context, event func(waiter uint64) (machine.E
 	case o := <-answer:
 		return o.value, o.err
 	case <-ctx.Done():
-		s.post(func() { delete(s.waiters, waiter) })
+		s.post(func() {
+			delete(s.waiters, waiter)
+			s.local = append(s.local, machine.Left{Request: request, Waiter: waiter})
+		})
 		return wire.Value{}, ctx.Err()
 	case <-s.quit:
 		return wire.Value{}, s.Err()

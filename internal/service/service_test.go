@@ -498,6 +498,9 @@ func TestWaitersThatGo(t *testing.T) {
 	if n := s.Waiters(); n != 0 {
 		t.Errorf("%d waiters are left", n)
 	}
+	if left := s.Requests(); len(left) != 1 || left[0].Waiters != 0 {
+		t.Errorf("the request has waiters: %+v", left)
+	}
 	if err := s.Resolve(patience(t), id, "go", wire.Value{}); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,12 @@ type Accepted struct {
 	Waiter  uint64
 }
 
+// Left says that the Waiter of Begun waits no longer.
+type Left struct {
+	Request string
+	Waiter  uint64
+}
+
 // Asked is a message from an instance.
 type Asked struct{ Message wire.Message }
 
@@ -85,6 +91,7 @@ type Recovered struct {
 
 func (Begun) event()     {}
 func (Accepted) event()  {}
+func (Left) event()      {}
 func (Asked) event()     {}
 func (Loaded) event()    {}
 func (Served) event()    {}

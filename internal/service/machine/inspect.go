@@ -16,6 +16,7 @@ type View struct {
 	State    State
 	Attempt  int
 	Failures int
+	Waiters  int       // outside, for its result
 	Failure  string    // the latest one, of a request that is tried again
 	Waits    string    // the key of the lock that it waits for, as record.State makes it
 	Awaits   []Awaited // what a request that waits waits for
@@ -71,7 +72,7 @@ func (m *Machine) Request(id string) (v View, ok bool) {
 }
 
 func (m *Machine) view(r *request) View {
-	v := View{Request: r.Request, State: r.state, Attempt: int(r.attempt), Failures: r.failures, Awaits: r.awaits(m.now)}
+	v := View{Request: r.Request, State: r.state, Attempt: int(r.attempt), Failures: r.failures, Waiters: len(r.waiters), Awaits: r.awaits(m.now)}
 	if r.state == Backing {
 		v.Failure = r.failure
 	}

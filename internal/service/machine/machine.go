@@ -62,6 +62,10 @@ func (m *Machine) Apply(now int64, ev Event) []Effect {
 		m.begun(ev)
 	case Accepted:
 		m.accepted(ev)
+	case Left:
+		if r := m.requests[ev.Request]; r != nil {
+			r.waiters = slices.DeleteFunc(r.waiters, func(w uint64) bool { return w == ev.Waiter })
+		}
 	case Asked:
 		m.asked(ev.Message)
 	case Loaded:
