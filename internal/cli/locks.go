@@ -46,7 +46,8 @@ under each request that others wait for those that do. Locks end with the segmen
 }
 
 // waitsFor draws who waits for whom: each one that waits under the first one that has what
-// it waits for.
+// it waits for, once. A long list comes in pages, between which things change: together they may
+// have a circle, of which there is none at any moment.
 func waitsFor(list []wire.Lock) (lines []string) {
 	below := map[string][]wire.Lock{} // by whom is waited for
 	targets, waits := map[string]wire.Target{}, map[string]bool{}
@@ -61,6 +62,7 @@ func waitsFor(list []wire.Lock) (lines []string) {
 			below[l.For[0]] = append(below[l.For[0]], l)
 		}
 	}
+	drawn := map[string]bool{}
 	var draw func(id, indent string)
 	draw = func(id, indent string) {
 		for i, l := range below[id] {
@@ -73,7 +75,10 @@ func waitsFor(list []wire.Lock) (lines []string) {
 				line += fmt.Sprintf(", behind %d more", n)
 			}
 			lines = append(lines, line)
-			draw(l.Request, indent+next)
+			if !drawn[l.Request] {
+				drawn[l.Request] = true
+				draw(l.Request, indent+next)
+			}
 		}
 	}
 	for _, id := range order {

@@ -26,7 +26,11 @@ func TestWaitsFor(t *testing.T) {
 	if got := strings.Join(waitsFor(list), "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := waitsFor(list[5:]); got != nil {
+	list = append(list, wire.Lock{Place: "d", Request: "R2", Target: to("two"), Mode: "shared", Waiting: true, For: []string{"R4"}}) // as of a later page
+	if got, want := strings.Join(waitsFor(list), "\n"), strings.Replace(want, "waits for b", "waits for b\n│     └─ R2  shop/bank/a.two  waits for d", 1); got != want {
+		t.Errorf("a circle: got\n%s\nwant\n%s", got, want)
+	}
+	if got := waitsFor(list[5:6]); got != nil {
 		t.Errorf("where nobody waits: %q", got)
 	}
 }

@@ -18,9 +18,8 @@ import (
 var requestInks = map[string]ink{"running": cyan, "retrying": yellow, "parked": red}
 
 func (sh *shell) requestsCommand() *cobra.Command {
-	cmd := family("requests", "Look at the requests to services that have not ended, and steer them",
+	return family("requests", "Look at the requests to services that have not ended, and steer them",
 		sh.requestsListCommand(), sh.requestsShowCommand(), sh.requestsCancelCommand(), sh.requestsRetryCommand(), sh.requestsRestartCommand(), sh.requestsResolveCommand())
-	return cmd
 }
 
 func (sh *shell) requestsListCommand() *cobra.Command {

@@ -127,8 +127,15 @@ func (l *Limits) enter(ctx context.Context, patient bool, at Place) (*place, err
 		p = &place{tokens: at.Rule.burst(), at: time.Now()}
 		l.places[at.Name] = p
 	}
-	p.rule = at.Rule
 	p.refill()
+	if p.rule != at.Rule { // those who wait do so by the new one
+		p.rule = at.Rule
+		if p.timer != nil {
+			p.timer.Stop()
+			p.timer = nil
+		}
+		l.pump(p)
+	}
 	if len(p.queue) == 0 && p.free() {
 		p.admit()
 		l.mu.Unlock()

@@ -148,3 +148,31 @@ func TestSweep(t *testing.T) {
 		}
 	})
 }
+
+// Who waits is admitted by a new rule as soon as somebody comes with it.
+func TestNewRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{})
+		enter := func(r Rule) <-chan time.Time {
+			entered := make(chan time.Time, 1)
+			go func() {
+				if _, err := l.Enter(t.Context(), true, Place{"bank", r}); err != nil {
+					t.Error(err)
+				}
+				entered <- time.Now()
+			}()
+			synctest.Wait()
+			return entered
+		}
+		begun := time.Now()
+		slow, fast := Rule{Rate: 0.001}, Rule{Rate: 2}
+		enter(slow)
+		first, second := enter(slow), enter(slow)
+		third := enter(fast)
+		for i, c := range []<-chan time.Time{first, second, third} {
+			if at := <-c; at.Sub(begun).Round(time.Millisecond) > 2*time.Second {
+				t.Errorf("waiter %d is admitted after %v", i, at.Sub(begun))
+			}
+		}
+	})
+}

@@ -38,7 +38,7 @@ const crash = 100 // added to the number of a transaction: it ends without an ef
 func begin(n int) *state {
 	s := &state{table: lock.NewTable(), members: make([]member, n)}
 	for i := range n {
-		s.owners = append(s.owners, lock.NewOwner(lock.Age{Time: int64(i)}))
+		s.owners = append(s.owners, lock.NewOwner(int64(i)))
 	}
 	return s
 }

@@ -6,7 +6,7 @@
 //	switch t.Acquire(owner, "account/7", lock.Exclusive) {
 //	case lock.Granted: …
 //	case lock.Waiting: …  // Release of another returns the owner as granted
-//	case lock.Dies:    …  // release everything, begin anew with the same Age
+//	case lock.Dies:    …  // release everything, begin anew with the same age
 //	}
 //
 // The rule is wait-die (Rosenkrantz, Stearns and Lewis, System Level Concurrency
@@ -25,7 +25,7 @@
 // against all holders, and those it passes were judged against it, since it
 // already was a holder.
 //
-// Why there is no starvation. An owner keeps its Age when it begins anew, so that
+// Why there is no starvation. An owner keeps its age when it begins anew, so that
 // in the end it is the oldest; the oldest never dies.
 package lock
 
@@ -62,39 +62,17 @@ func (m Mode) with(other Mode) Mode {
 // beside reports whether two owners can have the same key in these modes.
 func (m Mode) beside(other Mode) bool { return m == other && m != Exclusive }
 
-// Age orders owners: the time of a transaction's first begin, in nanoseconds, and
-// its number among those of the same time. It is kept when it begins anew.
-type Age struct {
-	Time   int64
-	Number uint64
-}
-
-// Compare orders ages; the older one is less.
-func (a Age) Compare(b Age) int {
-	return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Number, b.Number))
-}
-
 // Owner is who has locks: a transaction, or a call outside of one. Two live owners
 // never have the same age.
 type Owner struct {
-	age   Age
+	age   int64
 	held  map[*key]Mode
 	waits *key // nil: for nothing
 }
 
-// NewOwner makes an owner without locks.
-func NewOwner(age Age) *Owner { return &Owner{age: age, held: map[*key]Mode{}} }
-
-// Age is the age that the owner was made with.
-func (o *Owner) Age() Age { return o.age }
-
-// Holds returns how the owner has a key locked, 0 for not at all.
-func (o *Owner) Holds(t *Table, name string) Mode {
-	if k := t.keys[name]; k != nil {
-		return o.held[k]
-	}
-	return 0
-}
+// NewOwner makes an owner without locks. Its age, which it keeps when it begins anew, is the time of
+// a transaction's first begin, in nanoseconds: the older one is less.
+func NewOwner(age int64) *Owner { return &Owner{age: age, held: map[*key]Mode{}} }
 
 // Locks is how many keys the owner has locked.
 func (o *Owner) Locks() int { return len(o.held) }
@@ -193,11 +171,11 @@ func (k *key) compatible(o *Owner, m Mode) bool {
 // which are holders.
 func (k *key) youngerThan(o *Owner, upgrade bool) bool {
 	for _, h := range k.holders {
-		if h != o && h.age.Compare(o.age) < 0 {
+		if h != o && h.age < o.age {
 			return false
 		}
 	}
-	return upgrade || !slices.ContainsFunc(k.queue, func(w waiter) bool { return w.owner.age.Compare(o.age) < 0 })
+	return upgrade || !slices.ContainsFunc(k.queue, func(w waiter) bool { return w.owner.age < o.age })
 }
 
 // enqueue puts a waiter behind those that came earlier; upgrades are in front.
@@ -215,7 +193,7 @@ func (k *key) enqueue(w waiter, upgrade bool) {
 
 func (k *key) grant(o *Owner, m Mode) {
 	if o.held[k] == 0 {
-		at, _ := slices.BinarySearchFunc(k.holders, o, func(a, b *Owner) int { return a.age.Compare(b.age) })
+		at, _ := slices.BinarySearchFunc(k.holders, o, func(a, b *Owner) int { return cmp.Compare(a.age, b.age) })
 		k.holders = slices.Insert(k.holders, at, o)
 	}
 	o.held[k] = m

@@ -231,7 +231,7 @@ func (m *Machine) let(r *request) {
 	if r.Time == 0 {
 		m.born(&r.Request)
 	}
-	r.owner = lock.NewOwner(lock.Age{Time: r.Time})
+	r.owner = lock.NewOwner(r.Time)
 	m.owners[r.owner] = r
 	m.requests[r.ID] = r
 	if r.Parent != "" {

@@ -220,13 +220,8 @@ func (c *Context) Promise(name string) (handle uint64) {
 }
 
 // Await waits for all handles.
-func (c *Context) Await(handles ...uint64) ([]wire.Value, error) { return c.await(false, handles) }
-
-// AwaitAny waits for one of them.
-func (c *Context) AwaitAny(handles ...uint64) ([]wire.Value, error) { return c.await(true, handles) }
-
-func (c *Context) await(anyOf bool, handles []uint64) ([]wire.Value, error) {
-	a := c.put(&wire.Await{Question: c.Question(), Handles: handles, Any: anyOf})
+func (c *Context) Await(handles ...uint64) ([]wire.Value, error) {
+	a := c.put(&wire.Await{Question: c.Question(), Handles: handles})
 	if _, err := outcome(a.Value); err != nil {
 		return nil, err
 	}
