@@ -93,6 +93,7 @@ type Server struct {
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	dying      sync.WaitGroup // of instances of services
+	calling    sync.WaitGroup // of calls of services by steps
 
 	serving   sync.Mutex
 	ready     map[edition]*deployed // guarded by serving, as all below
@@ -283,6 +284,7 @@ func (s *Server) close() error {
 	if s.Services != nil { // after runs, which would take its end for that of their calls
 		errs = append(errs, s.Services.Close())
 	}
+	s.calling.Wait()
 	s.dying.Wait()
 	s.serving.Lock()
 	for _, d := range s.ready {

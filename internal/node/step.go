@@ -26,7 +26,7 @@ const (
 // Call implements engine.Services. The step's key is that of the request: however often the
 // step is attempted, before and after a crash, the call has its effect once.
 func (s steps) Call(ctx context.Context, c engine.ServiceCall, done func(output any, failure *flow.Failure)) {
-	go func() {
+	s.calling.Go(func() {
 		output, err := s.call(ctx, c)
 		if err == nil {
 			done(output, nil)
@@ -43,7 +43,7 @@ func (s steps) Call(ctx context.Context, c engine.ServiceCall, done func(output 
 			f.Kind, f.Permanent = domain.KindOutput, true
 		}
 		done(nil, f)
-	}()
+	})
 }
 
 var (
