@@ -24,7 +24,7 @@ type Service struct {
 	Methods   []string          // that it has; empty: its code knows
 	Callers   *Callers          // who may call it; nil: everybody
 	Modes     map[string]string // of the methods that are not ModeExclusive
-	Attempts  int               // of a request before it is parked; default 5
+	Attempts  int               // of a segment before its request is parked; default 5
 	Timeout   time.Duration     // that a method may take until it returns or waits; default 10 s
 	Retention time.Duration     // of results; default 7 days
 	Limits    Limits            // of requests from outside

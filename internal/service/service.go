@@ -15,6 +15,9 @@
 //	effects.go    what the machine wants done
 //	instances.go  who executes methods
 //	recover.go    what an earlier life has left, and what may be forgotten
+//	replay.go     journals in other code, without effects
+//	state.go      the state, for people
+//	stats.go      figures
 package service
 
 import (
