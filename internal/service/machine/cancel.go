@@ -32,7 +32,10 @@ func (m *Machine) cancelled(ev Cancelled) {
 
 // cancelAll cancels requests, and tells who has asked for it when the last one has ended.
 func (m *Machine) cancelAll(list []*request, ev Cancelled) {
-	left := len(list)
+	left, why := len(list), "cancelled"
+	if ev.Reason != "" {
+		why += ": " + ev.Reason
+	}
 	for _, r := range list {
 		r.ended = append(r.ended, func() {
 			if left--; left == 0 {
@@ -42,15 +45,15 @@ func (m *Machine) cancelAll(list []*request, ev Cancelled) {
 	}
 	for _, r := range list {
 		if !r.over {
-			m.cancelRequest(r, ev.Reason)
+			m.cancelRequest(r, why)
 		}
 	}
 }
 
-func (m *Machine) cancelRequest(r *request, reason string) {
-	r.cancel = "cancelled"
-	if reason != "" {
-		r.cancel += ": " + reason
+// cancelRequest cancels a request; the first reason stands.
+func (m *Machine) cancelRequest(r *request, why string) {
+	if r.cancel == "" {
+		r.cancel = why
 	}
 	m.end(r)
 }
@@ -86,15 +89,15 @@ func (r *request) done() bool {
 // stop ends a request that is cancelled, and what it has begun and waits for.
 func (m *Machine) stop(r *request) {
 	children := slices.SortedFunc(maps.Keys(m.children[r.ID]), older)
-	v := wire.Value{Code: wire.Failed, Text: r.cancel}
+	v, why := wire.Value{Code: wire.Failed, Text: r.cancel}, r.cancel
 	if r.untimely {
-		v.Code = wire.Late
+		v.Code, why = wire.Late, "cancelled: "+why
 		if v.Text += ": it was cancelled, and its compensations follow"; !r.done() {
 			v.Text = r.cancel + ": nothing of it has happened"
 		}
 	}
 	m.finish(r, v)
 	for _, c := range children {
-		m.cancelRequest(c, r.cancel)
+		m.cancelRequest(c, why)
 	}
 }

@@ -28,6 +28,7 @@ type world struct {
 	flushed int
 	gated   []gated
 	execs   map[uint64]*exec
+	ended   []machine.Ended
 	loads   []machine.Loaded
 	loaded  int            // bytes that were loaded at a time, at most
 	views   map[string]int // that are open: what part of the log they show
@@ -192,6 +193,8 @@ func (w *world) apply(ev machine.Event) {
 				x.abort()
 				delete(w.execs, e.Call)
 			}
+		case machine.Ended:
+			w.ended = append(w.ended, e)
 		case machine.Kill:
 			w.doomed = append(w.doomed, e.Call)
 		case machine.Reply:
