@@ -131,10 +131,10 @@ func (m *Machine) question(c *call, q wire.Asker) {
 			m.park(r, d.Error())
 			return
 		}
-		e.asked, c.cur = q, e
+		e.asked, c.cur, head.Writes = q, e, nil // those are in the store
 		if !e.answered {
-			c.fresh = true  // the segment ended here
-			m.perform(c, q) // its writes are in the store
+			c.fresh = true // the segment ended here
+			m.perform(c, q)
 			return
 		}
 		m.pass(c, e.answer)
@@ -395,6 +395,7 @@ func (r *request) saved() {
 		for i, e := range c.log.entries {
 			if i >= c.log.kept || e.stale {
 				e.was, e.stale = e.record(c.path), false
+				e.trim()
 			}
 		}
 		c.log.saved, c.log.kept, c.log.size = true, len(c.log.entries), 0
@@ -421,6 +422,14 @@ func tooLong(r record.Request, value []byte) error {
 		return fmt.Errorf("it has %d compensations, whose arguments make a record of %d bytes, at most %d", len(r.Undo), len(value), chunkMax)
 	}
 	return nil
+}
+
+// trim drops what a question in the journal came with: its writes and arguments are in the store.
+func (e *entry) trim() {
+	e.asked.Head().Writes = nil
+	if call, ok := e.asked.(*wire.Invoke); ok {
+		call.Args = nil
+	}
 }
 
 // record is the journal's form of an entry.

@@ -18,13 +18,6 @@ import (
 func TestMemoryOfWaitingRequests(t *testing.T) {
 	const requests, read, most = 10_000, 16 << 10, 6 << 10
 	m := machine.New(machine.Options{Idle: 10})
-	heap := func() int {
-		runtime.GC()
-		runtime.GC()
-		var s runtime.MemStats
-		runtime.ReadMemStats(&s)
-		return int(s.HeapAlloc)
-	}
 	before := heap()
 	for i := range requests {
 		events := []machine.Event{machine.Begun{Request: record.Request{ID: fmt.Sprint("request", i), Call: record.Call{To: to("m"), Args: [][]byte{make([]byte, 100)}}}}}
@@ -68,6 +61,40 @@ func TestMemoryOfWaitingRequests(t *testing.T) {
 	}
 	if m.Idle() != 0 || free != 10 {
 		t.Errorf("memory is short: %d requests have their instances, %d were taken", m.Idle(), free)
+	}
+}
+
+// heap is what is in memory, in bytes.
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int(s.HeapAlloc)
+}
+
+// What a method has written is not kept in memory once it is in the store, however long the
+// method goes on.
+func TestMemoryOfWhatWasWritten(t *testing.T) {
+	const times = 60
+	m := machine.New(machine.Options{})
+	var call uint64
+	for _, e := range m.Apply(1, machine.Begun{Request: record.Request{ID: "r", Call: record.Call{To: to("m")}}}) {
+		if s, ok := e.(machine.Send); ok {
+			call = s.Message.(*wire.Start).Call
+		}
+	}
+	before := heap()
+	for seq := uint64(1); seq <= times; seq++ {
+		q := wire.Question{Call: call, Seq: seq, Writes: []wire.Write{{Key: field, Value: make([]byte, 1<<20)}}}
+		m.Apply(int64(seq), machine.Asked{Message: &wire.Run{Question: q, Name: "effect"}})
+		m.Apply(int64(seq), machine.Asked{Message: &wire.Ran{Call: call, Seq: seq}})
+	}
+	if used := heap() - before; used > times<<20/4 {
+		t.Errorf("%d bytes are kept", used)
+	}
+	if r, ok := m.Request("r"); !ok || r.State != machine.Running || r.Chunks < times {
+		t.Errorf("the request is %+v", r)
 	}
 }
 
