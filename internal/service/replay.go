@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/weft-run/weft/internal/service/journal"
@@ -97,51 +96,27 @@ func (p *player) run(ctx context.Context, path string, what record.Call) error {
 	if log == nil {
 		return nil // it had not begun
 	}
-	k := kind{what.To.Service, p.version}
-	said, gone, quit := make(chan wire.Message), make(chan error, 1), make(chan struct{})
-	stop := sync.OnceFunc(func() { close(quit) })
-	defer stop()
-	tell := func(err error) {
-		select {
-		case gone <- err:
-		default:
-		}
-	}
-	i, err := p.s.o.Instances.Start(k.service, k.version, func(frame []byte) {
-		m, err := wire.Decode(frame)
-		if err != nil {
-			tell(err)
-			return
-		}
-		k.globalize(m)
-		select {
-		case said <- m:
-		case <-quit:
-		}
-	}, func(err error) { tell(errors.Join(errors.New("the instance has ended"), err)) })
+	i, err := p.s.listen(kind{what.To.Service, p.version})
 	if err != nil {
-		return fmt.Errorf("start an instance of %s: %w", k.service, err)
+		return err
 	}
-	defer func() {
-		stop() // the functions above may be waited for
-		i.Close()
-	}()
+	defer i.close()
 	p.calls++
 	start := log.start
 	start.Call, start.Request, start.Attempt, start.To, start.Args = p.calls, p.request.ID, 1, what.To, what.Args
-	if err := i.Send(wire.Encode(nil, localize(&start))); err != nil {
+	if err := i.real.Send(wire.Encode(nil, localize(&start))); err != nil {
 		return err
 	}
 	for {
 		var q wire.Asker
 		select {
-		case m := <-said:
+		case m := <-i.said:
 			asks, ok := m.(wire.Asker)
 			if !ok || asks.Head().Call != start.Call || asks.Head().Seq != uint64(len(log.asked))+1 {
 				continue
 			}
 			q = asks
-		case err := <-gone:
+		case err := <-i.gone:
 			return err
 		case <-time.After(p.limit):
 			return fmt.Errorf("%v: no question within %v", what.To, p.limit)
@@ -168,10 +143,52 @@ func (p *player) run(ctx context.Context, path string, what record.Call) error {
 		}
 		a := was.Answer
 		a.Call, a.Seq = start.Call, was.Seq
-		if err := i.Send(wire.Encode(nil, &a)); err != nil {
+		if err := i.real.Send(wire.Encode(nil, &a)); err != nil {
 			return err
 		}
 	}
+}
+
+// listener is an instance that serves nobody else, and what it says.
+type listener struct {
+	real Instance
+	said chan wire.Message
+	gone chan error // why it is dead, or has to be
+	quit chan struct{}
+}
+
+// listen starts an instance for a replay.
+func (s *Services) listen(k kind) (*listener, error) {
+	l := &listener{said: make(chan wire.Message), gone: make(chan error, 1), quit: make(chan struct{})}
+	tell := func(err error) {
+		select {
+		case l.gone <- err:
+		default:
+		}
+	}
+	var err error
+	l.real, err = s.o.Instances.Start(k.service, k.version, func(frame []byte) {
+		m, err := wire.Decode(frame)
+		if err != nil {
+			tell(err)
+			return
+		}
+		k.globalize(m)
+		select {
+		case l.said <- m:
+		case <-l.quit:
+		}
+	}, func(err error) { tell(errors.Join(errors.New("the instance has ended"), err)) })
+	if err != nil {
+		close(l.quit)
+		return nil, fmt.Errorf("start an instance of %s: %w", k.service, err)
+	}
+	return l, nil
+}
+
+func (l *listener) close() {
+	close(l.quit) // what it says is waited for
+	l.real.Close()
 }
 
 // below goes on with what a question without an answer has called; one that waits for
