@@ -3,12 +3,14 @@ package bench
 import (
 	"context"
 	"fmt"
+
+	"github.com/weft-run/weft/internal/bench/lab"
 )
 
 // breakdown asks how much of the whole each idea is worth: from passing data by files and setting up every module at the start, to modules on
 // demand, to references as well.
-func breakdown() Experiment {
-	return Experiment{
+func breakdown() lab.Experiment {
+	return lab.Experiment{
 		Name:        "breakdown",
 		Description: "whole workflows without, with one and with both of: modules on demand, passing by reference",
 		Baselines:   []string{"file+eager", "file+lazy"},
@@ -16,17 +18,17 @@ func breakdown() Experiment {
 	}
 }
 
-func setUpBreakdown(ctx context.Context, lab *Lab) error {
+func setUpBreakdown(ctx context.Context, l *lab.Lab) error {
 	const ways = 5
-	wordCount, err := lab.wordCount(ctx, languageC, 10e6, ways)
+	wordCount, err := wordCount(ctx, l, languageC, 10e6, ways)
 	if err != nil {
 		return err
 	}
-	sort, err := lab.sort(ctx, languageC, 1e6, ways)
+	sort, err := sort(ctx, l, languageC, 1e6, ways)
 	if err != nil {
 		return err
 	}
-	chain, err := lab.chain(ctx, 1<<20, true)
+	chain, err := chain(ctx, l, 1<<20, true)
 	if err != nil {
 		return err
 	}
@@ -38,13 +40,13 @@ func setUpBreakdown(ctx context.Context, lab *Lab) error {
 		{fmt.Sprintf("sort 1 MB, %d ways", ways), sort},
 		{"chain of 15 × 1 MiB", chain},
 	} {
-		g := lab.Group(w.name, Rounds{WarmUp: 2, Min: 2, Max: 200})
+		g := l.Group(w.name, lab.Rounds{WarmUp: 2, Min: 2, Max: 200})
 		for _, v := range []struct{ name, pass, load string }{
 			{"file+eager", "file", "eager"},
 			{"file+lazy", "file", "lazy"},
 			{"reference+lazy", "reference", "lazy"},
 		} {
-			g.Add(Case{Variant: v.name, Expect: w.expect, Sample: w.sample(w.name, "", Request{Pass: v.pass, Load: v.load})})
+			g.Add(lab.Case{Variant: v.name, Expect: w.expect, Sample: w.sample(w.name, "", lab.Request{Pass: v.pass, Load: v.load})})
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/sandbox"
 	"github.com/weft-run/weft/internal/sandbox/hostbin"
 	forkserver "github.com/weft-run/weft/internal/sandbox/process"
@@ -31,7 +32,7 @@ var heavy = []string{"asyncio", "decimal", "json", "unittest"}
 
 // setUpFamilies measures first calls of functions in Python with and without a parent, in a pool of this process: each sample is a function of
 // another version.
-func setUpFamilies(ctx context.Context, lab *Lab) error {
+func setUpFamilies(ctx context.Context, l *lab.Lab) error {
 	host, err := hostbin.Open()
 	if err != nil {
 		return err
@@ -41,39 +42,39 @@ func setUpFamilies(ctx context.Context, lab *Lab) error {
 	if err != nil {
 		return err
 	}
-	lab.Cleanup(exe.Close)
+	l.Cleanup(exe.Close)
 	spawner, err := sandbox.NewSpawner(ctx, sandbox.SpawnerOptions{Exec: exe})
 	if err != nil {
 		return err
 	}
-	lab.Cleanup(spawner.Close)
+	l.Cleanup(spawner.Close)
 	if err := spawner.CanConfine(); err != nil {
-		lab.Skip(withoutParent, err.Error())
+		l.Skip(withoutParent, err.Error())
 		return nil
 	}
 	pool, err := forkserver.New(forkserver.Options{Spawner: spawner, Spare: -1})
 	if err != nil {
 		return err
 	}
-	lab.Cleanup(pool.Close)
-	own, err := firsts(lab, pool, heavy, "")
+	l.Cleanup(pool.Close)
+	own, err := firsts(l, pool, heavy, "")
 	if err != nil {
 		return err
 	}
-	cases := [][]Case{own}
+	cases := [][]lab.Case{own}
 	if folder, err := folderOf(ctx, "numpy"); err != nil {
-		lab.Skip("first calls that import numpy", err.Error())
-	} else if numpy, err := firsts(lab, pool, []string{"numpy"}, folder); err != nil {
+		l.Skip("first calls that import numpy", err.Error())
+	} else if numpy, err := firsts(l, pool, []string{"numpy"}, folder); err != nil {
 		return err
 	} else {
 		cases = append(cases, numpy)
 	}
 	_, root := spawner.Isolated()
 	if !root {
-		lab.Skip(withParent, "functions have a parent only where root runs the node")
+		l.Skip(withParent, "functions have a parent only where root runs the node")
 	}
 	for _, pair := range cases {
-		g := lab.Group("first calls", Rounds{WarmUp: 1, Min: 2, Max: 100})
+		g := l.Group("first calls", lab.Rounds{WarmUp: 1, Min: 2, Max: 100})
 		for _, c := range pair {
 			if root || c.Variant != withParent {
 				g.Add(c)
@@ -93,8 +94,8 @@ func folderOf(ctx context.Context, name string) (string, error) {
 }
 
 // firsts are the two variants of functions that import modules, which are in a folder or, if that is empty, in Python's own library.
-func firsts(lab *Lab, pool *forkserver.Pool, modules []string, folder string) ([]Case, error) {
-	dir, err := os.MkdirTemp(lab.Dir, "first-")
+func firsts(l *lab.Lab, pool *forkserver.Pool, modules []string, folder string) ([]lab.Case, error) {
+	dir, err := os.MkdirTemp(l.Dir, "first-")
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func firsts(lab *Lab, pool *forkserver.Pool, modules []string, folder string) ([
 	if err := os.Chmod(dir, 0o755); err != nil { // the sandbox has another user
 		return nil, err
 	}
-	var cases []Case
+	var cases []lab.Case
 	for _, variant := range []string{withParent, withoutParent} {
 		f := forkserver.Function{Name: variant, Runtime: forkserver.Python, Dir: dir, Module: "main", Common: modules}
 		if folder != "" {
@@ -116,16 +117,16 @@ func firsts(lab *Lab, pool *forkserver.Pool, modules []string, folder string) ([
 		}
 		var hashes []string // of a string, which are the same in all that one interpreter has forked
 		calls := 0
-		cases = append(cases, Case{Variant: variant, Expect: began, Sample: func(ctx context.Context) (Sample, error) {
+		cases = append(cases, lab.Case{Variant: variant, Expect: began, Sample: func(ctx context.Context) (lab.Sample, error) {
 			calls++
 			next := f
 			next.Version = strings.Join(modules, " ") + strconv.Itoa(calls)
 			defer pool.Drop(next.Version)
 			took, hash, err := first(ctx, pool, &next)
 			if err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
-			sample := Sample{Digest: began, Values: []Value{Millis(coldFirst+strings.Join(modules, ", "), took)}}
+			sample := lab.Sample{Digest: began, Values: []lab.Value{lab.Millis(coldFirst+strings.Join(modules, ", "), took)}}
 			if known := slices.Contains(hashes, hash); len(hashes) > 0 && known != (variant == withParent) {
 				sample.Digest = fmt.Sprintf("forked from the same process as an earlier one: %v", known)
 			}
@@ -157,7 +158,7 @@ func first(ctx context.Context, pool *forkserver.Pool, f *forkserver.Function) (
 	at, hash, _ := strings.Cut(strings.Trim(string(result.Output), "[]"), ",")
 	ns, err := strconv.ParseInt(at, 10, 64)
 	if t := time.Duration(ns); err != nil || t <= before || t >= after {
-		return 0, "", fmt.Errorf("%w: said %.100q between %d and %d", errDigest, result.Output, before, after)
+		return 0, "", fmt.Errorf("%w: said %.100q between %d and %d", lab.ErrDigest, result.Output, before, after)
 	}
 	return time.Duration(ns) - before, hash, nil
 }

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/bench/lab"
 )
 
 // coldStart asks how long a function takes from the request to its output when it was compiled earlier but no instance of it exists, and what
 // setting up the modules that it does not use would add. The baselines start something comparable without weft.
-func coldStart() Experiment {
-	return Experiment{
+func coldStart() lab.Experiment {
+	return lab.Experiment{
 		Name:        "cold-start",
 		Description: "from the request to the output of a function that was compiled earlier, no instance of it anywhere",
 		Baselines:   []string{"eager", "process", "namespaced-process", "python3"},
@@ -18,8 +19,8 @@ func coldStart() Experiment {
 	}
 }
 
-func setUpColdStart(ctx context.Context, lab *Lab) error {
-	g := lab.Group("cold start", Rounds{WarmUp: 5, Min: 3, Max: 500})
+func setUpColdStart(ctx context.Context, l *lab.Lab) error {
+	g := l.Group("cold start", lab.Rounds{WarmUp: 5, Min: 3, Max: 500})
 	const reference = "cold start of hello"
 	for _, f := range []struct {
 		app, workflow, measure string
@@ -29,7 +30,7 @@ func setUpColdStart(ctx context.Context, lab *Lab) error {
 		{"hello", "go", reference, languageGo},
 		{"load-all", "main", "cold start of load-all", languageC},
 	} {
-		app, err := lab.open(ctx, f.app, nil)
+		app, err := l.Open(ctx, f.app, nil)
 		if err != nil {
 			return err
 		}
@@ -37,19 +38,19 @@ func setUpColdStart(ctx context.Context, lab *Lab) error {
 		if against == "" {
 			against = reference
 		}
-		r := Request{Workflow: f.workflow, Input: map[string]any{"name": "you"}}
+		r := lab.Request{Workflow: f.workflow, Input: map[string]any{"name": "you"}}
 		for _, load := range []string{"lazy", "eager"} {
 			r := r
 			r.Load = load
-			g.Add(Case{Variant: load, Expect: coldStartOutputs[f.app], Sample: func(ctx context.Context) (Sample, error) {
+			g.Add(lab.Case{Variant: load, Expect: coldStartOutputs[f.app], Sample: func(ctx context.Context) (lab.Sample, error) {
 				out, _, took, err := output(ctx, app, r)
-				v := Micros(measure, took)
+				v := lab.Micros(measure, took)
 				v.Against = against
-				return Sample{Digest: greeting(out), Values: []Value{v}}, err
+				return lab.Sample{Digest: greeting(out), Values: []lab.Value{v}}, err
 			}})
 		}
 		if measure == reference {
-			addSpawns(g, lab, reference)
+			addSpawns(g, l, reference)
 		}
 	}
 	return nil
@@ -73,25 +74,25 @@ func greeting(out any) string {
 }
 
 // addSpawns adds the starts of processes to a group.
-func addSpawns(g *Group, lab *Lab, measure string) {
+func addSpawns(g *lab.Group, l *lab.Lab, measure string) {
 	for _, b := range []struct {
 		variant string
 		start   func() (*baseline.Spawn, error)
 	}{
-		{"process", func() (*baseline.Spawn, error) { return baseline.NewProcess(lab.Dir) }},
-		{"namespaced-process", func() (*baseline.Spawn, error) { return baseline.NewNamespacedProcess(lab.Dir) }},
+		{"process", func() (*baseline.Spawn, error) { return baseline.NewProcess(l.Dir) }},
+		{"namespaced-process", func() (*baseline.Spawn, error) { return baseline.NewNamespacedProcess(l.Dir) }},
 		{"python3", baseline.NewPython},
 	} {
 		s, err := b.start()
 		if err != nil {
-			lab.Skip(b.variant, err.Error())
+			l.Skip(b.variant, err.Error())
 			continue
 		}
-		g.Add(Case{Variant: b.variant, Expect: baseline.Hello, Sample: func(ctx context.Context) (Sample, error) {
+		g.Add(lab.Case{Variant: b.variant, Expect: baseline.Hello, Sample: func(ctx context.Context) (lab.Sample, error) {
 			start := time.Now()
 			out, err := s.Run(ctx)
 			took := time.Since(start)
-			return Sample{Digest: string(out), Values: []Value{Micros(measure, took)}}, err
+			return lab.Sample{Digest: string(out), Values: []lab.Value{lab.Micros(measure, took)}}, err
 		}})
 	}
 }

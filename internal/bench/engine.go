@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/app"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 	"github.com/weft-run/weft/internal/engine"
 	"github.com/weft-run/weft/internal/sandbox/domain"
@@ -54,18 +55,18 @@ func (e *aloneEngine) Program(context.Context, string, string) (*engine.Program,
 	return e.program, nil
 }
 
-// process implements stepRunner.
-func (e *aloneEngine) process() int { return os.Getpid() }
+// PID implements stepRunner.
+func (e *aloneEngine) PID() int { return os.Getpid() }
 
-// run implements stepRunner.
-func (e *aloneEngine) run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
+// Run implements stepRunner.
+func (e *aloneEngine) Run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
 	return closedLoop(count, window, at, func() error {
 		r, _, err := e.engine.Start(ctx, engine.StartRequest{App: e.program.App.Name, Workflow: "main"})
 		if err == nil {
 			r, err = e.engine.Wait(ctx, r.ID)
 		}
 		if err == nil && (r.Status != engine.Succeeded || r.Output != 1.0) {
-			err = fmt.Errorf("%w: run %s %s with %v", errDigest, r.ID, r.Status, r.Output)
+			err = fmt.Errorf("%w: run %s %s with %v", lab.ErrDigest, r.ID, r.Status, r.Output)
 		}
 		return err
 	})

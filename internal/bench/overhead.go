@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/weft-run/weft/internal/bench/lab"
 )
 
 // overhead asks what weft itself adds to each step of a run: a chain of a thousand steps, each of a function that does nothing but print one
 // digit. "Step" is the time between the ends of two steps, all included; "control" is the part of it in which no function was under way.
-func overhead() Experiment {
-	return Experiment{
+func overhead() lab.Experiment {
+	return lab.Experiment{
 		Name:        "overhead",
 		Description: "what weft adds to each step of a run of a thousand steps",
 		Setup:       setUpOverhead,
@@ -20,29 +22,29 @@ func overhead() Experiment {
 
 const overheadSteps = 1000
 
-func setUpOverhead(ctx context.Context, lab *Lab) error {
-	dir := filepath.Join(lab.Dir, "steps")
+func setUpOverhead(ctx context.Context, l *lab.Lab) error {
+	dir := filepath.Join(l.Dir, "steps")
 	if err := writeStepsApp(dir, overheadSteps); err != nil {
 		return err
 	}
-	app, err := lab.Weft.Open(ctx, dir, nil)
+	app, err := l.Weft.Open(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
-	g := lab.Group("steps", Rounds{Min: 2, Max: 20})
-	g.Add(Case{Variant: "weft", Expect: "1", Sample: func(ctx context.Context) (Sample, error) {
-		out, steps, took, err := output(ctx, app, Request{Workflow: "main"})
+	g := l.Group("steps", lab.Rounds{Min: 2, Max: 20})
+	g.Add(lab.Case{Variant: "weft", Expect: "1", Sample: func(ctx context.Context) (lab.Sample, error) {
+		out, steps, took, err := output(ctx, app, lab.Request{Workflow: "main"})
 		if err != nil {
-			return Sample{}, err
+			return lab.Sample{}, err
 		}
 		if len(steps) != overheadSteps {
-			return Sample{}, fmt.Errorf("run of %d steps reports %d", overheadSteps, len(steps))
+			return lab.Sample{}, fmt.Errorf("run of %d steps reports %d", overheadSteps, len(steps))
 		}
-		s := Sample{Digest: scalar(out), Values: []Value{Millis("whole run", took)}}
+		s := lab.Sample{Digest: scalar(out), Values: []lab.Value{lab.Millis("whole run", took)}}
 		for i := 1; i < len(steps); i++ {
-			s.Values = append(s.Values, Micros("step", steps[i].End-steps[i-1].End))
+			s.Values = append(s.Values, lab.Micros("step", steps[i].End-steps[i-1].End))
 			if inside := steps[i].Inside; inside > 0 {
-				s.Values = append(s.Values, Micros("control", steps[i].End-steps[i-1].End-inside))
+				s.Values = append(s.Values, lab.Micros("control", steps[i].End-steps[i-1].End-inside))
 			}
 		}
 		return s, nil

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 	"github.com/weft-run/weft/internal/engine"
 )
@@ -24,19 +25,19 @@ const (
 
 // recovery asks how long a server that was killed takes until it is ready again with the runs that it had accepted, and what a server costs that
 // has nothing to do.
-func recovery() Experiment {
-	return Experiment{
+func recovery() lab.Experiment {
+	return lab.Experiment{
 		Name:        "recovery",
 		Description: "start after kill -9 until GET /readyz is answered with 200; memory (PSS) and processor time of an idle server and all that stem from it",
 		Serves:      true,
-		Required: []Requirement{
-			{recoveryReady, "10000 runs", "≤ 1000"}, {recoveryMemory, "new", "≤ 40"}, {recoveryCPU, "new", "≤ 0.5"},
+		Required: []lab.Requirement{
+			{Measure: recoveryReady, Variant: "10000 runs", Text: "≤ 1000"}, {Measure: recoveryMemory, Variant: "new", Text: "≤ 40"}, {Measure: recoveryCPU, Variant: "new", Text: "≤ 0.5"},
 		},
-		Setup: func(ctx context.Context, lab *Lab) error {
-			if lab.Quick {
-				return setUpRecovery(ctx, lab, recoverySizes{runs: 200, settle: time.Second, watch: time.Second, rounds: 1})
+		Setup: func(ctx context.Context, l *lab.Lab) error {
+			if l.Quick {
+				return setUpRecovery(ctx, l, recoverySizes{runs: 200, settle: time.Second, watch: time.Second, rounds: 1})
 			}
-			return setUpRecovery(ctx, lab, recoverySizes{runs: 10_000, settle: 12 * time.Second, watch: 20 * time.Second, rounds: 2})
+			return setUpRecovery(ctx, l, recoverySizes{runs: 10_000, settle: 12 * time.Second, watch: 20 * time.Second, rounds: 2})
 		},
 	}
 }
@@ -49,21 +50,22 @@ type recoverySizes struct {
 }
 
 // setUpRecovery has a server with unfinished runs, and one without.
-func setUpRecovery(ctx context.Context, lab *Lab, sizes recoverySizes) error {
-	dir := filepath.Join(lab.Dir, "waiting")
+func setUpRecovery(ctx context.Context, l *lab.Lab, sizes recoverySizes) error {
+	dir := filepath.Join(l.Dir, "waiting")
 	if err := writeWaitingApp(dir); err != nil {
 		return err
 	}
-	fresh, err := lab.serve(ctx, "new")
+	one, err := l.Serve(ctx, "new")
 	if err != nil {
 		return err
 	}
-	full, err := lab.serve(ctx, "full")
+	two, err := l.Serve(ctx, "full")
 	if err != nil {
 		return err
 	}
-	for _, s := range []*served{fresh, full} {
-		if err := s.deploy(ctx, dir); err != nil {
+	fresh, full := recovering{one}, recovering{two}
+	for _, s := range []recovering{fresh, full} {
+		if err := s.Deploy(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -71,44 +73,44 @@ func setUpRecovery(ctx context.Context, lab *Lab, sizes recoverySizes) error {
 		return err
 	}
 	loaded := strconv.Itoa(sizes.runs) + " runs"
-	ready := lab.Group("ready", Rounds{WarmUp: 1, Min: 3, Max: 15})
+	ready := l.Group("ready", lab.Rounds{WarmUp: 1, Min: 3, Max: 15})
 	for _, v := range []struct {
 		name   string
-		server *served
+		server recovering
 		runs   int
 	}{{"new", fresh, 0}, {loaded, full, sizes.runs}} {
-		ready.Add(Case{Variant: v.name, Expect: expectRecovered(v.runs), Sample: func(ctx context.Context) (Sample, error) {
-			if err := v.server.kill(); err != nil {
-				return Sample{}, err
+		ready.Add(lab.Case{Variant: v.name, Expect: expectRecovered(v.runs), Sample: func(ctx context.Context) (lab.Sample, error) {
+			if err := v.server.Kill(); err != nil {
+				return lab.Sample{}, err
 			}
-			took, err := v.server.start(ctx)
+			took, err := v.server.Start(ctx)
 			if err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
 			digest, err := v.server.recovered(ctx)
-			return Sample{Digest: digest, Values: []Value{Millis(recoveryReady, took)}}, err
+			return lab.Sample{Digest: digest, Values: []lab.Value{lab.Millis(recoveryReady, took)}}, err
 		}})
 	}
-	idle := lab.Group("idle", Rounds{WarmUp: -1, Min: sizes.rounds, Max: 5, Weight: 10})
+	idle := l.Group("idle", lab.Rounds{WarmUp: -1, Min: sizes.rounds, Max: 5, Weight: 10})
 	for _, v := range []struct {
 		name   string
-		server *served
-		work   func(context.Context, *served) error // that was done before
+		server recovering
+		work   func(context.Context, recovering) error // that was done before
 	}{
 		{"new", fresh, nil},
-		{"after 1000 runs", fresh, func(ctx context.Context, s *served) error { return s.finish(ctx, 1000) }},
+		{"after 1000 runs", fresh, func(ctx context.Context, s recovering) error { return s.finish(ctx, 1000) }},
 		{loaded, full, nil},
 	} {
-		idle.Add(Case{Variant: v.name, Expect: "idle", Sample: func(ctx context.Context) (Sample, error) {
-			if err := v.server.kill(); err != nil {
-				return Sample{}, err
+		idle.Add(lab.Case{Variant: v.name, Expect: "idle", Sample: func(ctx context.Context) (lab.Sample, error) {
+			if err := v.server.Kill(); err != nil {
+				return lab.Sample{}, err
 			}
-			if _, err := v.server.start(ctx); err != nil {
-				return Sample{}, err
+			if _, err := v.server.Start(ctx); err != nil {
+				return lab.Sample{}, err
 			}
 			if v.work != nil {
 				if err := v.work(ctx, v.server); err != nil {
-					return Sample{}, err
+					return lab.Sample{}, err
 				}
 			}
 			return v.server.idle(ctx, sizes.settle, sizes.watch)
@@ -141,8 +143,11 @@ workflows:
 	return os.WriteFile(filepath.Join(dir, "weft.yaml"), []byte(file), 0o644)
 }
 
+// recovering is a server that is killed and started again.
+type recovering struct{ *lab.Server }
+
 // leaveUnfinished starts runs and waits until all of them wait for their signals.
-func (s *served) leaveUnfinished(ctx context.Context, runs int) error {
+func (s recovering) leaveUnfinished(ctx context.Context, runs int) error {
 	if err := s.post(ctx, "/v1/apps/waiting/workflows/wait/runs", runs, http.StatusAccepted); err != nil {
 		return err
 	}
@@ -160,18 +165,18 @@ func (s *served) leaveUnfinished(ctx context.Context, runs int) error {
 }
 
 // finish has so many runs carried out.
-func (s *served) finish(ctx context.Context, runs int) error {
+func (s recovering) finish(ctx context.Context, runs int) error {
 	return s.post(ctx, "/v1/apps/waiting/workflows/main/runs?wait=30s", runs, http.StatusOK)
 }
 
 // post sends requests from many connections.
-func (s *served) post(ctx context.Context, path string, count, want int) error {
-	c, err := s.dial("unix", invokeClients)
+func (s recovering) post(ctx context.Context, path string, count, want int) error {
+	c, err := s.Dial("unix", invokeClients)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_, err = c.Run(ctx, load.Order{Request: request("POST", path, "", "{}"), Count: count, Check: func(status int, body []byte) error {
+	_, err = c.Run(ctx, load.Order{Request: lab.HTTPRequest("POST", path, "", "{}"), Count: count, Check: func(status int, body []byte) error {
 		if status != want {
 			return fmt.Errorf("start runs: status %d, body %.300s", status, body)
 		}
@@ -190,14 +195,14 @@ type figures struct {
 }
 
 // stats asks for figures of the moment.
-func (s *served) stats(ctx context.Context) (figures, error) {
+func (s recovering) stats(ctx context.Context) (figures, error) {
 	var f figures
-	c, err := s.dial("unix", 1)
+	c, err := s.Dial("unix", 1)
 	if err != nil {
 		return f, err
 	}
 	defer c.Close()
-	_, err = c.Run(ctx, load.Order{Request: request("GET", "/v1/stats", "", ""), Count: 1, Check: func(status int, body []byte) error {
+	_, err = c.Run(ctx, load.Order{Request: lab.HTTPRequest("GET", "/v1/stats", "", ""), Count: 1, Check: func(status int, body []byte) error {
 		if status != http.StatusOK {
 			return fmt.Errorf("ask for figures: status %d, body %.300s", status, body)
 		}
@@ -215,7 +220,7 @@ func expectRecovered(runs int) string {
 }
 
 // recovered says what a server has that is ready again. One of its runs is given its signal, and another one is started in its place.
-func (s *served) recovered(ctx context.Context) (string, error) {
+func (s recovering) recovered(ctx context.Context) (string, error) {
 	f, err := s.stats(ctx)
 	if err != nil {
 		return "", err
@@ -224,18 +229,18 @@ func (s *served) recovered(ctx context.Context) (string, error) {
 	if f.Runs.Active == 0 {
 		return said, nil
 	}
-	list, _, err := s.client.Runs(ctx, engine.Filter{App: "waiting", Workflow: "wait", Status: engine.Running, Limit: 1})
+	list, _, err := s.Client.Runs(ctx, engine.Filter{App: "waiting", Workflow: "wait", Status: engine.Running, Limit: 1})
 	if err != nil {
 		return "", err
 	}
 	if len(list) == 0 {
 		return said + ", none is listed", nil
 	}
-	if err := s.client.Signal(ctx, list[0].ID, "go", "", nil); err != nil {
+	if err := s.Client.Signal(ctx, list[0].ID, "go", "", nil); err != nil {
 		return "", err
 	}
 	for ctx.Err() == nil {
-		d, err := s.client.Run(ctx, list[0].ID)
+		d, err := s.Client.Run(ctx, list[0].ID)
 		if err != nil {
 			return "", err
 		}
@@ -249,33 +254,33 @@ func (s *served) recovered(ctx context.Context) (string, error) {
 }
 
 // idle watches a server that has nothing to do.
-func (s *served) idle(ctx context.Context, settle, watch time.Duration) (Sample, error) {
-	pid := s.command.Process.Pid
+func (s recovering) idle(ctx context.Context, settle, watch time.Duration) (lab.Sample, error) {
+	pid := s.PID()
 	if err := sleep(ctx, settle); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	before, err := processorTimeOf(pid)
+	before, err := lab.ProcessorTime(pid)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
 	begun := time.Now()
 	if err := sleep(ctx, watch); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	after, err := processorTimeOf(pid)
+	after, err := lab.ProcessorTime(pid)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
 	took := time.Since(begun)
-	memory, err := footprint(pid)
+	memory, err := lab.Footprint(pid)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	own, err := pss(pid)
+	own, err := lab.PSS(pid)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	return Sample{Digest: "idle", Values: []Value{
+	return lab.Sample{Digest: "idle", Values: []lab.Value{
 		{Measure: recoveryMemory, Unit: "MiB", Number: float64(memory) / (1 << 20)},
 		{Measure: "of it the server itself", Unit: "MiB", Number: float64(own) / (1 << 20)},
 		{Measure: recoveryCPU, Unit: "%", Number: 100 * (after - before).Seconds() / took.Seconds()},

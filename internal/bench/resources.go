@@ -7,34 +7,35 @@ import (
 	"time"
 
 	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/bench/lab"
 )
 
 // resources asks what many runs at a time cost the machine: processor time, user and system, and memory as PSS, both summed over this process
 // and all that stem from it. The limit is as many plain native processes.
-func resources() Experiment {
-	return Experiment{
+func resources() lab.Experiment {
+	return lab.Experiment{
 		Name:        "resources",
 		Description: "processor time and memory of many concurrent runs of parallel sort",
 		Baselines:   []string{"limit", "file"},
-		Setup: func(ctx context.Context, lab *Lab) error {
+		Setup: func(ctx context.Context, l *lab.Lab) error {
 			size := int64(25e6)
-			if lab.Quick {
+			if l.Quick {
 				size = 1e6
 			}
-			return setUpResources(ctx, lab, size, []int{20, 40, 60, 80})
+			return setUpResources(ctx, l, size, []int{20, 40, 60, 80})
 		},
 	}
 }
 
-func setUpResources(ctx context.Context, lab *Lab, size int64, levels []int) error {
+func setUpResources(ctx context.Context, l *lab.Lab, size int64, levels []int) error {
 	const ways = 5
-	w, err := lab.sort(ctx, languageC, size, ways)
+	w, err := sort(ctx, l, languageC, size, ways)
 	if err != nil {
 		return err
 	}
 	variants := []variantWork{}
 	for _, pass := range []string{"reference", "file"} {
-		r := Request{Pass: pass}
+		r := lab.Request{Pass: pass}
 		if _, _, _, err := w.run(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", pass, err)
 		}
@@ -43,10 +44,10 @@ func setUpResources(ctx context.Context, lab *Lab, size int64, levels []int) err
 			return digest, err
 		}})
 	}
-	n, err := lab.native(ctx, "sort")
+	n, err := native(ctx, l, "sort")
 	switch {
 	case errors.Is(err, baseline.ErrNoCompiler):
-		lab.Skip("limit", err.Error())
+		l.Skip("limit", err.Error())
 	case err != nil:
 		return err
 	default:
@@ -57,9 +58,9 @@ func setUpResources(ctx context.Context, lab *Lab, size int64, levels []int) err
 	}
 	for _, instances := range levels {
 		name := fmt.Sprintf("%d runs of sort %s", instances, sizeName(size))
-		g := lab.Group(name, Rounds{WarmUp: -1, Max: 5})
+		g := l.Group(name, lab.Rounds{WarmUp: -1, Max: 5})
 		for _, v := range variants {
-			g.Add(Case{Variant: v.variant, Expect: w.expect, Sample: func(ctx context.Context) (Sample, error) {
+			g.Add(lab.Case{Variant: v.variant, Expect: w.expect, Sample: func(ctx context.Context) (lab.Sample, error) {
 				return observed(ctx, instances, name, w.expect, v.run)
 			}})
 		}
@@ -74,15 +75,15 @@ type variantWork struct {
 }
 
 // observed does instances runs at the same time and reports what they used. Every output is checked.
-func observed(ctx context.Context, instances int, name, expect string, run func(context.Context) (string, error)) (Sample, error) {
+func observed(ctx context.Context, instances int, name, expect string, run func(context.Context) (string, error)) (lab.Sample, error) {
 	start := time.Now()
-	u, err := observe(ctx, func(ctx context.Context) error {
+	u, err := lab.Observe(ctx, func(ctx context.Context) error {
 		errs := make(chan error, instances)
 		for range instances {
 			go func() {
 				digest, err := run(ctx)
 				if err == nil && digest != expect {
-					err = fmt.Errorf("%w: digest %q, expected %q", errDigest, digest, expect)
+					err = fmt.Errorf("%w: digest %q, expected %q", lab.ErrDigest, digest, expect)
 				}
 				errs <- err
 			}()
@@ -95,12 +96,12 @@ func observed(ctx context.Context, instances int, name, expect string, run func(
 	})
 	took := time.Since(start)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	return Sample{Digest: expect, Values: []Value{
-		{Measure: "processor time, " + name, Unit: "s", Number: u.cpu.Seconds()},
-		{Measure: "memory at its peak, " + name, Unit: "MiB", Number: float64(u.peak) / (1 << 20)},
-		{Measure: "memory on average, " + name, Unit: "MiB", Number: float64(u.mean) / (1 << 20)},
+	return lab.Sample{Digest: expect, Values: []lab.Value{
+		{Measure: "processor time, " + name, Unit: "s", Number: u.CPU.Seconds()},
+		{Measure: "memory at its peak, " + name, Unit: "MiB", Number: float64(u.Peak) / (1 << 20)},
+		{Measure: "memory on average, " + name, Unit: "MiB", Number: float64(u.Mean) / (1 << 20)},
 		{Measure: "time, " + name, Unit: "s", Number: took.Seconds()},
 	}}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bench/baseline"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 )
 
@@ -24,7 +25,7 @@ type fakeWeft struct {
 	closed int
 }
 
-func (w *fakeWeft) Open(_ context.Context, dir string, mounts map[string]string) (App, error) {
+func (w *fakeWeft) Open(_ context.Context, dir string, mounts map[string]string) (lab.App, error) {
 	a := &fakeApp{weft: w, name: strings.TrimSuffix(filepath.Base(dir), "-go")}
 	for _, host := range mounts {
 		a.data = strings.TrimSuffix(host, "-named")
@@ -43,7 +44,7 @@ type fakeApp struct {
 	name, data string
 }
 
-func (a *fakeApp) Run(_ context.Context, r Request) (*Result, error) {
+func (a *fakeApp) Run(_ context.Context, r lab.Request) (*lab.Result, error) {
 	out, err := a.output(r)
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (a *fakeApp) Run(_ context.Context, r Request) (*Result, error) {
 	if a.name == a.weft.lie {
 		out = map[string]any{"words": 1.0}
 	}
-	result := &Result{Output: out}
+	result := &lab.Result{Output: out}
 	n := 0
 	switch a.name {
 	case "steps":
@@ -61,13 +62,13 @@ func (a *fakeApp) Run(_ context.Context, r Request) (*Result, error) {
 	}
 	for i := range n {
 		at := time.Duration(i) * time.Millisecond
-		result.Steps = append(result.Steps, Step{Name: fmt.Sprintf("s%d", i), Start: at, End: at + time.Millisecond, Inside: 900 * time.Microsecond})
+		result.Steps = append(result.Steps, lab.Step{Name: fmt.Sprintf("s%d", i), Start: at, End: at + time.Millisecond, Inside: 900 * time.Microsecond})
 	}
 	return result, nil
 }
 
 // output is what the example's functions return.
-func (a *fakeApp) output(r Request) (any, error) {
+func (a *fakeApp) output(r lab.Request) (any, error) {
 	input, _ := r.Input.(map[string]any)
 	switch a.name {
 	case "hello":
@@ -103,18 +104,18 @@ func (a *fakeApp) output(r Request) (any, error) {
 }
 
 // smallExperiments are the experiments with sizes for a test.
-func smallExperiments() []Experiment {
-	small := map[string]func(context.Context, *Lab) error{
-		"end-to-end": func(ctx context.Context, lab *Lab) error {
-			return setUpEndToEnd(ctx, lab, endToEndSizes{wordCount: 300_000, sort: 100_000, chain: 64 << 10})
+func smallExperiments() []lab.Experiment {
+	small := map[string]func(context.Context, *lab.Lab) error{
+		"end-to-end": func(ctx context.Context, l *lab.Lab) error {
+			return setUpEndToEnd(ctx, l, endToEndSizes{wordCount: 300_000, sort: 100_000, chain: 64 << 10})
 		},
-		"data-transfer": func(ctx context.Context, lab *Lab) error {
-			return setUpDataTransfer(ctx, lab, []int64{4 << 10, 1 << 20})
+		"data-transfer": func(ctx context.Context, l *lab.Lab) error {
+			return setUpDataTransfer(ctx, l, []int64{4 << 10, 1 << 20})
 		},
-		"p99": func(ctx context.Context, lab *Lab) error {
-			return setUpP99(ctx, lab, p99Sizes{sort: []int64{10_000}, rates: []float64{40, 80}, requests: 5, arrivals: []load.Arrivals{load.Poisson, load.Fixed}})
+		"p99": func(ctx context.Context, l *lab.Lab) error {
+			return setUpP99(ctx, l, p99Sizes{sort: []int64{10_000}, rates: []float64{40, 80}, requests: 5, arrivals: []load.Arrivals{load.Poisson, load.Fixed}})
 		},
-		"resources": func(ctx context.Context, lab *Lab) error { return setUpResources(ctx, lab, 10_000, []int{3, 6}) },
+		"resources": func(ctx context.Context, l *lab.Lab) error { return setUpResources(ctx, l, 10_000, []int{3, 6}) },
 	}
 	all := Experiments()
 	for i := range all {
@@ -122,7 +123,7 @@ func smallExperiments() []Experiment {
 			all[i].Setup = setup
 		}
 	}
-	return slices.DeleteFunc(all, func(e Experiment) bool { return e.Serves }) // their tests are in server_test.go
+	return slices.DeleteFunc(all, func(e lab.Experiment) bool { return e.Serves }) // their tests are in server_test.go
 }
 
 // Every experiment must run from set-up to report, with each of its variants in the rows.
@@ -141,9 +142,9 @@ func TestExperiments(t *testing.T) {
 		t.Run(e.Name, func(t *testing.T) {
 			w := &fakeWeft{}
 			var printed bytes.Buffer
-			r, err := RunExperiment(t.Context(), e, Options{
-				Quick: true, Budget: time.Second / 2, Out: t.TempDir(), Stdout: &printed, Examples: findExamples(),
-				Start: func(context.Context, string) (Weft, error) { return w, nil },
+			r, err := lab.Run(t.Context(), e, lab.Options{
+				Quick: true, Budget: time.Second / 2, Out: t.TempDir(), Stdout: &printed,
+				Start: func(context.Context, string) (lab.Weft, error) { return w, nil },
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -182,11 +183,11 @@ func TestExperimentsRefuseWrongAnswers(t *testing.T) {
 			if e.Name != name {
 				continue
 			}
-			_, err := RunExperiment(t.Context(), e, Options{
-				Quick: true, Budget: time.Second, Examples: findExamples(),
-				Start: func(context.Context, string) (Weft, error) { return &fakeWeft{lie: app}, nil },
+			_, err := lab.Run(t.Context(), e, lab.Options{
+				Quick: true, Budget: time.Second,
+				Start: func(context.Context, string) (lab.Weft, error) { return &fakeWeft{lie: app}, nil },
 			})
-			if !errors.Is(err, errDigest) {
+			if !errors.Is(err, lab.ErrDigest) {
 				t.Errorf("%s with a lying %s: %v", name, app, err)
 			}
 		}
@@ -205,36 +206,5 @@ func TestStepsApp(t *testing.T) {
 	}
 	if n := len(a.Workflows["main"].Steps); n != overheadSteps {
 		t.Errorf("%d steps", n)
-	}
-}
-
-// What the processor time and the memory of a child are is seen from its parent.
-func TestObserve(t *testing.T) {
-	block := baseline.NewBlock(64 << 20)
-	s, err := baseline.NewUnixSocket() // its process gets to hold 64 MiB
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := observe(t.Context(), func(ctx context.Context) error {
-		start := time.Now()
-		for time.Since(start) < 400*time.Millisecond {
-			if _, err := s.Hand(ctx, block); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err := errors.Join(err, s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if u.peak < 128<<20 || u.peak > 4<<30 || u.mean <= 0 || u.mean > u.peak || u.taken < 2 {
-		t.Errorf("memory: peak %d MiB, mean %d MiB in %d samples; two processes hold 64 MiB each", u.peak>>20, u.mean>>20, u.taken)
-	}
-	if u.cpu < 50*time.Millisecond || u.cpu > 5*time.Second {
-		t.Errorf("processor time %s", u.cpu)
-	}
-	broken := errors.New("broken")
-	if _, err := observe(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
-		t.Errorf("failed work: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-run/weft/internal/bench/baseline"
 	"github.com/weft-run/weft/internal/bench/data"
+	"github.com/weft-run/weft/internal/bench/lab"
 	sdk "github.com/weft-run/weft/sdk/c"
 )
 
@@ -33,7 +34,7 @@ func (l language) measure(name string) (measure, against string) {
 
 // workload is a workflow of an example app over a data set, with the digest of the right output.
 type workload struct {
-	app      App
+	app      lab.App
 	workflow string
 	input    any
 	digest   func(output any) string
@@ -43,7 +44,7 @@ type workload struct {
 }
 
 // run runs the workload once and returns the digest of its output and the time from the request to the output.
-func (w *workload) run(ctx context.Context, r Request) (digest string, steps []Step, took time.Duration, err error) {
+func (w *workload) run(ctx context.Context, r lab.Request) (digest string, steps []lab.Step, took time.Duration, err error) {
 	r.Workflow, r.Input = w.workflow, w.input
 	out, steps, took, err := output(ctx, w.app, r)
 	if err != nil {
@@ -53,21 +54,21 @@ func (w *workload) run(ctx context.Context, r Request) (digest string, steps []S
 }
 
 // sample is a Sample function of a whole run.
-func (w *workload) sample(measure, against string, r Request) func(context.Context) (Sample, error) {
-	return func(ctx context.Context) (Sample, error) {
+func (w *workload) sample(measure, against string, r lab.Request) func(context.Context) (lab.Sample, error) {
+	return func(ctx context.Context) (lab.Sample, error) {
 		digest, _, took, err := w.run(ctx, r)
 		if err != nil {
-			return Sample{}, err
+			return lab.Sample{}, err
 		}
-		v := Millis(measure, took)
+		v := lab.Millis(measure, took)
 		v.Against = against
-		return Sample{Digest: digest, Values: []Value{v}}, nil
+		return lab.Sample{Digest: digest, Values: []lab.Value{v}}, nil
 	}
 }
 
 // wordCount counts the words of size bytes of text: that many mappers and as many reducers.
-func (l *Lab) wordCount(ctx context.Context, lang language, size int64, ways int) (*workload, error) {
-	dir, answers, err := l.generate(ctx, data.Text, size, ways)
+func wordCount(ctx context.Context, l *lab.Lab, lang language, size int64, ways int) (*workload, error) {
+	dir, answers, err := l.Generate(ctx, data.Text, size, ways)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (l *Lab) wordCount(ctx context.Context, lang language, size int64, ways int
 	}
 	if lang == languageC {
 		w.input = map[string]any{"parts": ways, "reducers": ways}
-		w.app, err = l.open(ctx, "wordcount", map[string]string{"/data": dir})
+		w.app, err = l.Open(ctx, "wordcount", map[string]string{"/data": dir})
 		return w, err
 	}
 	// The one in Go counts the words of all files in a folder whose names have an ending in common.
@@ -103,7 +104,7 @@ func (l *Lab) wordCount(ctx context.Context, lang language, size int64, ways int
 		return fmt.Sprintf("%s words, %s different%s", scalar(member(out, "words")), scalar(member(out, "distinct")), top(member(out, "top")))
 	}
 	w.input = map[string]any{"suffix": ".txt", "batches": ways, "reducers": ways}
-	w.app, err = l.open(ctx, "wordcount-go", map[string]string{"/src": named})
+	w.app, err = l.Open(ctx, "wordcount-go", map[string]string{"/src": named})
 	return w, err
 }
 
@@ -122,8 +123,8 @@ func linkParts(from, to string, parts int, ending string) error {
 }
 
 // sort sorts size bytes of integers in that many parts.
-func (l *Lab) sort(ctx context.Context, lang language, size int64, ways int) (*workload, error) {
-	dir, answers, err := l.generate(ctx, data.Integers, size, ways)
+func sort(ctx context.Context, l *lab.Lab, lang language, size int64, ways int) (*workload, error) {
+	dir, answers, err := l.Generate(ctx, data.Integers, size, ways)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func (l *Lab) sort(ctx context.Context, lang language, size int64, ways int) (*w
 	if lang == languageGo {
 		app = "sort-go"
 	}
-	w.app, err = l.open(ctx, app, map[string]string{"/data": dir})
+	w.app, err = l.Open(ctx, app, map[string]string{"/data": dir})
 	return w, err
 }
 
@@ -145,14 +146,14 @@ const chainLinks = 15
 
 // chain hands size bytes through functions of which the first fills them, word i with i, and each of the others reads every word and publishes
 // one that is one larger or, without touch, publishes what it took.
-func (l *Lab) chain(ctx context.Context, size int64, touch bool) (*workload, error) {
+func chain(ctx context.Context, l *lab.Lab, size int64, touch bool) (*workload, error) {
 	w := &workload{workflow: "main", input: map[string]any{"size": size, "touch": touch}}
 	w.expect = chainDigest(size, touch)
 	w.digest = func(out any) string {
 		return fmt.Sprintf("%s bytes, from %s to %s, sum %s", scalar(member(out, "bytes")), scalar(member(out, "first")), scalar(member(out, "last")), scalar(member(out, "sum")))
 	}
 	var err error
-	w.app, err = l.open(ctx, "chain", nil)
+	w.app, err = l.Open(ctx, "chain", nil)
 	return w, err
 }
 
@@ -168,7 +169,7 @@ func chainDigest(size int64, touch bool) string {
 
 // native compiles the plain C program that does the work of an example app. It is made of the same sources as the app's functions and needs the
 // header of the C SDK.
-func (l *Lab) native(ctx context.Context, app string) (*baseline.Native, error) {
+func native(ctx context.Context, l *lab.Lab, app string) (*baseline.Native, error) {
 	include := filepath.Join(l.Dir, "include")
 	if err := os.MkdirAll(include, 0o755); err != nil {
 		return nil, err

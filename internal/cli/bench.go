@@ -12,11 +12,12 @@ import (
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bench"
 	"github.com/weft-run/weft/internal/bench/data"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/flow"
 )
 
 func (sh *shell) benchCommand() *cobra.Command {
-	var o bench.Options
+	var o lab.Options
 	var out string
 	cmd := &cobra.Command{
 		Use:   "bench experiment",

@@ -65,7 +65,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 
 		{"upwards", "downwards", "internal/flow/a.go", "package flow\nimport _ \"github.com/weft-run/weft/internal/node\"", "internal/flow imports internal/node"},
 		{"app may use flow", "downwards", "internal/app/a.go", "package app\nimport _ \"github.com/weft-run/weft/internal/flow\"", ""},
-		{"sub-package", "downwards", "internal/bench/plot/a.go", "package plot\nimport _ \"github.com/weft-run/weft/internal/node\"", ""},
+		{"sub-package", "downwards", "internal/server/plot/a.go", "package plot\nimport _ \"github.com/weft-run/weft/internal/node\"", ""},
 		{"root imports nothing", "downwards", "weft.go", "package weft\nimport _ \"github.com/weft-run/weft/internal/flow\"", ". imports internal/flow"},
 		{"examples use the SDK", "downwards", "examples/x/main.go", "package main\nimport _ \"github.com/weft-run/weft\"", ""},
 		{"others do not", "downwards", "internal/node/a.go", "package node\nimport _ \"github.com/weft-run/weft\"", "internal/node imports ."},

@@ -1,4 +1,6 @@
-package bench
+// Package cpu has the experiments on the processor: the same calls, which are real processes that compute, under each policy (cpu.go), without
+// each of the policies' mechanisms and with other parameters (parts.go), and what the scheduler itself costs (cost.go).
+package cpu
 
 import (
 	"context"
@@ -8,8 +10,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/baseline"
 	"github.com/weft-run/weft/internal/bench/crew"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/replay"
+	"github.com/weft-run/weft/internal/bench/report"
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
 	"github.com/weft-run/weft/internal/cpu/profile"
@@ -27,26 +32,31 @@ const (
 	rightCalls    = "every call ran and gave its result" // the digest of a run
 )
 
-// processor asks what each policy of the processor makes of the same calls, which are real processes that compute on all cores. The oracle is
+// Experiments are the experiments on the processor, in the order of the documentation.
+func Experiments() []lab.Experiment {
+	return []lab.Experiment{policies(), ablation(), sensitivity()}
+}
+
+// policies asks what each policy of the processor makes of the same calls, which are real processes that compute on all cores. The oracle is
 // SRPT on a simulated machine with the demands that were measured.
-func processor() Experiment {
-	return Experiment{
+func policies() lab.Experiment {
+	return lab.Experiment{
 		Name:        "cpu",
 		Description: "the same calls under each policy of the processor",
 		Baselines:   []string{policy.None, variantOracle},
 		Serves:      true,
-		Required:    processorRequired("short-long, load 2", "short-long, load 0.5"),
-		Setup: func(ctx context.Context, lab *Lab) error {
-			f, err := newArena(lab)
+		Required:    required("short-long, load 2", "short-long, load 0.5"),
+		Setup: func(ctx context.Context, l *lab.Lab) error {
+			f, err := newArena(l)
 			if err != nil {
 				return err
 			}
 			window, second := 4*time.Second, 10*time.Second
-			if lab.Quick {
+			if l.Quick {
 				window, second = quickWindow, 300*time.Millisecond
 			}
-			variants := processorVariants(f.cores)
-			for _, s := range scenes(lab.Quick) {
+			variants := variants(f.cores)
+			for _, s := range scenes(l.Quick) {
 				s.length = window
 				f.add(s, variants)
 			}
@@ -56,23 +66,23 @@ func processor() Experiment {
 	}
 }
 
-// processorRequired is what weft is to reach at a high and a low load, of the medians by those of none.
-func processorRequired(high, low string) []Requirement {
-	var out []Requirement
+// required is what weft is to reach at a high and a low load, of the medians by those of none.
+func required(high, low string) []lab.Requirement {
+	var out []lab.Requirement
 	for variant, want := range map[string][2]string{policy.Weft: {"≤ 0.30", "≤ 0.30"}, variantFIFO: {"≤ 0.25", "≤ 0.20"}, variantBare: {"≤ 0.35", "≤ 0.35"}} {
-		out = append(out, Requirement{high + ": short, mean", variant, want[0] + " of none"}, Requirement{high + ": short, p99", variant, want[1] + " of none"})
+		out = append(out, lab.Requirement{Measure: high + ": short, mean", Variant: variant, Text: want[0] + " of none"}, lab.Requirement{Measure: high + ": short, p99", Variant: variant, Text: want[1] + " of none"})
 	}
 	return append(out,
-		Requirement{high + ": all, mean by the oracle's", policy.Weft, "≤ 1.15"},
-		Requirement{high + ": long, mean", policy.Weft, "≤ 0.75 of none"},
-		Requirement{high + ": long, worst", policy.Weft, "≤ 3 of none"},
-		Requirement{low + ": all, mean by none's", policy.Weft, "≤ 1 or not told from it"},
-		Requirement{overheadTotal, policy.Weft, "≤ 3"},
+		lab.Requirement{Measure: high + ": all, mean by the oracle's", Variant: policy.Weft, Text: "≤ 1.15"},
+		lab.Requirement{Measure: high + ": long, mean", Variant: policy.Weft, Text: "≤ 0.75 of none"},
+		lab.Requirement{Measure: high + ": long, worst", Variant: policy.Weft, Text: "≤ 3 of none"},
+		lab.Requirement{Measure: low + ": all, mean by none's", Variant: policy.Weft, Text: "≤ 1 or not told from it"},
+		lab.Requirement{Measure: overheadTotal, Variant: policy.Weft, Text: "≤ 3"},
 	)
 }
 
-// processorVariants are the policies with the backends that they are meant for.
-func processorVariants(cores int) []replay.Variant {
+// variants are the policies with the backends that they are meant for.
+func variants(cores int) []replay.Variant {
 	o := policy.Defaults(cores)
 	return []replay.Variant{
 		{Name: policy.None, Policy: policy.None, Backend: backend.NameNone, Options: o},
@@ -131,7 +141,7 @@ func scenes(quick bool) []scene {
 
 // arena is where the processor's experiments are made, and what they have found.
 type arena struct {
-	lab   *Lab
+	lab   *lab.Lab
 	stage *replay.Stage
 	rates *work.Rates
 	fresh map[string]map[int]*work.Rates // of a scene's round
@@ -152,19 +162,19 @@ type replayed struct {
 }
 
 // newArena calibrates the work and starts the processes.
-func newArena(lab *Lab) (*arena, error) {
-	f := &arena{lab: lab, cores: runtime.NumCPU(), fresh: map[string]map[int]*work.Rates{}, demands: map[string]map[int][]replayed{}, ratios: map[string]map[string][]float64{}}
+func newArena(l *lab.Lab) (*arena, error) {
+	f := &arena{lab: l, cores: runtime.NumCPU(), fresh: map[string]map[int]*work.Rates{}, demands: map[string]map[int][]replayed{}, ratios: map[string]map[string][]float64{}}
 	attempts := 3
-	if lab.Quick {
+	if l.Quick {
 		attempts = 1
 	}
 	var err error
-	if f.stage, err = replay.NewStage(replay.Options{Program: lab.Program, Arguments: []string{ChildCommand, crew.Role}, Attempts: attempts, Log: lab.Log}); err != nil {
+	if f.stage, err = replay.NewStage(replay.Options{Program: l.Program, Arguments: []string{baseline.Command, crew.Role}, Attempts: attempts, Log: l.Log}); err != nil {
 		return nil, err
 	}
-	lab.Cleanup(f.stage.Close)
+	l.Cleanup(f.stage.Close)
 	f.rates = f.calibrate()
-	lab.Conclude(f.conclude)
+	l.Conclude(f.conclude)
 	return f, nil
 }
 
@@ -195,7 +205,7 @@ func (f *arena) calls(s scene, round int) (now, before []replay.Call) {
 // add makes a group of a scene: each variant has the same calls in one round, and others in the next. The oracle has them behind all, with the
 // means of the demands that were measured.
 func (f *arena) add(s scene, variants []replay.Variant) {
-	g := f.lab.Group(s.name, Rounds{WarmUp: -1, Weight: s.weight})
+	g := f.lab.Group(s.name, lab.Rounds{WarmUp: -1, Weight: s.weight})
 	f.fresh[s.name], f.demands[s.name], f.ratios[s.name] = map[int]*work.Rates{}, map[int][]replayed{}, map[string][]float64{}
 	for _, v := range variants {
 		if v.Backend == backend.NameFIFO || v.Unprivileged {
@@ -205,14 +215,14 @@ func (f *arena) add(s scene, variants []replay.Variant) {
 			}
 		}
 		round := 0
-		g.Add(Case{Variant: v.Name, Expect: rightCalls, Sample: func(ctx context.Context) (Sample, error) {
+		g.Add(lab.Case{Variant: v.Name, Expect: rightCalls, Sample: func(ctx context.Context) (lab.Sample, error) {
 			sample, err := f.sample(ctx, s, v, round)
 			round++
 			return sample, err
 		}})
 	}
 	round := 0
-	g.Add(Case{Variant: variantOracle, Expect: rightCalls, Last: true, Sample: func(context.Context) (Sample, error) {
+	g.Add(lab.Case{Variant: variantOracle, Expect: rightCalls, Last: true, Sample: func(context.Context) (lab.Sample, error) {
 		sample, err := f.oracle(s, round)
 		round++
 		return sample, err
@@ -235,7 +245,7 @@ func (f *arena) possible(v replay.Variant) error {
 }
 
 // sample plays the calls of a round under a variant.
-func (f *arena) sample(ctx context.Context, s scene, v replay.Variant, round int) (Sample, error) {
+func (f *arena) sample(ctx context.Context, s scene, v replay.Variant, round int) (lab.Sample, error) {
 	calls, before := f.calls(s, round)
 	v.Options.Book = profile.NewBook(0)
 	for i := range before {
@@ -243,23 +253,23 @@ func (f *arena) sample(ctx context.Context, s scene, v replay.Variant, round int
 	}
 	out, err := f.stage.Play(ctx, calls, v)
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
 	f.note(out)
-	sample := Sample{Digest: digestOf(out.Calls, len(calls))}
+	sample := lab.Sample{Digest: digestOf(out.Calls, len(calls))}
 	stats := out.Stats()
 	best, err := whatif.Play(out.Jobs(), whatif.SRPT, whatif.Options{Policy: v.Options})
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
 	all := best.Of(sim.All).Mean
-	sample.Values = append(sample.Values, Value{Measure: s.name + ": all, mean by the oracle's", Unit: "×", Number: float64(stats[len(stats)-1].Mean) / float64(all)})
+	sample.Values = append(sample.Values, lab.Value{Measure: s.name + ": all, mean by the oracle's", Unit: "×", Number: float64(stats[len(stats)-1].Mean) / float64(all)})
 	sample.Values = append(sample.Values, turnarounds(s.name, stats)...)
 	n := float64(len(calls))
 	sample.Values = append(sample.Values,
-		Value{Measure: s.name + ": switches a call, waiting", Unit: "1", Number: float64(out.Yields) / n},
-		Value{Measure: s.name + ": switches a call, losing the core", Unit: "1", Number: float64(out.Losses) / n},
-		Value{Measure: s.name + ": scheduler's processor time", Unit: "% of a core", Number: 100 * out.Scheduler.Seconds() / out.Span.Seconds()},
+		lab.Value{Measure: s.name + ": switches a call, waiting", Unit: "1", Number: float64(out.Yields) / n},
+		lab.Value{Measure: s.name + ": switches a call, losing the core", Unit: "1", Number: float64(out.Losses) / n},
+		lab.Value{Measure: s.name + ": scheduler's processor time", Unit: "% of a core", Number: 100 * out.Scheduler.Seconds() / out.Span.Seconds()},
 	)
 	done := f.demands[s.name]
 	done[round] = append(done[round], replayed{v.Name, out.Jobs(), stats[len(stats)-1].Mean})
@@ -275,23 +285,23 @@ func digestOf(right, all int) string {
 }
 
 // turnarounds are the values of all classes.
-func turnarounds(scene string, stats []sim.Stats) []Value {
-	var out []Value
+func turnarounds(scene string, stats []sim.Stats) []lab.Value {
+	var out []lab.Value
 	for i := len(stats) - 1; i >= 0; i-- { // all calls first
 		t := stats[i]
 		name := scene + ": " + t.Class
-		out = append(out, Millis(name+", mean", t.Mean), Millis(name+", p50", t.P50), Millis(name+", p95", t.P95), Millis(name+", p99", t.P99), Millis(name+", worst", t.Worst),
-			Value{Measure: name + ", slowdown", Unit: "×", Number: t.Slowdown}, Value{Measure: name + ", run-time effectiveness", Unit: "1", Number: t.RTE})
+		out = append(out, lab.Millis(name+", mean", t.Mean), lab.Millis(name+", p50", t.P50), lab.Millis(name+", p95", t.P95), lab.Millis(name+", p99", t.P99), lab.Millis(name+", worst", t.Worst),
+			lab.Value{Measure: name + ", slowdown", Unit: "×", Number: t.Slowdown}, lab.Value{Measure: name + ", run-time effectiveness", Unit: "1", Number: t.RTE})
 	}
 	return out
 }
 
 // oracle simulates a round with the demands that its runs measured, and compares the runs with that of none.
-func (f *arena) oracle(s scene, round int) (Sample, error) {
+func (f *arena) oracle(s scene, round int) (lab.Sample, error) {
 	runs := f.demands[s.name][round]
 	delete(f.demands[s.name], round)
 	if len(runs) == 0 {
-		return Sample{}, fmt.Errorf("round %d of %s has no runs", round, s.name)
+		return lab.Sample{}, fmt.Errorf("round %d of %s has no runs", round, s.name)
 	}
 	jobs := slices.Clone(runs[0].jobs)
 	var none time.Duration
@@ -317,9 +327,9 @@ func (f *arena) oracle(s scene, round int) (Sample, error) {
 	}
 	best, err := whatif.Play(jobs, whatif.SRPT, whatif.Options{Policy: policy.Defaults(f.cores)})
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	return Sample{Digest: digestOf(len(best.Outcome.Results), len(jobs)), Values: turnarounds(s.name, best.Stats)}, nil
+	return lab.Sample{Digest: digestOf(len(best.Outcome.Results), len(jobs)), Values: turnarounds(s.name, best.Stats)}, nil
 }
 
 // note counts a run.
@@ -338,12 +348,12 @@ func (f *arena) conclude() []string {
 	for _, scene := range slices.Sorted(maps.Keys(f.ratios)) {
 		for _, variant := range slices.Sorted(maps.Keys(f.ratios[scene])) {
 			samples := f.ratios[scene][variant]
-			if mean, half, err := Interval(samples); err == nil {
+			if mean, half, err := report.Interval(samples); err == nil {
 				notes = append(notes, fmt.Sprintf("%s: mean of all calls under %s by that under none: %.3f, 95 %% between %.3f and %.3f (%d pairs)", scene, variant, mean, mean-half, mean+half, len(samples)))
 			}
 		}
 	}
-	if mean, half, err := Interval(f.costs); err == nil {
+	if mean, half, err := report.Interval(f.costs); err == nil {
 		notes = append(notes, fmt.Sprintf("scheduler at 1,000 calls a second: %.2f %% of a core, 95 %% between %.2f and %.2f (%d pairs)", mean, mean-half, mean+half, len(f.costs)))
 	}
 	return notes

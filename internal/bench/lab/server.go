@@ -1,4 +1,4 @@
-package bench
+package lab
 
 import (
 	"bufio"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,18 +19,19 @@ import (
 
 	"github.com/weft-run/weft/internal/app"
 	"github.com/weft-run/weft/internal/bench/load"
+	"github.com/weft-run/weft/internal/build"
 	"github.com/weft-run/weft/internal/bundle"
 	"github.com/weft-run/weft/internal/client"
 )
 
-// served is `weft serve` as a process of its own, over a data folder that can be served again after Kill.
-type served struct {
+// Server is `weft serve` as a process of its own, over a data folder that can be served again after Kill.
+type Server struct {
 	program string
 	dir     string // data folder
-	socket  string
-	tcp     string // host:port of its TCP listener
-	token   string // of role admin
-	client  *client.Client
+	Socket  string // path of its unix socket
+	TCP     string // host:port of its TCP listener
+	Token   string // of role admin
+	Client  *client.Client
 
 	command *exec.Cmd
 	ended   chan struct{} // closed when the process is gone
@@ -40,22 +42,22 @@ type served struct {
 //
 // The process runs a copy of the program: pages of a file that two processes run are halved between them in PSS, and this process is no part of
 // what is measured.
-func (l *Lab) serve(ctx context.Context, name string) (*served, error) {
-	s := &served{program: filepath.Join(l.Dir, "weft-"+name), dir: filepath.Join(l.Dir, name)}
-	s.socket = filepath.Join(l.Dir, name+".sock")
+func (l *Lab) Serve(ctx context.Context, name string) (*Server, error) {
+	s := &Server{program: filepath.Join(l.Dir, "weft-"+name), dir: filepath.Join(l.Dir, name)}
+	s.Socket = filepath.Join(l.Dir, name+".sock")
 	if err := copyProgram(s.program, l.Program); err != nil {
 		return nil, err
 	}
-	l.Cleanup(s.kill)
-	if _, err := s.start(ctx); err != nil {
+	l.Cleanup(s.Kill)
+	if _, err := s.Start(ctx); err != nil {
 		return nil, err
 	}
 	token, err := os.ReadFile(filepath.Join(s.dir, "admin.token"))
 	if err != nil {
 		return nil, fmt.Errorf("read the server's token: %w", err)
 	}
-	s.token = strings.TrimSpace(string(token))
-	if s.client, err = client.New(client.Options{Address: "unix://" + s.socket}); err != nil {
+	s.Token = strings.TrimSpace(string(token))
+	if s.Client, err = client.New(client.Options{Address: "unix://" + s.Socket}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -85,10 +87,10 @@ const readyEvery = time.Millisecond
 // readyWithin bounds how long a server may take.
 const readyWithin = time.Minute
 
-// start starts the process and returns how long it took until the first answer 200 to GET /readyz.
-func (s *served) start(ctx context.Context) (time.Duration, error) {
-	os.Remove(s.socket) // of a process that was killed
-	s.command = exec.Command(s.program, "serve", "--data", s.dir, "--socket", s.socket, "--listen", "127.0.0.1:0")
+// Start starts the process and returns how long it took until the first answer 200 to GET /readyz.
+func (s *Server) Start(ctx context.Context) (time.Duration, error) {
+	os.Remove(s.Socket) // of a process that was killed
+	s.command = exec.Command(s.program, "serve", "--data", s.dir, "--socket", s.Socket, "--listen", "127.0.0.1:0")
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for this process, which ends the other
 	log, err := s.command.StderrPipe()
 	if err != nil {
@@ -107,18 +109,18 @@ func (s *served) start(ctx context.Context) (time.Duration, error) {
 	}()
 	took, err := s.ready(ctx, begun)
 	if err != nil {
-		return 0, errors.Join(err, s.kill())
+		return 0, errors.Join(err, s.Kill())
 	}
 	select {
-	case s.tcp = <-address:
+	case s.TCP = <-address:
 		return took, nil
 	case <-time.After(readyWithin):
-		return 0, errors.Join(fmt.Errorf("weft serve has not said where it listens: %s", s.said.String()), s.kill())
+		return 0, errors.Join(fmt.Errorf("weft serve has not said where it listens: %s", s.said.String()), s.Kill())
 	}
 }
 
 // read follows what the server logs, and finds the address of its TCP listener.
-func (s *served) read(log io.Reader, address chan<- string) {
+func (s *Server) read(log io.Reader, address chan<- string) {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		line := lines.Text()
@@ -134,13 +136,13 @@ func (s *served) read(log io.Reader, address chan<- string) {
 }
 
 // ready waits until the server takes requests.
-func (s *served) ready(ctx context.Context, begun time.Time) (time.Duration, error) {
+func (s *Server) ready(ctx context.Context, begun time.Time) (time.Duration, error) {
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
 	for {
-		if c, err := load.Dial("unix", s.socket, 1); err == nil {
+		if c, err := load.Dial("unix", s.Socket, 1); err == nil {
 			ok := false
-			_, err = c.Run(ctx, load.Order{Request: request("GET", "/readyz", "", ""), Count: 1, Check: func(status int, _ []byte) error {
+			_, err = c.Run(ctx, load.Order{Request: HTTPRequest("GET", "/readyz", "", ""), Count: 1, Check: func(status int, _ []byte) error {
 				ok = status == http.StatusOK
 				return nil
 			}})
@@ -165,8 +167,11 @@ func (s *served) ready(ctx context.Context, begun time.Time) (time.Duration, err
 	}
 }
 
-// kill ends the process as a power cut would, and what stems from it ends with it.
-func (s *served) kill() error {
+// PID is the process that serves; between Kill and Start there is none to ask for.
+func (s *Server) PID() int { return s.command.Process.Pid }
+
+// Kill ends the process as a power cut would, and what stems from it ends with it.
+func (s *Server) Kill() error {
 	if s.command == nil || s.command.Process == nil {
 		return nil
 	}
@@ -179,8 +184,8 @@ func (s *served) kill() error {
 	return err
 }
 
-// deploy brings an app whose functions are modules to the server.
-func (s *served) deploy(ctx context.Context, dir string) error {
+// Deploy brings an app whose functions are modules to the server.
+func (s *Server) Deploy(ctx context.Context, dir string) error {
 	a, err := app.Load(dir)
 	if err != nil {
 		return err
@@ -193,20 +198,66 @@ func (s *served) deploy(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.client.Deploy(ctx, b, true)
+	_, err = s.Client.Deploy(ctx, b, true)
 	return err
 }
 
-// dial opens connections to the server's listener: "tcp" or "unix".
-func (s *served) dial(network string, connections int) (*load.Closed, error) {
-	if network == "unix" {
-		return load.Dial(network, s.socket, connections)
+// DeployBuilt builds an app's functions and services into a folder and deploys them.
+func (s *Server) DeployBuilt(ctx context.Context, dir, cache string) error {
+	a, err := app.Load(dir)
+	if err != nil {
+		return err
 	}
-	return load.Dial(network, s.tcp, connections)
+	b := build.New(build.Config{CacheDir: cache})
+	modules := map[string]string{}
+	for name, f := range a.Units() {
+		m, err := b.Build(ctx, a.Dir, build.Source{Function: name, Runtime: f.Runtime, Path: f.Source}, nil)
+		if err != nil {
+			return err
+		}
+		modules[name] = m.Path
+	}
+	packed, err := bundle.Collect(a, bundle.Parts{Modules: modules})
+	if err != nil {
+		return err
+	}
+	_, err = s.Client.Deploy(ctx, packed, true)
+	return err
 }
 
-// request is one of HTTP/1.1 as it goes over the wire; an empty token is none.
-func request(method, path, token, body string) []byte {
+// Metric reads a figure of the server.
+func (s *Server) Metric(ctx context.Context, name string) (float64, error) {
+	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", s.Socket)
+	}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://weft/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := t.RoundTrip(r)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(io.LimitReader(answer.Body, 16<<20))
+	for lines.Scan() {
+		if number, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(number, 64)
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("the server has no figure %s", name), lines.Err())
+}
+
+// Dial opens connections to the server's listener: "tcp" or "unix".
+func (s *Server) Dial(network string, connections int) (*load.Closed, error) {
+	if network == "unix" {
+		return load.Dial(network, s.Socket, connections)
+	}
+	return load.Dial(network, s.TCP, connections)
+}
+
+// HTTPRequest is one of HTTP/1.1 as it goes over the wire; an empty token is none.
+func HTTPRequest(method, path, token, body string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path)
 	if token != "" {

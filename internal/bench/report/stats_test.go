@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"errors"
@@ -48,5 +48,18 @@ func TestSummarizeRefuses(t *testing.T) {
 		if _, err := Summarize([]float64{1, v}); err == nil {
 			t.Errorf("%v was accepted", v)
 		}
+	}
+}
+
+func TestInterval(t *testing.T) {
+	if _, _, err := Interval([]float64{1}); err == nil {
+		t.Error("one sample has an interval")
+	}
+	mean, half, err := Interval([]float64{1, 2, 3, 4, 5}) // deviation 1.5811, by the root of 5, times 2.776
+	if err != nil || mean != 3 || math.Abs(half-1.963) > 0.001 {
+		t.Errorf("%v ± %v, %v", mean, half, err)
+	}
+	if mean, half, err = Interval(make([]float64, 100)); err != nil || mean != 0 || half != 0 {
+		t.Errorf("%v ± %v, %v", mean, half, err)
 	}
 }

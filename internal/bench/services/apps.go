@@ -1,4 +1,4 @@
-package bench
+package services
 
 import (
 	"context"
@@ -9,36 +9,37 @@ import (
 	"strings"
 
 	"github.com/weft-run/weft/internal/api/wire"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/client"
 )
 
-// serviceApp is an application of services: what clients ask of it, and what shows that it has happened.
-type serviceApp struct {
+// application is an application of services: what clients ask of it, and what shows that it has happened.
+type application struct {
 	name  string    // its folder in examples/services
 	rates []float64 // of the open loop, if the options have none
 
-	populate func(ctx context.Context, a *servedApp) error                   // makes what requests read; nil: there is nothing
-	ask      func(r *rand.Rand) (method, args string)                        // a request: SERVICE[/OBJECT]/METHOD, and a JSON list
-	right    func(body []byte) bool                                          // whether an answer is one
-	effects  func(ctx context.Context, a *servedApp) (map[string]int, error) // how many requests each trace of them tells of
-	onOneKey func(r *rand.Rand) (method, args string)                        // a request whose lock all others want too; nil: it is not asked
+	populate func(ctx context.Context, a *served) error                   // makes what requests read; nil: there is nothing
+	ask      func(r *rand.Rand) (method, args string)                     // a request: SERVICE[/OBJECT]/METHOD, and a JSON list
+	right    func(body []byte) bool                                       // whether an answer is one
+	effects  func(ctx context.Context, a *served) (map[string]int, error) // how many requests each trace of them tells of
+	onOneKey func(r *rand.Rand) (method, args string)                     // a request whose lock all others want too; nil: it is not asked
 }
 
 // As many as the load scripts of mu2sls have: keys, users, titles and places.
 const (
-	serviceKeys   = 1000
-	serviceUsers  = 100
-	serviceTitles = 1000
-	servicePlaces = 100
-	// servicePlace is how many rooms and seats there are of each: more than requests.
-	servicePlace = 1_000_000
+	keyCount   = 1000
+	userCount  = 100
+	titleCount = 1000
+	placeCount = 100
+	// capacity is how many rooms and seats there are of each: more than requests.
+	capacity = 1_000_000
 )
 
-// serviceApps are the applications of the experiments on services.
-func serviceApps() []serviceApp {
-	key := func(r *rand.Rand) string { return "key-" + strconv.Itoa(r.IntN(serviceKeys)) }
+// applications are the applications of the experiments on services.
+func applications() []application {
+	key := func(r *rand.Rand) string { return "key-" + strconv.Itoa(r.IntN(keyCount)) }
 	isNumber := func(body []byte) bool { return len(body) > 0 && body[0] >= '1' && body[0] <= '9' }
-	return []serviceApp{
+	return []application{
 		{
 			name: "counter", rates: []float64{250, 500, 1000, 2000, 4000},
 			ask:      func(r *rand.Rand) (string, string) { return "counter/" + key(r) + "/add", "[1]" },
@@ -58,27 +59,27 @@ func serviceApps() []serviceApp {
 			onOneKey: func(*rand.Rand) (string, string) { return "root/hit", `["one"]` },
 		}, {
 			name: "media", rates: []float64{100, 200, 400, 800},
-			populate: func(ctx context.Context, a *servedApp) error {
-				if err := a.call(ctx, "user", "register", names("user", serviceUsers)); err != nil {
+			populate: func(ctx context.Context, a *served) error {
+				if err := a.call(ctx, "user", "register", names("user", userCount)); err != nil {
 					return err
 				}
-				return a.call(ctx, "movie-id", "register", names("movie", serviceTitles))
+				return a.call(ctx, "movie-id", "register", names("movie", titleCount))
 			},
 			ask: func(r *rand.Rand) (string, string) {
-				return "frontend/compose", fmt.Sprintf(`["user-%d", "movie-%d", %d, %q]`, r.IntN(serviceUsers), r.IntN(serviceTitles), 1+r.IntN(10), reviewText)
+				return "frontend/compose", fmt.Sprintf(`["user-%d", "movie-%d", %d, %q]`, r.IntN(userCount), r.IntN(titleCount), 1+r.IntN(10), reviewText)
 			},
 			right:   func(body []byte) bool { return len(body) == 38 && body[0] == '"' }, // a UUID
 			effects: reviews,
 		}, {
 			name: "hotel", rates: []float64{125, 250, 500, 1000},
-			populate: func(ctx context.Context, a *servedApp) error {
-				if err := a.call(ctx, "hotel", "add", names("hotel", servicePlaces), servicePlace); err != nil {
+			populate: func(ctx context.Context, a *served) error {
+				if err := a.call(ctx, "hotel", "add", names("hotel", placeCount), capacity); err != nil {
 					return err
 				}
-				return a.call(ctx, "flight", "add", names("flight", servicePlaces), servicePlace)
+				return a.call(ctx, "flight", "add", names("flight", placeCount), capacity)
 			},
 			ask: func(r *rand.Rand) (string, string) {
-				return "frontend/reserve", fmt.Sprintf(`["user-%d", "hotel-%d", "flight-%d"]`, r.IntN(serviceUsers), r.IntN(servicePlaces), r.IntN(servicePlaces))
+				return "frontend/reserve", fmt.Sprintf(`["user-%d", "hotel-%d", "flight-%d"]`, r.IntN(userCount), r.IntN(placeCount), r.IntN(placeCount))
 			},
 			right:   func(body []byte) bool { return strings.Contains(string(body), "Order Successful") },
 			effects: bookings,
@@ -99,8 +100,8 @@ func names(name string, n int) []string {
 }
 
 // sums are the sums of all values of services that count.
-func sums(services ...string) func(context.Context, *servedApp) (map[string]int, error) {
-	return func(ctx context.Context, a *servedApp) (map[string]int, error) {
+func sums(services ...string) func(context.Context, *served) (map[string]int, error) {
+	return func(ctx context.Context, a *served) (map[string]int, error) {
 		out := map[string]int{}
 		for _, s := range services {
 			n := 0
@@ -118,7 +119,7 @@ func sums(services ...string) func(context.Context, *servedApp) (map[string]int,
 }
 
 // reviews are those that are stored; drafts that are left are missing ones.
-func reviews(ctx context.Context, a *servedApp) (map[string]int, error) {
+func reviews(ctx context.Context, a *served) (map[string]int, error) {
 	out := map[string]int{}
 	for _, c := range []struct {
 		service string
@@ -148,14 +149,14 @@ func reviews(ctx context.Context, a *servedApp) (map[string]int, error) {
 }
 
 // bookings are the orders, and the rooms and seats that are gone.
-func bookings(ctx context.Context, a *servedApp) (map[string]int, error) {
+func bookings(ctx context.Context, a *served) (map[string]int, error) {
 	left, err := sums("hotel", "flight")(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]int{"orders": 0}
 	for name, n := range left {
-		out["gone, "+name] = servicePlaces*servicePlace - n
+		out["gone, "+name] = placeCount*capacity - n
 	}
 	return out, a.state(ctx, "order", func(p wire.Place) error {
 		if p.Entry != nil {
@@ -165,15 +166,16 @@ func bookings(ctx context.Context, a *servedApp) (map[string]int, error) {
 	})
 }
 
-// servedApp is an application on a server, in one language and configuration.
-type servedApp struct {
-	serviceApp
+// served is an application on a server, in one language and configuration.
+type served struct {
+	application
 	variant string
 	changed bool   // it is not as the example has it
 	deploys string // the app's name there
-	server  *served
+	server  *lab.Server
 	random  *rand.Rand
 	noise   *disturbances
+	groups  map[string]*lab.Group // of all applications, by name
 
 	answered int // requests that have had an answer which is right
 	refused  int // and that the server had no room for
@@ -181,7 +183,7 @@ type servedApp struct {
 }
 
 // call calls a method.
-func (a *servedApp) call(ctx context.Context, service, method string, args ...any) error {
+func (a *served) call(ctx context.Context, service, method string, args ...any) error {
 	q := client.ServiceCall{Target: wire.Target{App: a.deploys, Service: service, Method: method}}
 	for _, v := range args {
 		text, err := json.Marshal(v)
@@ -190,15 +192,15 @@ func (a *servedApp) call(ctx context.Context, service, method string, args ...an
 		}
 		q.Args = append(q.Args, text)
 	}
-	_, err := a.server.client.CallService(ctx, q)
+	_, err := a.server.Client.CallService(ctx, q)
 	return err
 }
 
 // state visits all of a service's state.
-func (a *servedApp) state(ctx context.Context, service string, visit func(wire.Place) error) error {
+func (a *served) state(ctx context.Context, service string, visit func(wire.Place) error) error {
 	q := client.StateQuery{App: a.deploys, Service: service, Limit: 1000}
 	for {
-		page, err := a.server.client.State(ctx, q)
+		page, err := a.server.Client.State(ctx, q)
 		if err != nil {
 			return err
 		}

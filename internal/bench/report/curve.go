@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"bytes"
@@ -43,20 +43,8 @@ type CurvePoint struct {
 	rates     []float64
 }
 
-// curve is that of an application, a new one if there is none.
-func (l *Lab) curve(a *servedApp) *Curve {
-	for _, c := range l.curves {
-		if c.Subject == a.name && c.Variant == a.variant {
-			return c
-		}
-	}
-	c := &Curve{Subject: a.name, Variant: a.variant}
-	l.curves = append(l.curves, c)
-	return c
-}
-
-// add adds a round at a rate.
-func (c *Curve) add(rate float64, done load.Done) {
+// Add adds a round at a rate.
+func (c *Curve) Add(rate float64, done load.Done) {
 	i := slices.IndexFunc(c.Points, func(p CurvePoint) bool { return p.Offered == rate })
 	if i < 0 {
 		c.Points = append(c.Points, CurvePoint{Offered: rate})
@@ -72,8 +60,8 @@ func (c *Curve) add(rate float64, done load.Done) {
 	}
 }
 
-// sumUp computes what the points say.
-func (c *Curve) sumUp() {
+// SumUp computes what the points say.
+func (c *Curve) SumUp() {
 	slices.SortFunc(c.Points, func(a, b CurvePoint) int { return int(math.Copysign(1, a.Offered-b.Offered)) })
 	for i := range c.Points {
 		p := &c.Points[i]

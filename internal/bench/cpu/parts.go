@@ -1,4 +1,4 @@
-package bench
+package cpu
 
 import (
 	"context"
@@ -6,7 +6,9 @@ import (
 	"math"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/baseline"
 	"github.com/weft-run/weft/internal/bench/crew"
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/replay"
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
@@ -52,15 +54,15 @@ var alpsWithout = []change{
 	{"alps --learner quantile", func(o *policy.Options) { o.ALPS.Learner = policy.QuantileOnly }},
 }
 
-// processorAblation asks what each mechanism of weft is worth, and each of ALPS.
-func processorAblation() Experiment {
-	return Experiment{
+// ablation asks what each mechanism of weft is worth, and each of ALPS.
+func ablation() lab.Experiment {
+	return lab.Experiment{
 		Name:        "cpu-ablation",
 		Description: "the policies of the processor without each of their mechanisms",
 		Baselines:   []string{policy.None, policy.Weft, policy.ALPS},
 		Serves:      true,
-		Setup: func(ctx context.Context, lab *Lab) error {
-			return setUpChanges(lab, weftWithout, alpsWithout)
+		Setup: func(ctx context.Context, l *lab.Lab) error {
+			return setUpChanges(l, weftWithout, alpsWithout)
 		},
 	}
 }
@@ -97,32 +99,32 @@ func swept() (weft, alps []change) {
 	return weft, alps
 }
 
-// processorSensitivity asks how much the parameters matter, and how soon a change of demand is followed.
-func processorSensitivity() Experiment {
-	return Experiment{
+// sensitivity asks how much the parameters matter, and how soon a change of demand is followed.
+func sensitivity() lab.Experiment {
+	return lab.Experiment{
 		Name:        "cpu-sensitivity",
 		Description: "the policies of the processor with other parameters, and functions whose demand changes",
 		Baselines:   []string{policy.None, policy.Weft, policy.ALPS},
 		Serves:      true,
-		Required:    []Requirement{{followedUp, policy.Weft, "≤ 20"}, {followedDown, policy.Weft, "≤ 20"}},
-		Setup: func(ctx context.Context, lab *Lab) error {
+		Required:    []lab.Requirement{{Measure: followedUp, Variant: policy.Weft, Text: "≤ 20"}, {Measure: followedDown, Variant: policy.Weft, Text: "≤ 20"}},
+		Setup: func(ctx context.Context, l *lab.Lab) error {
 			weft, alps := swept()
-			return setUpChanges(lab, weft, alps)
+			return setUpChanges(l, weft, alps)
 		},
 	}
 }
 
 // setUpChanges makes a group of all changes at twice the load, and one of a function that changes.
-func setUpChanges(lab *Lab, weft, alps []change) error {
-	f, err := newArena(lab)
+func setUpChanges(l *lab.Lab, weft, alps []change) error {
+	f, err := newArena(l)
 	if err != nil {
 		return err
 	}
 	s := scene{name: "short-long, load 2", make: trace.ShortAndLong, load: 2, length: 2 * time.Second, weight: 20}
-	if lab.Quick {
+	if l.Quick {
 		s.name, s.make, s.length = "small short-long, load 2", smallShortAndLong, quickWindow
 	}
-	variants := processorVariants(f.cores)[:1]
+	variants := variants(f.cores)[:1]
 	for _, c := range append(weft[:len(weft):len(weft)], alps...) {
 		name := policy.ALPS
 		if len(variants) <= len(weft) {
@@ -146,13 +148,13 @@ const (
 // half of what they need?
 func (f *arena) addChanging() error {
 	const most, small, factor = 100, 2 * time.Millisecond, 10
-	c, err := crew.Start(1, f.lab.Program, ChildCommand, crew.Role)
+	c, err := crew.Start(1, f.lab.Program, baseline.Command, crew.Role)
 	if err != nil {
 		return err
 	}
 	f.lab.Cleanup(c.Close)
-	g := f.lab.Group("change", Rounds{WarmUp: -1, Max: 10})
-	g.Add(Case{Variant: policy.Weft, Expect: rightCalls, Sample: func(ctx context.Context) (Sample, error) {
+	g := f.lab.Group("change", lab.Rounds{WarmUp: -1, Max: 10})
+	g.Add(lab.Case{Variant: policy.Weft, Expect: rightCalls, Sample: func(ctx context.Context) (lab.Sample, error) {
 		book := profile.NewBook(0)
 		right, all := 0, 0
 		call := func(d time.Duration) (used time.Duration, err error) {
@@ -184,23 +186,23 @@ func (f *arena) addChanging() error {
 		}
 		for range 50 {
 			if _, err := call(small); err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
 		}
 		up, err := until(factor * small)
 		if err != nil {
-			return Sample{}, err
+			return lab.Sample{}, err
 		}
 		for range 50 - up {
 			if _, err := call(factor * small); err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
 		}
 		down, err := until(small)
 		if err != nil {
-			return Sample{}, err
+			return lab.Sample{}, err
 		}
-		return Sample{Digest: digestOf(right, all), Values: []Value{
+		return lab.Sample{Digest: digestOf(right, all), Values: []lab.Value{
 			{Measure: followedUp, Unit: "calls", Number: float64(up)}, {Measure: followedDown, Unit: "calls", Number: float64(down)},
 		}}, nil
 	}})

@@ -1,4 +1,4 @@
-package bench
+package lab
 
 import (
 	"cmp"
@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/weft-run/weft/internal/bench/report"
 )
 
-// errDigest marks a sample whose output was not the expected one. It ends the experiment: a wrong answer has no speed.
-var errDigest = errors.New("wrong output")
+// ErrDigest marks a sample whose output was not the expected one. It ends the experiment: a wrong answer has no speed.
+var ErrDigest = errors.New("wrong output")
 
 // point is one counted value, before it is summed up.
 type point struct {
@@ -106,7 +108,7 @@ func (m *measurement) round(ctx context.Context, count bool) error {
 			return fmt.Errorf("measure %s %s: %w", m.group.name, c.Variant, err)
 		}
 		if s.Digest != c.Expect {
-			return fmt.Errorf("measure %s %s: %w: digest %q, expected %q", m.group.name, c.Variant, errDigest, s.Digest, c.Expect)
+			return fmt.Errorf("measure %s %s: %w: digest %q, expected %q", m.group.name, c.Variant, ErrDigest, s.Digest, c.Expect)
 		}
 		m.checked++
 		if !count {
@@ -122,25 +124,75 @@ func (m *measurement) round(ctx context.Context, count bool) error {
 }
 
 // measureAll gives each group its share of the time that is left until deadline, in the order in which they were added.
-func measureAll(ctx context.Context, lab *Lab, deadline time.Time) ([]*measurement, error) {
+func measureAll(ctx context.Context, l *Lab, deadline time.Time) ([]*measurement, error) {
 	weight := 0.0
-	for _, g := range lab.groups {
+	for _, g := range l.groups {
 		weight += g.rounds.Weight
 	}
 	var done []*measurement
-	for i, g := range lab.groups {
+	for i, g := range l.groups {
 		if len(g.cases) == 0 {
 			weight -= g.rounds.Weight
 			continue
 		}
 		share := time.Duration(float64(time.Until(deadline)) * g.rounds.Weight / weight)
 		weight -= g.rounds.Weight
-		lab.Log.Info("measuring", "group", g.name, "cases", len(g.cases), "number", i+1, "of", len(lab.groups))
-		m, err := measure(ctx, g, lab.Seed+uint64(i), time.Now().Add(max(share, 0)))
+		l.Log.Info("measuring", "group", g.name, "cases", len(g.cases), "number", i+1, "of", len(l.groups))
+		m, err := measure(ctx, g, l.Seed+uint64(i), time.Now().Add(max(share, 0)))
 		if err != nil {
 			return nil, err
 		}
 		done = append(done, m)
 	}
 	return done, nil
+}
+
+// errUnchecked is returned instead of a report in which some output was not compared.
+var errUnchecked = errors.New("no output was checked")
+
+// sumUp makes the report of what was measured.
+func sumUp(e Experiment, m report.Machine, done []*measurement) (*report.Report, error) {
+	r := &report.Report{Experiment: e.Name, Machine: m, Description: e.Description, Baselines: e.Baselines}
+	for _, d := range done {
+		if err := d.addTo(r); err != nil {
+			return nil, err
+		}
+	}
+	if r.Outputs == 0 || len(r.Rows) == 0 {
+		return nil, errUnchecked
+	}
+	r.Checked = true
+	for _, q := range e.Required {
+		if row := r.Row(q.Variant, q.Measure); row != nil {
+			row.Required = q.Text
+		}
+	}
+	r.Compare()
+	return r, nil
+}
+
+// addTo appends the rows of the group: its measures in the order in which its cases report them, and under each the variants in the order of the
+// cases.
+func (m *measurement) addTo(r *report.Report) error {
+	var measures []string
+	for i := range m.series {
+		for _, name := range m.series[i].measures {
+			if !slices.Contains(measures, name) {
+				measures = append(measures, name)
+			}
+		}
+	}
+	for _, name := range measures {
+		for i := range m.series {
+			p := m.series[i].points[name]
+			if p == nil {
+				continue
+			}
+			if err := r.Add(report.Row{Variant: m.group.cases[i].Variant, Measure: name, Unit: p.unit, Against: p.against}, p.numbers); err != nil {
+				return err
+			}
+		}
+	}
+	r.Outputs += m.checked
+	return nil
 }

@@ -1,4 +1,4 @@
-package bench
+package lab
 
 import (
 	"bytes"
@@ -68,9 +68,9 @@ func descendants(pid int) ([]process, error) {
 	return found, nil
 }
 
-// pss is the proportional set size of a process in bytes: its private pages, and of each shared page its share. The rollup is the kernel's own
+// PSS is the proportional set size of a process in bytes: its private pages, and of each shared page its share. The rollup is the kernel's own
 // sum over all mappings (Documentation/ABI/testing/procfs-smaps_rollup). A process that has ended has none.
-func pss(pid int) (int64, error) {
+func PSS(pid int) (int64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return 0, nil
@@ -78,13 +78,18 @@ func pss(pid int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	kib, _ := strconv.ParseInt(strings.TrimSuffix(field(b, "Pss"), " kB"), 10, 64)
-	return kib << 10, nil
+	for line := range strings.Lines(string(b)) {
+		if size, ok := strings.CutPrefix(line, "Pss:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(size), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("read the memory of process %d: its smaps_rollup has no line Pss", pid)
 }
 
-// footprint is the memory of a process and all that stem from it, as PSS.
-func footprint(pid int) (int64, error) {
-	sum, err := pss(pid)
+// Footprint is the memory of a process and all that stem from it, as PSS.
+func Footprint(pid int) (int64, error) {
+	sum, err := PSS(pid)
 	if err != nil {
 		return 0, fmt.Errorf("memory of process %d: %w", pid, err)
 	}
@@ -93,7 +98,7 @@ func footprint(pid int) (int64, error) {
 		return 0, err
 	}
 	for _, p := range all {
-		n, err := pss(p.pid)
+		n, err := PSS(p.pid)
 		if err != nil {
 			return 0, fmt.Errorf("memory of process %d (root may read that of all processes): %w", p.pid, err)
 		}
@@ -102,9 +107,9 @@ func footprint(pid int) (int64, error) {
 	return sum, nil
 }
 
-// processorTimeOf is the CPU time that a process and all that stem from it have used: its own, that of the children it has waited for, and
+// ProcessorTime is the CPU time that a process and all that stem from it have used: its own, that of the children it has waited for, and
 // that of those that live.
-func processorTimeOf(pid int) (time.Duration, error) {
+func ProcessorTime(pid int) (time.Duration, error) {
 	root, err := readProcess(pid)
 	if err != nil {
 		return 0, err
@@ -120,27 +125,37 @@ func processorTimeOf(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// usage is what a piece of work used.
-type usage struct {
-	cpu   time.Duration // user and system
-	peak  int64         // of the memory samples, in bytes
-	mean  int64
-	taken int // memory samples
+// ProcessorTimes is the processor time that this process has used, and that another and all that stem from it have.
+func ProcessorTimes(pid int) (own, theirs time.Duration, err error) {
+	self, err := readProcess(os.Getpid())
+	if err != nil {
+		return 0, 0, err
+	}
+	theirs, err = ProcessorTime(pid)
+	return self.cpu, theirs, err
+}
+
+// Usage is what a piece of work used.
+type Usage struct {
+	CPU   time.Duration // user and system
+	Peak  int64         // of the memory samples, in bytes
+	Mean  int64         // in bytes
+	taken int           // memory samples
 }
 
 // sampleEvery is the pause between two samples of the memory. One sample costs a walk over the page tables of every process.
 const sampleEvery = 100 * time.Millisecond
 
-// observe does work and watches what this process and its descendants use meanwhile. Memory that was in use before counts; it is what runs on
+// Observe does work and watches what this process and its descendants use meanwhile. Memory that was in use before counts; it is what runs on
 // the machine while the work does.
-func observe(ctx context.Context, work func(context.Context) error) (usage, error) {
+func Observe(ctx context.Context, work func(context.Context) error) (Usage, error) {
 	self := os.Getpid()
-	before, err := processorTimeOf(self)
+	before, err := ProcessorTime(self)
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
 	var (
-		u       usage
+		u       Usage
 		sum     int64
 		failed  error
 		watcher sync.WaitGroup
@@ -151,12 +166,12 @@ func observe(ctx context.Context, work func(context.Context) error) (usage, erro
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
 		for {
-			n, err := footprint(self)
+			n, err := Footprint(self)
 			if err != nil {
 				failed = err
 				return
 			}
-			u.peak = max(u.peak, n)
+			u.Peak = max(u.Peak, n)
 			u.taken++
 			sum += n
 			select {
@@ -170,13 +185,13 @@ func observe(ctx context.Context, work func(context.Context) error) (usage, erro
 	stop()
 	watcher.Wait()
 	if err := errors.Join(err, failed); err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
-	after, err := processorTimeOf(self)
+	after, err := ProcessorTime(self)
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
-	u.cpu = after - before
-	u.mean = sum / int64(u.taken)
+	u.CPU = after - before
+	u.Mean = sum / int64(u.taken)
 	return u, nil
 }

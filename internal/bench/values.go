@@ -5,42 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"time"
 
-	"github.com/weft-run/weft/internal/bench/data"
+	"github.com/weft-run/weft/internal/bench/lab"
 )
 
-// open builds an example app. What its functions see at each guest path in mounts is the host folder beside it.
-func (l *Lab) open(ctx context.Context, app string, mounts map[string]string) (App, error) {
-	a, err := l.Weft.Open(ctx, filepath.Join(l.Examples, app), mounts)
-	if err != nil {
-		return nil, fmt.Errorf("open example %s: %w", app, err)
-	}
-	return a, nil
-}
-
-// generate makes a data set in the lab's folder, unless it is there already.
-func (l *Lab) generate(ctx context.Context, kind data.Kind, size int64, parts int) (dir string, answers *data.Answers, err error) {
-	dir = filepath.Join(l.Dir, fmt.Sprintf("%s-%d-%d", kind, size, parts))
-	if a := l.answers[dir]; a != nil {
-		return dir, a, nil
-	}
-	l.Log.Info("generating", "kind", kind, "bytes", size, "parts", parts)
-	answers, err = data.Generate(ctx, data.Spec{Kind: kind, Size: size, Parts: parts, Seed: l.Seed, Dir: dir})
-	if err != nil {
-		return "", nil, err
-	}
-	if l.answers == nil {
-		l.answers = map[string]*data.Answers{}
-	}
-	l.answers[dir] = answers
-	return dir, answers, nil
-}
-
 // output runs a workflow and returns its output and the time from the request to the output. The result is closed.
-func output(ctx context.Context, a App, r Request) (out any, steps []Step, took time.Duration, err error) {
+func output(ctx context.Context, a lab.App, r lab.Request) (out any, steps []lab.Step, took time.Duration, err error) {
 	start := time.Now()
 	result, err := a.Run(ctx, r)
 	took = time.Since(start)

@@ -1,4 +1,12 @@
-package bench
+// Package report is what comes of an experiment: rows of medians, p99 and ratios to baselines, curves of latency against throughput, and the
+// machine that they belong to, as a table for people, as CSV and JSON, and as plots in SVG.
+//
+//	r := &report.Report{Experiment: "naps", Machine: report.DescribeMachine(""), Baselines: []string{"limit"}}
+//	err := r.Add(report.Row{Variant: "lazy", Measure: "nap", Unit: "ms"}, []float64{2.1, 2.0, 2.3})
+//	…
+//	r.Compare()
+//	err = r.Save("results")
+package report
 
 import (
 	"bytes"
@@ -55,67 +63,26 @@ type Row struct {
 	// memory) than the baseline. A baseline that has no such measure is absent.
 	Ratios map[string]float64 `json:"-"`
 
-	against string // the measure whose baselines this row has
+	// Against names the measure whose baselines this row has; default Measure.
+	Against string `json:"-"`
 }
 
-// errUnchecked is returned instead of a report in which some output was not compared.
-var errUnchecked = errors.New("no output was checked")
-
-// newReport sums up what was measured.
-func newReport(e Experiment, m Machine, done []*measurement) (*Report, error) {
-	r := &Report{Experiment: e.Name, Machine: m, Description: e.Description, Baselines: e.Baselines}
-	for _, d := range done {
-		if err := r.add(d); err != nil {
-			return nil, err
-		}
+// Add appends a row that sums up samples. A variant has a measure once.
+func (r *Report) Add(row Row, samples []float64) error {
+	s, err := Summarize(samples)
+	if err != nil {
+		return fmt.Errorf("summarize %s of %s: %w", row.Measure, row.Variant, err)
 	}
-	if r.Outputs == 0 || len(r.Rows) == 0 {
-		return nil, errUnchecked
+	if r.Row(row.Variant, row.Measure) != nil {
+		return fmt.Errorf("measure %q of %s comes from two cases", row.Measure, row.Variant)
 	}
-	r.Checked = true
-	for _, q := range e.Required {
-		if row := r.row(q.Variant, q.Measure); row != nil {
-			row.Required = q.Text
-		}
-	}
-	r.compare()
-	return r, nil
-}
-
-// add appends the rows of one group: its measures in the order in which its cases report them, and under each the variants in the order of the
-// cases.
-func (r *Report) add(d *measurement) error {
-	var measures []string
-	for i := range d.series {
-		for _, name := range d.series[i].measures {
-			if !slices.Contains(measures, name) {
-				measures = append(measures, name)
-			}
-		}
-	}
-	for _, name := range measures {
-		for i := range d.series {
-			p := d.series[i].points[name]
-			if p == nil {
-				continue
-			}
-			s, err := Summarize(p.numbers)
-			if err != nil {
-				return fmt.Errorf("summarize %s of %s: %w", name, d.group.cases[i].Variant, err)
-			}
-			row := Row{Variant: d.group.cases[i].Variant, Measure: name, Unit: p.unit, N: s.N, Median: s.Median, P99: s.P99, Mean: s.Mean, against: p.against}
-			if r.row(row.Variant, row.Measure) != nil {
-				return fmt.Errorf("measure %q of %s comes from two cases", row.Measure, row.Variant)
-			}
-			r.Rows = append(r.Rows, row)
-		}
-	}
-	r.Outputs += d.checked
+	row.N, row.Median, row.P99, row.Mean = s.N, s.Median, s.P99, s.Mean
+	r.Rows = append(r.Rows, row)
 	return nil
 }
 
-// row finds a row, or nil.
-func (r *Report) row(variant, measure string) *Row {
+// Row finds the row of a measure of a variant, or nil.
+func (r *Report) Row(variant, measure string) *Row {
 	for i := range r.Rows {
 		if r.Rows[i].Variant == variant && r.Rows[i].Measure == measure {
 			return &r.Rows[i]
@@ -124,14 +91,14 @@ func (r *Report) row(variant, measure string) *Row {
 	return nil
 }
 
-// compare fills in the ratios.
-func (r *Report) compare() {
+// Compare fills in the ratios of all rows.
+func (r *Report) Compare() {
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		for _, b := range r.Baselines {
-			base := r.row(b, row.Measure)
-			if base == nil && row.against != "" {
-				base = r.row(b, row.against)
+			base := r.Row(b, row.Measure)
+			if base == nil && row.Against != "" {
+				base = r.Row(b, row.Against)
 			}
 			if base == nil || base.Median <= 0 || base.Unit != row.Unit {
 				continue
@@ -143,6 +110,9 @@ func (r *Report) compare() {
 		}
 	}
 }
+
+// Skip is a variant that could not be measured, and why.
+type Skip struct{ Variant, Reason string }
 
 // usedBaselines are the baselines that some row has a ratio to.
 func (r *Report) usedBaselines() []string {

@@ -1,4 +1,4 @@
-package bench
+package services
 
 import (
 	"context"
@@ -9,12 +9,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 	"github.com/weft-run/weft/internal/bench/replay"
+	"github.com/weft-run/weft/internal/bench/report"
 )
 
 // order is what the application is asked over connections.
-func (a *servedApp) order(ask func() (method, args string)) load.Order {
+func (a *served) order(ask func() (method, args string)) load.Order {
 	keys := strconv.FormatUint(a.random.Uint64(), 36) + "-"
 	asked := 0
 	return load.Order{
@@ -40,7 +42,7 @@ func (a *servedApp) order(ask func() (method, args string)) load.Order {
 				a.refused++
 				return load.ErrRefused
 			case status != http.StatusOK || !a.right(body):
-				return fmt.Errorf("%w: status %d, body %.300q", errDigest, status, body)
+				return fmt.Errorf("%w: status %d, body %.300q", lab.ErrDigest, status, body)
 			}
 			a.answered++
 			return nil
@@ -49,12 +51,12 @@ func (a *servedApp) order(ask func() (method, args string)) load.Order {
 }
 
 // usual asks as the application is usually asked, alike all ask for the same lock.
-func (a *servedApp) usual() (method, args string) { return a.ask(a.random) }
-func (a *servedApp) alike() (method, args string) { return a.onOneKey(a.random) }
+func (a *served) usual() (method, args string) { return a.ask(a.random) }
+func (a *served) alike() (method, args string) { return a.onOneKey(a.random) }
 
 // closed asks from so many connections, so often or for so long.
-func (a *servedApp) closed(ctx context.Context, clients int, o load.Order) (load.Done, error) {
-	c, err := a.server.dial("unix", clients)
+func (a *served) closed(ctx context.Context, clients int, o load.Order) (load.Done, error) {
+	c, err := a.server.Dial("unix", clients)
 	if err != nil {
 		return load.Done{}, err
 	}
@@ -67,12 +69,12 @@ func (a *servedApp) closed(ctx context.Context, clients int, o load.Order) (load
 }
 
 // alone measures a client alone, and counts the flushes.
-func (a *servedApp) alone(ctx context.Context, count int) (Sample, error) {
+func (a *served) alone(ctx context.Context, count int) (lab.Sample, error) {
 	const flushes = "weft_store_flushes_total"
 	var before, after float64
 	var done load.Done
 	if _, _, err := a.watched(func() (err error) {
-		if before, err = a.server.metric(ctx, flushes); err != nil {
+		if before, err = a.server.Metric(ctx, flushes); err != nil {
 			return err
 		}
 		o := a.order(a.usual)
@@ -80,21 +82,21 @@ func (a *servedApp) alone(ctx context.Context, count int) (Sample, error) {
 		if done, err = a.closed(ctx, 1, o); err != nil {
 			return err
 		}
-		after, err = a.server.metric(ctx, flushes)
+		after, err = a.server.Metric(ctx, flushes)
 		return err
 	}); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	var s Sample
+	var s lab.Sample
 	for _, took := range done.Latencies {
-		s.Values = append(s.Values, Millis(a.name+servicesAlone, took))
+		s.Values = append(s.Values, lab.Millis(a.name+measureAlone, took))
 	}
-	s.Values = append(s.Values, Value{Measure: a.name + servicesFlushes, Unit: "1", Number: (after - before) / float64(count)})
+	s.Values = append(s.Values, lab.Value{Measure: a.name + measureFlushes, Unit: "1", Number: (after - before) / float64(count)})
 	return s, nil
 }
 
 // many measures many clients who ask without a pause.
-func (a *servedApp) many(ctx context.Context, clients int, window time.Duration) (Sample, error) {
+func (a *served) many(ctx context.Context, clients int, window time.Duration) (lab.Sample, error) {
 	var done load.Done
 	own, theirs, err := a.watched(func() (err error) {
 		o := a.order(a.usual)
@@ -103,25 +105,25 @@ func (a *servedApp) many(ctx context.Context, clients int, window time.Duration)
 		return err
 	})
 	if err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	s := Sample{Values: []Value{{Measure: a.name + servicesRate, Unit: "1/s", Number: done.Rate()}}}
+	s := lab.Sample{Values: []lab.Value{{Measure: a.name + measureRate, Unit: "1/s", Number: done.Rate()}}}
 	for _, took := range done.Latencies {
-		s.Values = append(s.Values, Millis(a.name+servicesMany, took))
+		s.Values = append(s.Values, lab.Millis(a.name+measureMany, took))
 	}
 	s.Values = append(s.Values,
-		Micros(a.name+servicesCPU, theirs/time.Duration(max(len(done.Latencies), 1))),
-		Value{Measure: a.name + servicesShare, Unit: "%", Number: 100 * own.Seconds() / done.Took.Seconds() / float64(runtime.NumCPU())},
+		lab.Micros(a.name+measureCPU, theirs/time.Duration(max(len(done.Latencies), 1))),
+		lab.Value{Measure: a.name + measureShare, Unit: "%", Number: 100 * own.Seconds() / done.Took.Seconds() / float64(runtime.NumCPU())},
 	)
 	return s, nil
 }
 
 // watched does something that is measured, again if the machine did much else meanwhile: the last time counts. It returns the
 // processor time of this process and of the server with its instances.
-func (a *servedApp) watched(do func() error) (own, theirs time.Duration, err error) {
-	pid := a.server.command.Process.Pid
+func (a *served) watched(do func() error) (own, theirs time.Duration, err error) {
+	pid := a.server.PID()
 	for again := 0; ; again++ {
-		own, theirs, err := bothTimes(pid)
+		own, theirs, err := lab.ProcessorTimes(pid)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -132,7 +134,7 @@ func (a *servedApp) watched(do func() error) (own, theirs time.Duration, err err
 		if err := do(); err != nil {
 			return 0, 0, err
 		}
-		own2, theirs2, err := bothTimes(pid)
+		own2, theirs2, err := lab.ProcessorTimes(pid)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -180,32 +182,32 @@ func (d *disturbances) conclude() []string {
 }
 
 // atRate asks at a fixed rate, over as many connections as that takes, and adds what came of it to a curve.
-func (a *servedApp) atRate(ctx context.Context, c *Curve, rate float64, window time.Duration) (Sample, error) {
+func (a *served) atRate(ctx context.Context, c *report.Curve, rate float64, window time.Duration) (lab.Sample, error) {
 	var done load.Done
 	if _, _, err := a.watched(func() (err error) {
 		done, err = a.open(ctx, rate, window, a.usual)
 		return err
 	}); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	c.add(rate, done)
+	c.Add(rate, done)
 	measure := fmt.Sprintf("%s at %v requests a second", a.name, rate)
-	s := Sample{Values: []Value{{Measure: measure + ", answers", Unit: "1/s", Number: done.Rate()}}}
+	s := lab.Sample{Values: []lab.Value{{Measure: measure + ", answers", Unit: "1/s", Number: done.Rate()}}}
 	for _, took := range done.Latencies {
-		s.Values = append(s.Values, Millis(measure, took))
+		s.Values = append(s.Values, lab.Millis(measure, took))
 	}
 	return s, nil
 }
 
 // open asks at a fixed rate.
-func (a *servedApp) open(ctx context.Context, rate float64, window time.Duration, ask func() (string, string)) (load.Done, error) {
+func (a *served) open(ctx context.Context, rate float64, window time.Duration, ask func() (string, string)) (load.Done, error) {
 	spec := load.Spec{Rate: rate, Count: max(int(rate*window.Seconds()), 1), Arrivals: load.Poisson, Seed: a.random.Uint64()}
-	return load.Open(ctx, "unix", a.server.socket, a.order(ask), spec.Schedule())
+	return load.Open(ctx, "unix", a.server.Socket, a.order(ask), spec.Schedule())
 }
 
 // plateau looks for the number of clients at which there are the most answers if all want the same lock, and measures that and two and
 // eight times as many, one behind the other; and the open loop at twice the peak's rate.
-func (a *servedApp) plateau(ctx context.Context, ladder []int, window time.Duration) (Sample, error) {
+func (a *served) plateau(ctx context.Context, ladder []int, window time.Duration) (lab.Sample, error) {
 	rate := func(clients int, window time.Duration) (float64, error) {
 		var done load.Done
 		_, _, err := a.watched(func() (err error) {
@@ -220,7 +222,7 @@ func (a *servedApp) plateau(ctx context.Context, ladder []int, window time.Durat
 	for _, clients := range ladder {
 		r, err := rate(clients, window/2)
 		if err != nil {
-			return Sample{}, err
+			return lab.Sample{}, err
 		}
 		if r > most {
 			peak, most = clients, r
@@ -231,7 +233,7 @@ func (a *servedApp) plateau(ctx context.Context, ladder []int, window time.Durat
 		for i, times := range []int{1, 2, 8} {
 			r, err := rate(peak*times, window)
 			if err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
 			rates[i] = append(rates[i], r)
 		}
@@ -245,23 +247,23 @@ func (a *servedApp) plateau(ctx context.Context, ladder []int, window time.Durat
 		done, err = a.open(ctx, 2*top, window, a.alike)
 		return err
 	}); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	return Sample{Values: []Value{
-		{Measure: a.name + servicesPeak, Unit: "1/s", Number: top},
-		{Measure: a.name + servicesClients, Unit: "1", Number: float64(peak)},
-		{Measure: a.name + servicesTwice, Unit: "×", Number: rates[1][1] / top},
-		{Measure: a.name + servicesEight, Unit: "×", Number: rates[2][1] / top},
-		{Measure: a.name + servicesOver, Unit: "×", Number: done.Rate() / top},
+	return lab.Sample{Values: []lab.Value{
+		{Measure: a.name + measurePeak, Unit: "1/s", Number: top},
+		{Measure: a.name + measureClients, Unit: "1", Number: float64(peak)},
+		{Measure: a.name + measureTwice, Unit: "×", Number: rates[1][1] / top},
+		{Measure: a.name + measureEight, Unit: "×", Number: rates[2][1] / top},
+		{Measure: a.name + measureOver, Unit: "×", Number: done.Rate() / top},
 	}}, nil
 }
 
 // inSequence asks 20 times, and then 200 times, one after the other.
-func (a *servedApp) inSequence(ctx context.Context) (Sample, error) {
+func (a *served) inSequence(ctx context.Context) (lab.Sample, error) {
 	o := a.order(a.usual)
 	o.Count = 20
 	if _, err := a.closed(ctx, 1, o); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
 	o.Count = 200
 	var done load.Done
@@ -269,11 +271,11 @@ func (a *servedApp) inSequence(ctx context.Context) (Sample, error) {
 		done, err = a.closed(ctx, 1, o)
 		return err
 	}); err != nil {
-		return Sample{}, err
+		return lab.Sample{}, err
 	}
-	s := Sample{Values: []Value{{Measure: a.name + servicesSeq, Unit: "1/s", Number: done.Rate()}}}
+	s := lab.Sample{Values: []lab.Value{{Measure: a.name + measureSeq, Unit: "1/s", Number: done.Rate()}}}
 	for _, took := range done.Latencies {
-		s.Values = append(s.Values, Millis(a.name+servicesAlone, took))
+		s.Values = append(s.Values, lab.Millis(a.name+measureAlone, took))
 	}
 	return s, nil
 }

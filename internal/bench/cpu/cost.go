@@ -1,9 +1,10 @@
-package bench
+package cpu
 
 import (
 	"context"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/replay"
 	"github.com/weft-run/weft/internal/cpu/backend"
 	"github.com/weft-run/weft/internal/cpu/policy"
@@ -24,12 +25,12 @@ const (
 // as those of a node do. With a task from the start, as in the other scenes, each one is attached to, measured and watched besides.
 func (f *arena) addOverhead(length time.Duration) {
 	const demand, rate = 500 * time.Microsecond, 1000
-	g := f.lab.Group("cost", Rounds{WarmUp: -1, Weight: 1, Max: 20})
+	g := f.lab.Group("cost", lab.Rounds{WarmUp: -1, Weight: 1, Max: 20})
 	scheduled := replay.Variant{Name: policy.Weft, Policy: policy.Weft, Backend: backend.Auto, Options: policy.Defaults(f.cores)}
 	variants := []replay.Variant{{Name: "no scheduler"}, scheduled, scheduled}
 	variants[1].Live = true
 	round := 0
-	g.Add(Case{Variant: policy.Weft, Expect: rightCalls, Sample: func(ctx context.Context) (Sample, error) {
+	g.Add(lab.Case{Variant: policy.Weft, Expect: rightCalls, Sample: func(ctx context.Context) (lab.Sample, error) {
 		round++
 		load := demand.Seconds() * rate / float64(f.cores)
 		jobs := trace.Generate(trace.Window{Seed: f.lab.Seed + uint64(round), Cores: f.cores, Load: load, Length: length, Arrivals: trace.Even},
@@ -43,7 +44,7 @@ func (f *arena) addOverhead(length time.Duration) {
 			v.Options.Book = profile.NewBook(0)
 			out, err := f.stage.Play(ctx, calls, v)
 			if err != nil {
-				return Sample{}, err
+				return lab.Sample{}, err
 			}
 			f.note(out)
 			right += out.Calls
@@ -52,8 +53,8 @@ func (f *arena) addOverhead(length time.Duration) {
 		percent := func(d time.Duration) float64 { return 100 * d.Seconds() / length.Seconds() }
 		more := percent(outs[1].Program - outs[0].Program)
 		f.costs = append(f.costs, more)
-		sample := Sample{Digest: digestOf(right, len(variants)*len(calls))}
-		for _, v := range []Value{
+		sample := lab.Sample{Digest: digestOf(right, len(variants)*len(calls))}
+		for _, v := range []lab.Value{
 			{Measure: overheadTotal, Number: more},
 			{Measure: overheadAttached, Number: percent(outs[2].Program - outs[0].Program)},
 			{Measure: overheadCalls, Number: percent(outs[1].Busy - outs[0].Busy)},

@@ -1,4 +1,4 @@
-package bench
+package services
 
 import (
 	"context"
@@ -10,9 +10,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 	"github.com/weft-run/weft/internal/bench/replay"
+	"github.com/weft-run/weft/internal/sandbox/hostbin"
 )
+
+// needsServer skips where weft cannot serve.
+func needsServer(t *testing.T) {
+	t.Helper()
+	if _, err := hostbin.Open(); errors.Is(err, hostbin.ErrAbsent) {
+		t.Skip("needs the domain host: run make build")
+	}
+}
 
 func TestServices(t *testing.T) {
 	needsServer(t)
@@ -20,28 +30,28 @@ func TestServices(t *testing.T) {
 		t.Skip("not installed: ", err)
 	}
 	out := t.TempDir()
-	e := services()
-	e.Setup = func(ctx context.Context, lab *Lab) error {
-		return setUpServices(ctx, lab, serviceSizes{alone: 3, clients: 2, window: 20 * time.Millisecond, rounds: 1, ladder: []int{1, 2}})
+	e := speed()
+	e.Setup = func(ctx context.Context, l *lab.Lab) error {
+		return setUp(ctx, l, sizes{alone: 3, clients: 2, window: 20 * time.Millisecond, rounds: 1, ladder: []int{1, 2}})
 	}
-	r, err := RunExperiment(t.Context(), e, Options{Budget: time.Millisecond, Out: out, Apps: []string{"tree", "hotel"}, Rates: []float64{100, 200}})
+	r, err := lab.Run(t.Context(), e, lab.Options{Budget: time.Millisecond, Out: out, Apps: []string{"tree", "hotel"}, Rates: []float64{100, 200}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, measure := range []string{"tree" + servicesAlone, "tree" + servicesRate, "tree" + servicesEight, "hotel" + servicesRate} {
-		if row := r.row(servicesGo, measure); row == nil || row.Median <= 0 {
+	for _, measure := range []string{"tree" + measureAlone, "tree" + measureRate, "tree" + measureEight, "hotel" + measureRate} {
+		if row := r.Row(variantGo, measure); row == nil || row.Median <= 0 {
 			t.Errorf("%s: %+v", measure, row)
 		}
 	}
-	if row := r.row(servicesWasm, "tree"+servicesRate); row == nil || row.Median <= 0 {
+	if row := r.Row(variantWasm, "tree"+measureRate); row == nil || row.Median <= 0 {
 		t.Errorf("in modules: %+v", row)
 	}
 	for _, app := range []string{"tree", "hotel"} {
-		if row := r.row(servicesGo, app+servicesFlushes); row == nil || row.Median != 1 || row.Required != "1" {
+		if row := r.Row(variantGo, app+measureFlushes); row == nil || row.Median != 1 || row.Required != "1" {
 			t.Errorf("%s: flushes %+v", app, row)
 		}
 	}
-	if r.row(servicesGo, "counter"+servicesAlone) != nil {
+	if r.Row(variantGo, "counter"+measureAlone) != nil {
 		t.Error("counter was not asked for")
 	}
 	text, err := os.ReadFile(filepath.Join(out, "services-curves.csv"))
@@ -58,11 +68,11 @@ func TestSequential(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("not installed: ", err)
 	}
-	r, err := RunExperiment(t.Context(), sequential(), Options{Quick: true, Budget: time.Millisecond, Apps: []string{"counter"}})
+	r, err := lab.Run(t.Context(), sequential(), lab.Options{Quick: true, Budget: time.Millisecond, Apps: []string{"counter"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := r.row(servicesGo, "counter"+servicesSeq); row == nil || row.Median <= 0 {
+	if row := r.Row(variantGo, "counter"+measureSeq); row == nil || row.Median <= 0 {
 		t.Errorf("%+v", row)
 	}
 }
@@ -96,50 +106,18 @@ func TestEffectsThatAreMissing(t *testing.T) {
 		found int
 		want  string
 	}{{7, allHappened}, {6, "7 answers, 6 rows"}} {
-		lab := newLab(t, nil)
-		a := &servedApp{answered: 7, serviceApp: serviceApp{effects: func(context.Context, *servedApp) (map[string]int, error) {
+		a := &served{answered: 7, application: application{effects: func(context.Context, *served) (map[string]int, error) {
 			return map[string]int{"rows": c.found}, nil
 		}}}
-		if err := lab.countEffects([]*servedApp{a}); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := lab.groups[0].cases[0].Sample(t.Context()); err != nil || s.Digest != c.want {
+		if s, err := a.happened(t.Context()); err != nil || s.Digest != c.want {
 			t.Errorf("got %q, %v, want %q", s.Digest, err, c.want)
 		}
 	}
 }
 
-func TestServiceOptions(t *testing.T) {
-	for _, o := range []Options{{Apps: []string{"shop"}}, {Rates: []float64{0}}, {Rates: []float64{2e6}}} {
-		o.EnsureDefaults()
-		if err := o.Validate(); err == nil {
-			t.Errorf("%v %v are taken", o.Apps, o.Rates)
-		}
-	}
-}
-
-func TestCurve(t *testing.T) {
-	c := &Curve{Subject: "s", Variant: "v"}
-	for _, rate := range []float64{20, 10, 20} {
-		d := load.Done{Took: time.Second, Opened: int(rate), Refused: 1}
-		for i := range 10 {
-			d.Latencies = append(d.Latencies, time.Duration(i+1)*time.Millisecond)
-		}
-		c.add(rate, d)
-	}
-	c.sumUp()
-	if len(c.Points) != 2 || c.Points[0].Offered != 10 {
-		t.Fatalf("got %+v", c.Points)
-	}
-	p := c.Points[1]
-	if p.Offered != 20 || p.N != 20 || p.Refused != 2 || p.Achieved != 10 || p.P50 != 5 || p.P90 != 9 || p.P99 != 10 || p.Opened != 20 {
-		t.Errorf("got %+v", p)
-	}
-}
-
 // A server that refuses ends a closed loop, and is counted in an open one.
 func TestOrderOfAnApplication(t *testing.T) {
-	a := &servedApp{deploys: "x", serviceApp: serviceApp{right: func(b []byte) bool { return string(b) == "1" }}, random: newRandom(1)}
+	a := &served{deploys: "x", application: application{right: func(b []byte) bool { return string(b) == "1" }}, random: newRandom(1)}
 	o := a.order(func() (string, string) { return "s/m", "[1]" })
 	first := string(o.Next())
 	second := string(o.Next())
@@ -150,7 +128,7 @@ func TestOrderOfAnApplication(t *testing.T) {
 		status int
 		body   string
 		want   error
-	}{{200, "1", nil}, {200, "2", errDigest}, {500, "1", errDigest}, {429, "", load.ErrRefused}, {503, "", load.ErrRefused}} {
+	}{{200, "1", nil}, {200, "2", lab.ErrDigest}, {500, "1", lab.ErrDigest}, {429, "", load.ErrRefused}, {503, "", load.ErrRefused}} {
 		if err := o.Check(c.status, []byte(c.body)); !errors.Is(err, c.want) {
 			t.Errorf("%d %s: got %v", c.status, c.body, err)
 		}

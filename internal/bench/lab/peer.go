@@ -1,4 +1,4 @@
-package bench
+package lab
 
 import (
 	"bufio"
@@ -16,17 +16,15 @@ import (
 	"github.com/weft-run/weft/internal/bench/load"
 )
 
-// peer is a program that drives another system (bench/peers), which weft does not depend on. It reads orders from its standard input and answers each
+// Peer is a program that drives another system (bench/peers), which weft does not depend on. It reads orders from its standard input and answers each
 // on its standard output, a line of JSON both; the first line that it says is an empty answer, when it is ready. It ends, and what it has started
 // with it, at the end of its input.
-type peer struct {
+type Peer struct {
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
 	said    *lastLines
 }
-
-var _ stepRunner = (*peer)(nil)
 
 // peerOrder asks for runs of ten steps: Count, or as many as Seconds allow, At at a time.
 type peerOrder struct {
@@ -43,19 +41,19 @@ type peerAnswer struct {
 	Missing bool      `json:"missing,omitempty"` // what the program needs is not on this machine
 }
 
-// errNoPeer says that a peer cannot be run on this machine.
-var errNoPeer = errors.New("not on this machine")
+// ErrNoPeer says that a peer cannot be run on this machine.
+var ErrNoPeer = errors.New("not on this machine")
 
 // peerStart bounds how long a peer may take until it is ready, in which it may make a database.
 const peerStart = 2 * time.Minute
 
-// startPeer starts a peer. Close it.
-func startPeer(ctx context.Context, program string) (*peer, error) {
+// StartPeer starts a peer. Close it.
+func StartPeer(ctx context.Context, program string) (*Peer, error) {
 	if _, err := os.Stat(program); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: make peers builds it", errNoPeer)
+		return nil, fmt.Errorf("%w: make peers builds it", ErrNoPeer)
 	}
-	p := &peer{command: exec.Command(program), said: &lastLines{}}
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as for served
+	p := &Peer{command: exec.Command(program), said: &lastLines{}}
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as for Server
 	var err error
 	if p.in, err = p.command.StdinPipe(); err != nil {
 		return nil, err
@@ -85,11 +83,11 @@ func (w writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// process implements stepRunner.
-func (p *peer) process() int { return p.command.Process.Pid }
+// PID is the program's process.
+func (p *Peer) PID() int { return p.command.Process.Pid }
 
-// run implements stepRunner. The peer checks its outputs itself.
-func (p *peer) run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
+// Run has runs of ten steps carried out: count of them, or as many as window allows, at at a time. The peer checks its outputs itself.
+func (p *Peer) Run(ctx context.Context, count int, window time.Duration, at int) (load.Done, error) {
 	text, err := json.Marshal(peerOrder{Count: count, Seconds: window.Seconds(), At: at})
 	if err != nil {
 		return load.Done{}, err
@@ -112,7 +110,7 @@ func (p *peer) run(ctx context.Context, count int, window time.Duration, at int)
 }
 
 // answer reads the next line.
-func (p *peer) answer(ctx context.Context) (peerAnswer, error) {
+func (p *Peer) answer(ctx context.Context) (peerAnswer, error) {
 	stop := context.AfterFunc(ctx, func() { p.in.Close() }) // then it ends, and its output does
 	defer stop()
 	var a peerAnswer
@@ -126,7 +124,7 @@ func (p *peer) answer(ctx context.Context) (peerAnswer, error) {
 	case err != nil:
 		return a, fmt.Errorf("read what %s says: %w: %s", p.command.Path, err, p.said)
 	case a.Missing:
-		return a, fmt.Errorf("%w: %s", errNoPeer, a.Error)
+		return a, fmt.Errorf("%w: %s", ErrNoPeer, a.Error)
 	case a.Error != "":
 		return a, fmt.Errorf("%s: %s", p.command.Path, a.Error)
 	}
@@ -134,7 +132,7 @@ func (p *peer) answer(ctx context.Context) (peerAnswer, error) {
 }
 
 // Close ends the program and waits for it.
-func (p *peer) Close() error {
+func (p *Peer) Close() error {
 	p.in.Close()
 	io.Copy(io.Discard, p.out)
 	if err := p.command.Wait(); err != nil {

@@ -1,20 +1,20 @@
-package bench
+package cpu
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/cpu/policy"
 )
 
 // Every variant does all calls and gives their results, and the report has the measures of each class.
 func TestProcessorExperiments(t *testing.T) {
-	for _, name := range []string{"cpu", "cpu-ablation", "cpu-sensitivity"} {
-		t.Run(name, func(t *testing.T) {
-			r, err := Run(t.Context(), name, Options{Quick: true, Budget: time.Second, Start: withoutWeft})
+	for _, e := range Experiments() {
+		t.Run(e.Name, func(t *testing.T) {
+			r, err := lab.Run(t.Context(), e, lab.Options{Quick: true, Budget: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -24,7 +24,7 @@ func TestProcessorExperiments(t *testing.T) {
 			scene := r.Rows[0].Measure[:strings.Index(r.Rows[0].Measure, ":")]
 			for _, measure := range []string{"all, mean", "short, p99", "long, worst", "waiting, slowdown"} {
 				for _, variant := range []string{policy.None, policy.ALPS, policy.Weft} {
-					row := r.row(variant, scene+": "+measure)
+					row := r.Row(variant, scene+": "+measure)
 					if row == nil || row.Median <= 0 || row.Ratios[policy.None] <= 0 {
 						t.Errorf("%s of %s: %+v", measure, variant, row)
 					}
@@ -47,18 +47,5 @@ func TestOptionsOfChangesAreValid(t *testing.T) {
 			t.Errorf("%s is there twice", c.name)
 		}
 		names[c.name] = true
-	}
-}
-
-func TestInterval(t *testing.T) {
-	if _, _, err := Interval([]float64{1}); err == nil {
-		t.Error("one sample has an interval")
-	}
-	mean, half, err := Interval([]float64{1, 2, 3, 4, 5}) // deviation 1.5811, by the root of 5, times 2.776
-	if err != nil || mean != 3 || math.Abs(half-1.963) > 0.001 {
-		t.Errorf("%v ± %v, %v", mean, half, err)
-	}
-	if mean, half, err = Interval(make([]float64, 100)); err != nil || mean != 0 || half != 0 {
-		t.Errorf("%v ± %v, %v", mean, half, err)
 	}
 }
