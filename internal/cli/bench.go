@@ -13,6 +13,7 @@ import (
 	"github.com/weft-run/weft/internal/bench"
 	"github.com/weft-run/weft/internal/bench/data"
 	"github.com/weft-run/weft/internal/bench/lab"
+	"github.com/weft-run/weft/internal/bench/report"
 	"github.com/weft-run/weft/internal/flow"
 )
 
@@ -54,13 +55,24 @@ medians, p99 and ratios goes to stdout. The experiments are
 			o.Format = "table"
 		}
 		o.Log = slog.New(slog.NewTextHandler(sh.stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-		if _, err := bench.Run(cmd.Context(), args[0], o); err != nil {
-			return fmt.Errorf("measure %s: %w", args[0], err)
-		}
-		return nil
+		r, err := bench.Run(cmd.Context(), args[0], o)
+		return sh.measured(args[0], r, err)
 	}
 	cmd.AddCommand(sh.benchDataCommand())
 	return cmd
+}
+
+// measured is how a measurement ends. With a report, an error is that of an interruption, and stdout has the report already: no more is to be
+// printed there.
+func (sh *shell) measured(name string, r *report.Report, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case r != nil:
+		fmt.Fprintf(sh.stderr, "%s %v\n", sh.errStyle.paint(red, "weft bench:"), err)
+		return silent(exitInterrupted)
+	}
+	return fmt.Errorf("measure %s: %w", name, err)
 }
 
 // benchList describes the experiments, one a line.

@@ -23,7 +23,7 @@ type Lab struct {
 	Peers    string    // folder of programs that drive other systems
 	Apps     []string  // Options.Apps
 	Rates    []float64 // Options.Rates
-	Until    time.Time // when the budget is used
+	Until    time.Time // when the budget is used; while a group is measured, when its share of it is
 	Log      *slog.Logger
 
 	groups  []*Group

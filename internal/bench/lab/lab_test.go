@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -202,11 +203,12 @@ func TestBudget(t *testing.T) {
 		setup  time.Duration
 		min    int
 		want   [2]int
+		said   string // of a budget that is too small
 	}{
-		{"time for some", 10 * time.Second, 0, 1, [2]int{8, 2}},
-		{"set-up counts", 10 * time.Second, 5 * time.Second, 1, [2]int{3, 1}},
-		{"never less than the minimum", time.Second, 0, 3, [2]int{3, 3}},
-		{"never more than the maximum", 10 * time.Minute, 0, 1, [2]int{100, 100}},
+		{"time for some", 10 * time.Second, 0, 1, [2]int{8, 2}, ""},
+		{"set-up counts", 10 * time.Second, 5 * time.Second, 1, [2]int{3, 1}, ""},
+		{"never less than the minimum", time.Second, 2 * time.Second, 3, [2]int{3, 3}, "the budget of 1s is too small: setting up took 2s, and the least that is measured 6.4s"},
+		{"never more than the maximum", 10 * time.Minute, 0, 1, [2]int{100, 100}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -222,6 +224,9 @@ func TestBudget(t *testing.T) {
 				}
 				if got := [2]int{r.Rows[0].N, r.Rows[1].N}; got != c.want {
 					t.Errorf("rounds %v, want %v", got, c.want)
+				}
+				if said := strings.Join(r.Notes, "\n"); (c.said == "") != (said == "") || !strings.Contains(said, c.said) {
+					t.Errorf("notes %q, want %q", said, c.said)
 				}
 			})
 		})
@@ -254,5 +259,94 @@ func TestOptionsAreRefused(t *testing.T) {
 		if _, err := Run(t.Context(), twoGroups(), o); err == nil {
 			t.Errorf("%q %v are taken", o.Format, o.Rates)
 		}
+	}
+}
+
+// What has been measured when the context ends is printed and saved, and says that there is more.
+func TestInterruption(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after int // calls of the second group's case, the warm-up is the first
+		want  string
+	}{
+		{"in the warm-up", 1, "first 2"},
+		{"between rounds", 3, "first 2, second 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			calls := 0
+			e := Experiment{Name: "early", Setup: func(_ context.Context, l *Lab) error {
+				l.Group("one", Rounds{Max: 2}).Add(sleeper("x", "first", 0, "right"))
+				l.Group("two", Rounds{Max: 100}).Add(Case{Variant: "x", Expect: "y", Sample: func(context.Context) (Sample, error) {
+					if calls++; calls > c.after {
+						interrupt()
+						return Sample{}, errors.New("a process that was ended")
+					}
+					return Sample{Digest: "y", Values: []Value{Micros("second", 1)}}, nil
+				}})
+				l.Group("three", Rounds{}).Add(sleeper("x", "third", 0, "right"))
+				l.Cleanup(func() error { return errors.New("a process was gone") })
+				return nil
+			}}
+			out := t.TempDir()
+			var printed bytes.Buffer
+			r, err := Run(ctx, e, Options{Start: withoutWeft, Stdout: &printed, Out: out})
+			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted while measuring two, group 2 of 3") {
+				t.Fatalf("error %v", err)
+			}
+			var rows []string
+			for _, row := range r.Rows {
+				rows = append(rows, fmt.Sprintf("%s %d", row.Measure, row.N))
+			}
+			if got := strings.Join(rows, ", "); got != c.want {
+				t.Errorf("rows %s, want %s", got, c.want)
+			}
+			if !strings.Contains(printed.String(), "interrupted while measuring two, group 2 of 3") {
+				t.Errorf("printed:\n%s", printed.String())
+			}
+			for _, name := range []string{"early.json", "early.svg"} {
+				if text, err := os.ReadFile(filepath.Join(out, name)); err != nil || !strings.Contains(string(text), "while measuring two") {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// Where nothing has been measured there is no report, and a wrong output is one whenever it comes.
+func TestInterruptionWithoutReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		setup  func(interrupt func(), l *Lab) error
+		wanted error
+	}{
+		"in set-up": {func(interrupt func(), _ *Lab) error {
+			interrupt()
+			return errors.New("a compiler that was ended")
+		}, context.Canceled},
+		"before a round": {func(interrupt func(), l *Lab) error {
+			l.Group("g", Rounds{}).Add(sleeper("x", "m", 0, "right"))
+			interrupt()
+			return nil
+		}, context.Canceled},
+		"with a wrong output": {func(interrupt func(), l *Lab) error {
+			l.Group("f", Rounds{Max: 1}).Add(sleeper("x", "m", 0, "right"))
+			l.Group("g", Rounds{}).Add(Case{Variant: "x", Expect: "y", Sample: func(context.Context) (Sample, error) {
+				interrupt()
+				return Sample{Digest: "z"}, nil
+			}})
+			return nil
+		}, ErrDigest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			e := Experiment{Name: "early", Setup: func(_ context.Context, l *Lab) error { return c.setup(interrupt, l) }}
+			var printed bytes.Buffer
+			r, err := Run(ctx, e, Options{Start: withoutWeft, Stdout: &printed})
+			if r != nil || !errors.Is(err, c.wanted) || printed.Len() > 0 {
+				t.Errorf("report %v, error %v, printed %q", r, err, printed.String())
+			}
+		})
 	}
 }

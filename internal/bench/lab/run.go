@@ -13,28 +13,34 @@ import (
 )
 
 // Run runs e, prints its report in Options.Format and saves it in Options.Out.
+//
+// When ctx ends while it measures, Run does so with what has been measured, if there is anything, and returns it with an error that wraps that of
+// ctx; Report.Interrupted says how far it came. With any other error there is no report.
 func Run(ctx context.Context, e Experiment, o Options) (*report.Report, error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	r, err := e.report(ctx, o)
-	if err != nil {
-		return nil, fmt.Errorf("experiment %s: %w", e.Name, err)
+	r, interrupted := e.report(ctx, o)
+	if r == nil {
+		return nil, fmt.Errorf("experiment %s: %w", e.Name, interrupted)
 	}
 	if o.Out != "" {
 		if err := r.Save(o.Out); err != nil {
-			return nil, err
+			return nil, errors.Join(interrupted, err)
 		}
 	}
 	if err := r.Write(o.Stdout, o.Format); err != nil {
-		return nil, fmt.Errorf("experiment %s: print: %w", e.Name, err)
+		return nil, errors.Join(interrupted, fmt.Errorf("experiment %s: print: %w", e.Name, err))
+	}
+	if interrupted != nil {
+		return r, fmt.Errorf("experiment %s: %w", e.Name, interrupted)
 	}
 	return r, nil
 }
 
-// report sets up, measures, cleans up and sums up.
-func (e Experiment) report(ctx context.Context, o Options) (_ *report.Report, err error) {
+// report sets up, measures, cleans up and sums up. With an error there is only a report if that is an interruption.
+func (e Experiment) report(ctx context.Context, o Options) (r *report.Report, err error) {
 	began := time.Now()
 	machine := report.DescribeMachine(o.Version)
 	folder, err := scratch.Make("")
@@ -44,7 +50,15 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *report.Report, er
 	dir := folder.Path
 	l := &Lab{Quick: o.Quick, Seed: o.Seed, Dir: dir, Examples: o.Examples, Program: o.Program, Peers: o.Peers, Apps: o.Apps, Rates: o.Rates, Until: began.Add(o.Budget), Log: o.Log}
 	l.Cleanup(folder.Remove)
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() {
+		failed := l.close()
+		if failed != nil && err == nil {
+			r = nil
+		}
+		if err = errors.Join(err, failed); err != nil && ctx.Err() != nil && !errors.Is(err, ErrDigest) && !errors.Is(err, ctx.Err()) {
+			err = errors.Join(ctx.Err(), err) // what fails since it was interrupted need not say so
+		}
+	}()
 	if l.Examples == "" {
 		l.Examples = findExamples()
 	}
@@ -66,25 +80,41 @@ func (e Experiment) report(ctx context.Context, o Options) (_ *report.Report, er
 	if err := e.Setup(ctx, l); err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
+	ready := time.Since(began)
 	done, err := measureAll(ctx, l, l.Until)
-	if err != nil {
+	var early *interruption
+	if err != nil && !errors.As(err, &early) {
 		return nil, err
 	}
-	r, err := sumUp(e, machine, done)
+	if r, err = sumUp(e, machine, done); err != nil && early != nil {
+		return nil, early // before there was anything to report
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.Skipped = l.skipped
 	for _, c := range l.curves {
-		c.SumUp()
-		r.Curves = append(r.Curves, c)
+		if len(c.Points) > 0 {
+			c.SumUp()
+			r.Curves = append(r.Curves, c)
+		}
 	}
 	for _, f := range l.notes {
 		r.Notes = append(r.Notes, f()...)
 	}
 	r.Took = time.Since(began)
+	if early != nil {
+		r.Interrupted = early.where
+		return r, early
+	}
+	if r.Took > o.Budget+o.Budget/10 {
+		r.Notes = append(r.Notes, fmt.Sprintf("the budget of %v is too small: setting up took %v, and the least that is measured %v", o.Budget, tenths(ready), tenths(r.Took-ready)))
+	}
 	return r, nil
 }
+
+// tenths rounds a time for people.
+func tenths(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
 // findExamples looks for weft's own examples folder in the working folder and those above it. Without one it returns "examples", so that the
 // error of whoever opens it names what was looked for.

@@ -54,7 +54,7 @@ type measurement struct {
 }
 
 // measure samples every case of the group in rounds, in a new order each round, until deadline; Rounds.Min and Max bound the number of rounds.
-// It fails on the first sample whose output is wrong.
+// It fails on the first sample whose output is wrong. With an error it returns what was measured before.
 func measure(ctx context.Context, g *Group, seed uint64, deadline time.Time) (*measurement, error) {
 	m := &measurement{group: g, series: make([]series, len(g.cases)), random: rand.New(rand.NewPCG(seed, 0x77656674))}
 	for _, c := range g.cases {
@@ -69,7 +69,7 @@ func measure(ctx context.Context, g *Group, seed uint64, deadline time.Time) (*m
 		}
 		began := time.Now()
 		if err := m.round(ctx, false); err != nil {
-			return nil, err
+			return m, err
 		}
 		longest = max(longest, time.Since(began))
 	}
@@ -79,7 +79,7 @@ func measure(ctx context.Context, g *Group, seed uint64, deadline time.Time) (*m
 		}
 		began := time.Now()
 		if err := m.round(ctx, true); err != nil {
-			return nil, err
+			return m, err
 		}
 		if i == 0 {
 			longest = 0 // the warm-up is no guide to how long a warm round takes
@@ -123,7 +123,18 @@ func (m *measurement) round(ctx context.Context, count bool) error {
 	return nil
 }
 
-// measureAll gives each group its share of the time that is left until deadline, in the order in which they were added.
+// interruption is the error of a context that has ended while something was measured.
+type interruption struct {
+	where string
+	cause error
+}
+
+func (i *interruption) Error() string { return "interrupted " + i.where }
+
+func (i *interruption) Unwrap() error { return i.cause }
+
+// measureAll gives each group its share of the time that is left until deadline, in the order in which they were added. With an interruption it
+// returns what was measured before.
 func measureAll(ctx context.Context, l *Lab, deadline time.Time) ([]*measurement, error) {
 	weight := 0.0
 	for _, g := range l.groups {
@@ -138,7 +149,11 @@ func measureAll(ctx context.Context, l *Lab, deadline time.Time) ([]*measurement
 		share := time.Duration(float64(time.Until(deadline)) * g.rounds.Weight / weight)
 		weight -= g.rounds.Weight
 		l.Log.Info("measuring", "group", g.name, "cases", len(g.cases), "number", i+1, "of", len(l.groups))
-		m, err := measure(ctx, g, l.Seed+uint64(i), time.Now().Add(max(share, 0)))
+		l.Until = time.Now().Add(max(share, 0))
+		m, err := measure(ctx, g, l.Seed+uint64(i), l.Until)
+		if err != nil && ctx.Err() != nil && !errors.Is(err, ErrDigest) {
+			return append(done, m), &interruption{fmt.Sprintf("while measuring %s, group %d of %d", g.name, i+1, len(l.groups)), ctx.Err()}
+		}
 		if err != nil {
 			return nil, err
 		}

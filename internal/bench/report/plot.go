@@ -77,7 +77,11 @@ func (r *Report) title(c draw.Canvas) {
 	at.Y -= 19
 	machine := style(8)
 	machine.Color = color.Gray{90}
-	c.FillText(machine, at, r.Machine.String()+"; bar: median, whisker: p99")
+	line := r.Machine.String() + "; bar: median, whisker: p99"
+	if r.Interrupted != "" {
+		line += "; interrupted " + r.Interrupted
+	}
+	c.FillText(machine, at, line)
 }
 
 // panel is one measure of a report.

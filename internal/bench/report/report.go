@@ -39,6 +39,8 @@ type Report struct {
 	Curves []*Curve `json:"curves,omitempty"`
 	// Notes say in words what the rows do not.
 	Notes []string `json:"notes,omitempty"`
+	// Interrupted says, of an experiment that was ended early, where: "while measuring naps, group 2 of 5". What would have come behind is missing.
+	Interrupted string `json:"interrupted,omitempty"`
 
 	Description string        `json:"-"`
 	Baselines   []string      `json:"-"` // variants to which the ratios are
@@ -164,6 +166,9 @@ func (r *Report) Table(w io.Writer) error {
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintln(&b, note)
+	}
+	if r.Interrupted != "" {
+		fmt.Fprintf(&b, "interrupted %s: what would have come behind is missing\n", r.Interrupted)
 	}
 	for _, s := range r.Skipped {
 		fmt.Fprintf(&b, "skipped %s: %s\n", s.Variant, s.Reason)
