@@ -207,7 +207,7 @@ func TestBudget(t *testing.T) {
 	}{
 		{"time for some", 10 * time.Second, 0, 1, [2]int{8, 2}, ""},
 		{"set-up counts", 10 * time.Second, 5 * time.Second, 1, [2]int{3, 1}, ""},
-		{"never less than the minimum", time.Second, 2 * time.Second, 3, [2]int{3, 3}, "the budget of 1s is too small: setting up took 2s, and the least that is measured 6.4s"},
+		{"never less than the minimum", time.Second, 2 * time.Second, 3, [2]int{3, 3}, "the budget of 1s was not enough: setting up took 2s, and what is measured at least 6.4s"},
 		{"never more than the maximum", 10 * time.Minute, 0, 1, [2]int{100, 100}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

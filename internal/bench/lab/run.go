@@ -108,7 +108,7 @@ func (e Experiment) report(ctx context.Context, o Options) (r *report.Report, er
 		return r, early
 	}
 	if r.Took > o.Budget+o.Budget/10 {
-		r.Notes = append(r.Notes, fmt.Sprintf("the budget of %v is too small: setting up took %v, and the least that is measured %v", o.Budget, tenths(ready), tenths(r.Took-ready)))
+		r.Notes = append(r.Notes, fmt.Sprintf("the budget of %v was not enough: setting up took %v, and what is measured at least %v", o.Budget, tenths(ready), tenths(r.Took-ready)))
 	}
 	return r, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-run/weft/internal/api/wire"
 	"github.com/weft-run/weft/internal/bench/lab"
+	"github.com/weft-run/weft/internal/bench/report"
 	"github.com/weft-run/weft/internal/client"
 )
 
@@ -175,7 +176,7 @@ type served struct {
 	server  *lab.Server
 	random  *rand.Rand
 	noise   *disturbances
-	groups  map[string]*lab.Group // of all applications, by name
+	curve   *report.Curve
 
 	answered int // requests that have had an answer which is right
 	refused  int // and that the server had no room for

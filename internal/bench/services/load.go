@@ -12,7 +12,6 @@ import (
 	"github.com/weft-run/weft/internal/bench/lab"
 	"github.com/weft-run/weft/internal/bench/load"
 	"github.com/weft-run/weft/internal/bench/replay"
-	"github.com/weft-run/weft/internal/bench/report"
 )
 
 // order is what the application is asked over connections.
@@ -68,8 +67,8 @@ func (a *served) closed(ctx context.Context, clients int, o load.Order) (load.Do
 	return done, err
 }
 
-// alone measures a client alone, and counts the flushes.
-func (a *served) alone(ctx context.Context, count int) (lab.Sample, error) {
+// alone measures a client alone, who asks so often, or as often as the window has room for, and counts the flushes.
+func (a *served) alone(ctx context.Context, count int, window time.Duration) (lab.Sample, error) {
 	const flushes = "weft_store_flushes_total"
 	var before, after float64
 	var done load.Done
@@ -78,7 +77,7 @@ func (a *served) alone(ctx context.Context, count int) (lab.Sample, error) {
 			return err
 		}
 		o := a.order(a.usual)
-		o.Count = count
+		o.Count, o.For = count, window
 		if done, err = a.closed(ctx, 1, o); err != nil {
 			return err
 		}
@@ -91,7 +90,7 @@ func (a *served) alone(ctx context.Context, count int) (lab.Sample, error) {
 	for _, took := range done.Latencies {
 		s.Values = append(s.Values, lab.Millis(a.name+measureAlone, took))
 	}
-	s.Values = append(s.Values, lab.Value{Measure: a.name + measureFlushes, Unit: "1", Number: (after - before) / float64(count)})
+	s.Values = append(s.Values, lab.Value{Measure: a.name + measureFlushes, Unit: "1", Number: (after - before) / float64(max(len(done.Latencies), 1))})
 	return s, nil
 }
 
@@ -153,15 +152,15 @@ const repeatsMax = 3
 
 // disturbances are what else the machine did while something was measured.
 type disturbances struct {
-	repeats                      int       // of a window, at most
-	until                        time.Time // and none after that: when the budget is used
+	repeats                      int              // of a window, at most
+	until                        func() time.Time // and none after that: when the group's share of the budget is used
 	windows, repeated, disturbed int
 	worst                        replay.Noise // of those that count
 }
 
 // counts reports whether a window counts that was measured again so often: one that was not disturbed, or the last one.
 func (d *disturbances) counts(n replay.Noise, again int) bool {
-	if n.Disturbed() && again < d.repeats && time.Now().Before(d.until) {
+	if n.Disturbed() && again < d.repeats && time.Now().Before(d.until()) {
 		d.repeated++
 		return false
 	}
@@ -181,8 +180,8 @@ func (d *disturbances) conclude() []string {
 	return []string{fmt.Sprintf("%d times a window that other load disturbed was measured again, each at most %d times; %d of the %d windows that count were disturbed all the same, by at most %v", d.repeated, d.repeats, d.disturbed, d.windows, d.worst)}
 }
 
-// atRate asks at a fixed rate, over as many connections as that takes, and adds what came of it to a curve.
-func (a *served) atRate(ctx context.Context, c *report.Curve, rate float64, window time.Duration) (lab.Sample, error) {
+// atRate asks at a fixed rate, over as many connections as that takes, and adds what came of it to the variant's curve.
+func (a *served) atRate(ctx context.Context, rate float64, window time.Duration) (lab.Sample, error) {
 	var done load.Done
 	if _, _, err := a.watched(func() (err error) {
 		done, err = a.open(ctx, rate, window, a.usual)
@@ -190,7 +189,7 @@ func (a *served) atRate(ctx context.Context, c *report.Curve, rate float64, wind
 	}); err != nil {
 		return lab.Sample{}, err
 	}
-	c.Add(rate, done)
+	a.curve.Add(rate, done)
 	measure := fmt.Sprintf("%s at %v requests a second", a.name, rate)
 	s := lab.Sample{Values: []lab.Value{{Measure: measure + ", answers", Unit: "1/s", Number: done.Rate()}}}
 	for _, took := range done.Latencies {
@@ -206,8 +205,8 @@ func (a *served) open(ctx context.Context, rate float64, window time.Duration, a
 }
 
 // plateau looks for the number of clients at which there are the most answers if all want the same lock, and measures that and two and
-// eight times as many, one behind the other; and the open loop at twice the peak's rate.
-func (a *served) plateau(ctx context.Context, ladder []int, window time.Duration) (lab.Sample, error) {
+// eight times as many, one behind the other and so often; and the open loop at twice the peak's rate.
+func (a *served) plateau(ctx context.Context, ladder []int, peaks int, window time.Duration) (lab.Sample, error) {
 	rate := func(clients int, window time.Duration) (float64, error) {
 		var done load.Done
 		_, _, err := a.watched(func() (err error) {
@@ -229,7 +228,7 @@ func (a *served) plateau(ctx context.Context, ladder []int, window time.Duration
 		}
 	}
 	var rates [3][]float64
-	for range 3 {
+	for range peaks {
 		for i, times := range []int{1, 2, 8} {
 			r, err := rate(peak*times, window)
 			if err != nil {
@@ -241,7 +240,8 @@ func (a *served) plateau(ctx context.Context, ladder []int, window time.Duration
 	for i := range rates {
 		slices.Sort(rates[i])
 	}
-	top := rates[0][1]
+	middle := peaks / 2
+	top := rates[0][middle]
 	var done load.Done
 	if _, _, err := a.watched(func() (err error) {
 		done, err = a.open(ctx, 2*top, window, a.alike)
@@ -252,8 +252,8 @@ func (a *served) plateau(ctx context.Context, ladder []int, window time.Duration
 	return lab.Sample{Values: []lab.Value{
 		{Measure: a.name + measurePeak, Unit: "1/s", Number: top},
 		{Measure: a.name + measureClients, Unit: "1", Number: float64(peak)},
-		{Measure: a.name + measureTwice, Unit: "×", Number: rates[1][1] / top},
-		{Measure: a.name + measureEight, Unit: "×", Number: rates[2][1] / top},
+		{Measure: a.name + measureTwice, Unit: "×", Number: rates[1][middle] / top},
+		{Measure: a.name + measureEight, Unit: "×", Number: rates[2][middle] / top},
 		{Measure: a.name + measureOver, Unit: "×", Number: done.Rate() / top},
 	}}, nil
 }

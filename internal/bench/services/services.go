@@ -76,9 +76,9 @@ func speed() lab.Experiment {
 		Required:    required(),
 		Setup: func(ctx context.Context, l *lab.Lab) error {
 			if l.Quick {
-				return setUp(ctx, l, sizes{alone: 20, clients: 8, window: 100 * time.Millisecond, rates: 2, rounds: 1, ladder: []int{1, 4}})
+				return setUp(ctx, l, sizes{alone: 20, clients: 8, window: 100 * time.Millisecond, rates: 2, rounds: 1, ladder: []int{1, 4}, peaks: 3})
 			}
-			return setUp(ctx, l, sizes{alone: 200, clients: 64, window: 2 * time.Second, rounds: 3, ladder: []int{1, 2, 4, 8, 16, 32, 64}, repeats: repeatsMax})
+			return setUp(ctx, l, sizes{alone: 200, clients: 64, window: 2 * time.Second, rounds: 3, ladder: []int{1, 2, 4, 8, 16, 32, 64}, peaks: 3, repeats: repeatsMax})
 		},
 	}
 }
@@ -99,10 +99,11 @@ func sequential() lab.Experiment {
 			if err != nil {
 				return err
 			}
-			for _, a := range apps {
-				a.addCases(l, "seq", lab.Rounds{Min: 3, Max: 10}, (*served).inSequence)
+			for _, variants := range apps {
+				step{what: "seq", rounds: lab.Rounds{Min: 3, Max: 10}, sample: (*served).inSequence}.add(l, variants)
 			}
-			return countEffects(l, apps)
+			countEffects(l, apps)
+			return nil
 		},
 	}
 }
@@ -132,59 +133,21 @@ func required() []lab.Requirement {
 	return out
 }
 
-// sizes is how much is asked.
-type sizes struct {
-	alone   int           // requests of a client alone, a round
-	clients int           // who ask at the same time
-	window  time.Duration // of everything but that
-	rates   int           // of the open loop; 0: all
-	rounds  int           // at least
-	repeats int           // of a window that other load disturbed, at most
-	ladder  []int         // numbers of clients, of which the peak is sought
-}
-
 // setUp adds groups of cases for each application.
 func setUp(ctx context.Context, l *lab.Lab, z sizes) error {
 	apps, err := serveApps(ctx, l, z.repeats)
 	if err != nil {
 		return err
 	}
-	rounds := lab.Rounds{Min: z.rounds, Max: 20}
-	for _, a := range apps {
-		a.addCases(l, "alone", rounds, func(a *served, ctx context.Context) (lab.Sample, error) { return a.alone(ctx, z.alone) })
-		a.addCases(l, "many", rounds, func(a *served, ctx context.Context) (lab.Sample, error) { return a.many(ctx, z.clients, z.window) })
-		rates := a.rates
-		if z.rates > 0 {
-			rates = rates[:min(z.rates, len(rates))]
-		}
-		for _, rate := range rates {
-			c := l.Curve(a.name, a.variant)
-			a.addCases(l, fmt.Sprintf("%v/s", rate), lab.Rounds{WarmUp: -1, Max: 5}, func(a *served, ctx context.Context) (lab.Sample, error) {
-				return a.atRate(ctx, c, rate, z.window)
-			})
-		}
-		if a.onOneKey != nil && (!a.changed || a.variant == variantWasm) {
-			a.addCases(l, "one key", lab.Rounds{WarmUp: -1, Min: 1, Max: z.rounds}, func(a *served, ctx context.Context) (lab.Sample, error) {
-				return a.plateau(ctx, z.ladder, z.window)
-			})
+	fitting := z.fit(apps, time.Until(l.Until))
+	l.Conclude(func() []string { return z.cut(fitting) })
+	for _, variants := range apps {
+		for _, s := range fitting.steps(variants[0].application) {
+			s.add(l, variants)
 		}
 	}
-	return countEffects(l, apps)
-}
-
-// addCases adds a group with a case of an application. Variants of an application are in groups of the same name.
-func (a *served) addCases(l *lab.Lab, what string, rounds lab.Rounds, sample func(*served, context.Context) (lab.Sample, error)) {
-	name := a.name + ", " + what
-	if a.groups[name] == nil {
-		a.groups[name] = l.Group(name, rounds)
-	}
-	a.groups[name].Add(lab.Case{Variant: a.variant, Expect: allAnswered, Sample: func(ctx context.Context) (lab.Sample, error) {
-		s, err := sample(a, ctx)
-		if err == nil {
-			s.Digest = allAnswered
-		}
-		return s, err
-	}})
+	countEffects(l, apps)
+	return nil
 }
 
 // Digests of samples.
@@ -194,12 +157,11 @@ const (
 )
 
 // countEffects adds the comparison of what is stored with the answers, behind everything else.
-func countEffects(l *lab.Lab, apps []*served) error {
+func countEffects(l *lab.Lab, apps [][]*served) {
 	g := l.Group("effects", lab.Rounds{WarmUp: -1, Max: 1, Weight: 0.01})
-	for _, a := range apps {
+	for _, a := range slices.Concat(apps...) {
 		g.Add(lab.Case{Variant: a.name + ", " + a.variant, Expect: allHappened, Sample: a.happened})
 	}
-	return nil
 }
 
 // happened compares what is stored with the answers.
@@ -218,16 +180,16 @@ func (a *served) happened(ctx context.Context) (lab.Sample, error) {
 	return s, nil
 }
 
-// serveApps starts a server and deploys the applications to it, in each language that they are there in. Windows that are
-// disturbed are measured again, so often at most and while the budget lasts.
-func serveApps(ctx context.Context, l *lab.Lab, repeats int) ([]*served, error) {
+// serveApps starts a server and deploys the applications to it, and returns the variants of each. Windows that are disturbed are
+// measured again, so often at most and while their group's share of the budget lasts.
+func serveApps(ctx context.Context, l *lab.Lab, repeats int) ([][]*served, error) {
 	s, err := l.Serve(ctx, "services")
 	if err != nil {
 		return nil, err
 	}
-	var out []*served
-	groups := map[string]*lab.Group{}
-	noise := &disturbances{repeats: repeats, until: l.Until}
+	var out [][]*served
+	deployed := 0
+	noise := &disturbances{repeats: repeats, until: func() time.Time { return l.Until }}
 	l.Conclude(noise.conclude)
 	for _, a := range applications() {
 		if len(l.Apps) > 0 && !slices.Contains(l.Apps, a.name) {
@@ -236,6 +198,7 @@ func serveApps(ctx context.Context, l *lab.Lab, repeats int) ([]*served, error) 
 		if len(l.Rates) > 0 {
 			a.rates = l.Rates
 		}
+		var of []*served
 		for _, v := range variants {
 			if v.apps != nil && !slices.Contains(v.apps, a.name) || l.Quick && v.quick != nil && !slices.Contains(v.quick, a.name) {
 				continue
@@ -245,8 +208,8 @@ func serveApps(ctx context.Context, l *lab.Lab, repeats int) ([]*served, error) 
 				l.Skip(v.name, a.name+" is not written in it")
 				continue
 			}
-			one := &served{application: a, variant: v.name, changed: v.setting != "", server: s, random: newRandom(l.Seed), noise: noise, groups: groups}
-			if one.deploys, err = deployVariant(ctx, s, dir, filepath.Join(l.Dir, "variants", fmt.Sprint(len(out))), filepath.Join(l.Dir, "cache"), v); err != nil {
+			one := &served{application: a, variant: v.name, changed: v.setting != "", server: s, random: newRandom(l.Seed), noise: noise, curve: l.Curve(a.name, v.name)}
+			if one.deploys, err = deployVariant(ctx, s, dir, filepath.Join(l.Dir, "variants", fmt.Sprint(deployed)), filepath.Join(l.Dir, "cache"), v); err != nil {
 				return nil, fmt.Errorf("deploy %s, %s: %w", a.name, v.name, err)
 			}
 			if a.populate != nil {
@@ -254,7 +217,11 @@ func serveApps(ctx context.Context, l *lab.Lab, repeats int) ([]*served, error) 
 					return nil, fmt.Errorf("populate %s: %w", one.deploys, err)
 				}
 			}
-			out = append(out, one)
+			of = append(of, one)
+			deployed++
+		}
+		if len(of) > 0 {
+			out = append(out, of)
 		}
 	}
 	if len(out) == 0 {

@@ -32,7 +32,7 @@ func TestServices(t *testing.T) {
 	out := t.TempDir()
 	e := speed()
 	e.Setup = func(ctx context.Context, l *lab.Lab) error {
-		return setUp(ctx, l, sizes{alone: 3, clients: 2, window: 20 * time.Millisecond, rounds: 1, ladder: []int{1, 2}})
+		return setUp(ctx, l, sizes{alone: 3, clients: 2, window: 20 * time.Millisecond, rounds: 1, ladder: []int{1, 2}, peaks: 1})
 	}
 	r, err := lab.Run(t.Context(), e, lab.Options{Budget: time.Millisecond, Out: out, Apps: []string{"tree", "hotel"}, Rates: []float64{100, 200}})
 	if err != nil {
@@ -79,7 +79,7 @@ func TestSequential(t *testing.T) {
 
 // A window that was disturbed is measured again, and counts if that was often enough.
 func TestDisturbedWindows(t *testing.T) {
-	d := disturbances{repeats: 2, until: time.Now().Add(time.Hour)}
+	d := disturbances{repeats: 2, until: func() time.Time { return time.Now().Add(time.Hour) }}
 	quiet, busy := replay.Noise{Foreign: 0.01}, replay.Noise{Foreign: 0.3}
 	for i, c := range []struct {
 		noise  replay.Noise
@@ -94,7 +94,7 @@ func TestDisturbedWindows(t *testing.T) {
 	if got := d.conclude(); len(got) != 1 || got[0] != want {
 		t.Errorf("got %q", got)
 	}
-	late := disturbances{repeats: 2}
+	late := disturbances{repeats: 2, until: func() time.Time { return time.Time{} }}
 	if !late.counts(busy, 0) {
 		t.Error("a window is measured again after the budget was used")
 	}
