@@ -351,11 +351,11 @@ class Ask(Service):
     def maybe(self, a: Optional[int] = None, b: Union[int, str] = 0, c: str = None): return [a, b, c]
     def words(self, a: Literal["x", "y"]): return a
     def point(self, p: Point): return p
-    def pair(self, p: Tuple[int, int], q: set): return [p, q]
+    def pair(self, p: Tuple[int, int], q: set): return [p, list(q)] if isinstance(p, tuple) and isinstance(q, set) else None
     def any(self, a: Any, b: object, c: Name, d): return [a, b, c, d]
     def when(self, at: datetime.datetime): return 1
     def none(self, a: None): return a
-    def base(self, l: Level, k: Kind, c: Counter[str]): return [l, k, c]
+    def base(self, l: Level, k: Kind, c: Counter[str]): return [l, k, c] if isinstance(l, Level) and isinstance(k, Kind) and isinstance(c, Counter) else None
     def based(self): return Ask.at().base(Level.HIGH, Kind.A, Counter("aab"))
 `))
 	converse(t, s, []exchange{

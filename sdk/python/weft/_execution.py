@@ -121,7 +121,7 @@ class Execution:
     __slots__ = (
         "node", "call", "request", "attempt", "service", "object", "method", "args", "time", "seed", "seq", "known", "given", "used",
         "writes", "size", "live", "watched", "typed", "stale", "replaced", "placed", "within", "began", "manual", "abandoned", "broken", "over", "effect", "chance",
-        "edition", "mode", "given_entries", "ending", "loops",
+        "edition", "mode", "given_entries", "ending", "loops", "signature",
     )
 
     def __init__(self, node, frame):
@@ -150,6 +150,7 @@ class Execution:
         self.mode = ""  # shared or snapshot: it does not write
         self.given_entries = {}  # place of a map or list -> its initial entries, in a method that only reads
         self.loops = {}  # field -> loops that go over it
+        self.signature = None  # of its method: what that takes
         self.ending = None  # the Unreadable or Continued that was raised: code may have caught it
 
     # Questions
@@ -532,8 +533,8 @@ class Execution:
     # Side effects
 
     def run(self, name, effect):
-        """Does a side effect, unless its result is recorded. effect returns (code, text, data)."""
-        (code, note, data), _ = self.put(self.head(wire.RUN) + wire.text(name))
+        """Does a side effect, unless its result is recorded. name is as on the wire; effect returns (code, text, data)."""
+        (code, note, data), _ = self.put(self.head(wire.RUN) + name)
         if code == wire.PROCEED:
             asked = wire.ONE[wire.RAN] + self.call + wire.uvarint(self.seq)
             self.effect = True

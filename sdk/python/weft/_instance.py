@@ -5,6 +5,7 @@ import traceback
 
 from . import _calls, _execution, _frames, _globals, _mu2sls, _recorded, _specification, _values
 from ._execution import Continued, Error, Execution, Over, Unreadable
+from ._forms import Mismatch
 from ._specification import Unfit
 from ._values import decode_json, encode_json
 
@@ -120,8 +121,9 @@ def execute(spec, node, frame):
             if method is None:
                 raise Error("there is no method %s.%s" % (x.service, x.method))
             args = arguments(x)
-            if method.checks or len(args) != method.most:
-                method.refuse(args)
+            if not method.plain or len(args) != method.most:
+                args = method.signature.received(args)
+            x.signature = method.signature
             _execution.current = x
             if spec.chance:
                 _recorded.begin(x)
@@ -135,9 +137,11 @@ def execute(spec, node, frame):
             if x.abandoned:
                 _mu2sls.ended(x)
             try:
-                data = encode_json(result)
+                data = encode_json(method.result(result))
             except (TypeError, ValueError, RecursionError) as e:
                 raise Error("the result of %s: %s" % (x.method, e)) from None
+            except Mismatch as e:
+                raise Error("the result of %s%s" % (x.method, e)) from None
             last = x.last(_frames.OK, b"", data)
         except Continued as e:
             last = x.head(_frames.CONTINUE) + e.arguments

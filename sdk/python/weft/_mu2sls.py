@@ -41,7 +41,7 @@ def AsyncInvoke(service, method, *args):
     """Starts a method. Its result comes with Wait."""
     x = running()
     to = _calls.Method(service, "", method)
-    return _calls.Future(x.invoke(wire.ASYNC, to.to, _calls.arguments(args, to)))
+    return _calls.Future(x.invoke(wire.ASYNC, to.to, to.given(args, None)))
 
 
 class _Awaited:

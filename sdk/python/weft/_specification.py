@@ -1,12 +1,13 @@
 """What a service is, read from its class: its fields, and its methods with what they take."""
 import ast
+import functools
 import inspect
 import sys
 import typing
 
-from . import _calls, _mu2sls, _reading, _recorded, _state, _types, service
+from . import _calls, _forms, _mu2sls, _reading, _recorded, _state, _types, service
 from ._edition import Edition
-from ._execution import ABSENT, Error, shown
+from ._execution import Error, shown
 from ._values import decode, encode
 
 FOLDER = "/fn/"
@@ -41,35 +42,20 @@ def sources():
 class Method:
     """A method that can be called."""
 
-    __slots__ = ("name", "run", "least", "most", "coroutine", "mode", "checks")
+    __slots__ = ("name", "run", "signature", "plain", "most", "coroutine", "mode")
 
     def __init__(self, name, f, typed):
+        """The error is _forms.Formless, or what is wrong with an annotation."""
         self.name, self.run = name, f
         self.coroutine = inspect.iscoroutinefunction(f)
         self.mode = _reading.mode_of(f)
-        parameters = list(inspect.signature(f).parameters.values())[1:]
-        places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self.least = sum(1 for p in places if p.default is p.empty)
-        self.most = None if any(p.kind == p.VAR_POSITIONAL for p in parameters) else len(places)
-        hints = typing.get_type_hints(f) if typed else {}
-        self.checks = []
-        for i, p in enumerate(places):
-            check = _types.check_of(hints[p.name], True) if p.name in hints else None
-            if check is not None:
-                self.checks.append((i, p.name, _types.optional(check) if p.default is None else check))
+        self.signature = _forms.Signature(name, f, typed)
+        self.plain, self.most = self.signature.plain(), self.signature.most
 
-    def refuse(self, args):
-        """Raises what is wrong with the number of arguments, or with the type of one."""
-        n = len(args)
-        if n < self.least or self.most is not None and n > self.most:
-            want = str(self.least) if self.most == self.least else "%d or more" % self.least if self.most is None else "%d to %d" % (self.least, self.most)
-            raise Error("%s takes %s argument%s, the call has %d" % (self.name, want, "" if want == "1" else "s", n))
-        for i, name, check in self.checks:
-            wrong = check(args[i]) if i < n else None
-            if wrong is not None:
-                path, v, want = wrong
-                what = "is missing, and of type" if v is ABSENT else "is of type %s, not" % type(v).__name__
-                raise Error("%s: argument %d (%s)%s %s %s" % (self.name, i + 1, name, path, what, want))
+    def result(self, v):
+        """What the method has returned, as JSON has it."""
+        form = self.signature.result
+        return v if form is None else form.write(v)
 
 
 class Specification:
@@ -141,20 +127,29 @@ def specify(cls, modules, problem):
         if "__init__" in vars(cls):
             del cls.__init__
         names = [n for n in vars(cls) if not (n.startswith("__") and n.endswith("__"))]
-    _assigned(definition, fields, how, wrong)
+    kept = {*fields, *(n for n in dir(cls) if _assignable(inspect.getattr_static(cls, n)))}
+    _assigned(definition, kept, how, wrong)
     _reading.check(cls, definition, fields, vars(module), wrong)
     for name, descriptor in fields.items():
         setattr(cls, name, descriptor)
-    _guard(cls, fields, how)
+    _guard(cls, kept, how)
     methods = {}
     for n in names:
         f = inspect.getattr_static(cls, n)
         if inspect.isfunction(f) and n not in fields:
             try:
                 methods[n] = Method(n, f, modern)
-            except NameError as e:
-                problem(path, f.__code__.co_firstlineno, "%s: %s" % (n, e))
+            except _forms.Formless as e:
+                _at(f, problem, "%s.%s cannot be called: %s; if it is for the class alone, begin its name with _" % (cls.__name__, n, e))
+            except Exception as e:
+                _at(f, problem, "%s: %s" % (n, e))
     return Specification(cls, methods)
+
+
+def _at(f, problem, text):
+    """Says what is wrong with a function, which another class may have."""
+    code = f.__code__
+    problem(code.co_filename[len(FOLDER):] if code.co_filename.startswith(FOLDER) else code.co_filename, code.co_firstlineno, text)
 
 
 _NONE = object()
@@ -226,6 +221,11 @@ def _annotated(cls, definition, wrong):
 
 
 _NO_FIELD = "self.%s is not a field, and gone when the method ends: %s, or use a variable"
+
+
+def _assignable(v):
+    """Whether what a class has takes what is assigned to it: a property with a setter, and what a method computes once for itself."""
+    return v.fset is not None if isinstance(v, property) else isinstance(v, functools.cached_property)
 
 
 def _assigned(definition, fields, how, wrong):

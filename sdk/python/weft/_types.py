@@ -10,11 +10,31 @@ from collections import abc
 
 from ._execution import ABSENT
 
-_UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
+UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
 _KEYED = (dict, abc.Mapping, abc.MutableMapping)
 _LISTED = (list, set, frozenset, abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet, abc.Collection, abc.Iterable)
-_JSON = (str, int, float, list, dict)
 _NoneType = type(None)
+
+
+def bare(hint):
+    """An annotation without names for it, and what is said about it."""
+    while True:
+        if hint is None:
+            return _NoneType
+        if hasattr(hint, "__supertype__"):  # of NewType
+            hint = hint.__supertype__
+        elif typing.get_origin(hint) is typing.Annotated:
+            hint = typing.get_args(hint)[0]
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            return hint
+
+
+def brief(v):
+    """A value, for messages."""
+    said = repr(v)
+    return said if len(said) <= 40 else said[:40] + "…"
 
 
 def name_of(hint):
@@ -27,17 +47,12 @@ def name_of(hint):
 
 
 def check_of(hint, given=False, made=None):
-    """The check for an annotation, None if everything fits. given: a value is what JSON gives, of which
-    tuples and sets come as lists, objects of classes that derive from int, str or dict as what they derive from, keys as text, and True is no number."""
+    """The check for an annotation, None if everything fits. given: it has no form (package _forms), and a value is what JSON gives, of which
+    keys are text, and True is no number."""
     made = {} if made is None else made
-    if hint is None:
-        hint = _NoneType
-    while hasattr(hint, "__supertype__"):  # of NewType
-        hint = hint.__supertype__
+    hint = bare(hint)
     of, args = typing.get_origin(hint), typing.get_args(hint)
-    if of is typing.Annotated:
-        return check_of(args[0], given, made)
-    if of in _UNIONS:
+    if of in UNIONS:
         return _either([check_of(a, given, made) for a in args], name_of(hint))
     if of is typing.Literal:
         return lambda v: None if any(v == a and type(v) is type(a) for a in args) else ("", v, name_of(hint))
@@ -46,10 +61,6 @@ def check_of(hint, given=False, made=None):
     cls = of or hint
     if not isinstance(cls, type) or cls is object or cls is typing.Any or getattr(cls, "_is_protocol", False):
         return None
-    if given and issubclass(cls, (tuple, set, frozenset)):
-        return _is(list, name_of(hint), given)
-    if given and cls is not bool:
-        cls = next((base for base in _JSON if issubclass(cls, base)), cls)  # of an IntEnum, a Counter, …
     outer = _is(cls, name_of(hint), given)
     if cls in _KEYED and len(args) == 2:
         return _mapping(outer, None if given else check_of(args[0], given, made), check_of(args[1], given, made))
@@ -57,7 +68,7 @@ def check_of(hint, given=False, made=None):
         return _elements(outer, check_of(args[0], given, made))
     if cls is tuple and args:
         return _elements(outer, check_of(args[0], given, made)) if args[-1] is ... else _tuple(outer, [check_of(a, given, made) for a in args if a != ()])
-    if dataclasses.is_dataclass(cls) and not given:
+    if dataclasses.is_dataclass(cls):
         return _dataclass(cls, outer, made)
     return outer
 
@@ -159,7 +170,8 @@ def _tuple(outer, inner):
     return check
 
 
-def _hints(cls):
+def hints(cls):
+    """The annotations of a class."""
     try:
         return typing.get_type_hints(cls)
     except Exception:
@@ -169,10 +181,10 @@ def _hints(cls):
 def _typed_dict(cls, given, made):
     if cls in made:
         return lambda v: made[cls](v)
-    hints, words = _hints(cls), cls.__name__
+    known, words = hints(cls), cls.__name__
     made[cls] = lambda v: check(v)
-    parts = {k: check_of(h, given, made) for k, h in hints.items()}
-    required = getattr(cls, "__required_keys__", frozenset(hints))
+    parts = {k: check_of(h, given, made) for k, h in known.items()}
+    required = getattr(cls, "__required_keys__", frozenset(known))
 
     def check(v):
         if not isinstance(v, dict):
@@ -180,7 +192,7 @@ def _typed_dict(cls, given, made):
         for k, c in parts.items():
             if k not in v:
                 if k in required:
-                    return "[%r]" % k, ABSENT, name_of(hints[k])
+                    return "[%r]" % k, ABSENT, name_of(known[k])
                 continue
             wrong = None if c is None else c(v[k])
             if wrong is not None:
@@ -194,11 +206,11 @@ def _dataclass(cls, outer, made):
     """An object that was stored has the attributes that its class had then."""
     if cls in made:
         return lambda v: made[cls](v)
-    hints = _hints(cls)
+    known = hints(cls)
     made[cls] = lambda v: check(v)
     parts = []
     for f in dataclasses.fields(cls):
-        hint = hints.get(f.name, object)
+        hint = known.get(f.name, object)
         c = check_of(hint, False, made)
         parts.append((f.name, optional(c) if f.default is None else c, name_of(hint)))
 

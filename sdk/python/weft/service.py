@@ -88,7 +88,7 @@ class Service:
     @classmethod
     def at(cls: _typing.Type[S], key: str = "") -> S:
         """The object with a key, of a service that is keyed, to be called by others; without one, the only object."""
-        return _typing.cast(S, Object(cls.service_name, key))
+        return _typing.cast(S, Object(cls.service_name, key, cls))
 
 
 F = _typing.TypeVar("F", bound=_typing.Callable)
@@ -122,20 +122,20 @@ def earlier(**fields):
 def _method(method):
     if not isinstance(method, _calls.Method):
         raise TypeError("%r is not a method of an object: give one as Account.at(KEY).put, without calling it" % (method,))
-    return method.to
+    return method
 
 
-def start(method: _typing.Callable[..., T], *args) -> Future:
+def start(method: _typing.Callable[..., T], *args, **named) -> Future:
     """Starts a method. It begins when the caller waits, at the latest when it has ended, and then happens whatever
     becomes of the caller. In a transaction it runs at once, as a part of it."""
-    x, to = _execution.running(), _method(method)
-    return Future(x.invoke(_wire.ASYNC, to, _calls.arguments(args, method)))
+    x, of = _execution.running(), _method(method)
+    return Future(x.invoke(_wire.ASYNC, of.to, of.given(args, named)), of)
 
 
-def send(method: _typing.Callable, *args, delay: float | _datetime.timedelta = 0) -> None:
+def send(method: _typing.Callable, *args, delay: float | _datetime.timedelta = 0, **named) -> None:
     """Has a method called that nobody waits for, once, after the caller has succeeded or waited; delay is in seconds."""
-    x, to = _execution.running(), _method(method)
-    x.invoke(_wire.SEND, to, _calls.arguments(args, method), _calls.nanoseconds(delay))
+    x, of = _execution.running(), _method(method)
+    x.invoke(_wire.SEND, of.to, of.given(args, named), _calls.nanoseconds(delay))
 
 
 def gather(*futures: Future) -> list:
@@ -151,8 +151,8 @@ def any_of(*futures: Future) -> int:
 
 def after(delay: float | _datetime.timedelta) -> Future:
     """A future that is there after a while, in seconds."""
-    x = _execution.running()
-    return Future(x.silent(x.head(_wire.TIMER) + _wire.varint(_calls.nanoseconds(delay))))
+    x, ns = _execution.running(), _wire.varint(_calls.nanoseconds(delay))
+    return Future(x.silent(x.head(_wire.TIMER) + ns))
 
 
 def sleep(delay: float | _datetime.timedelta) -> None:
@@ -160,24 +160,32 @@ def sleep(delay: float | _datetime.timedelta) -> None:
     after(delay).wait()
 
 
+def _named(name):
+    """A name of a promise or an effect, as it is on the wire."""
+    if not isinstance(name, str):
+        raise TypeError("the name of a promise, or of a side effect, is text, and %r is not" % (name,))
+    return _wire.text(name)
+
+
 def promise(name: str) -> Future:
     """A future of what somebody outside will say, under a name of the request: weft requests resolve."""
-    x = _execution.running()
-    return Future(x.silent(x.head(_wire.PROMISE) + _wire.text(name)))
+    x, name = _execution.running(), _named(name)
+    return Future(x.silent(x.head(_wire.PROMISE) + name))
 
 
-def compensate(method: _typing.Callable, *args) -> None:
+def compensate(method: _typing.Callable, *args, **named) -> None:
     """Says what undoes the work of the request so far: called if it fails later or is cancelled, the latest first."""
-    x, to = _execution.running(), _method(method)
-    x.silent(x.head(_wire.COMPENSATE) + to + _calls.arguments(args, method))
+    x, of = _execution.running(), _method(method)
+    to = of.to + of.given(args, named)  # before what was written leaves with the question: it may raise
+    x.silent(x.head(_wire.COMPENSATE) + to)
 
 
-def continue_with(*args) -> _typing.NoReturn:
+def continue_with(*args, **named) -> _typing.NoReturn:
     """Ends the method and begins it anew, with other arguments and without its journal. It does not return."""
     x = _execution.running()
     if x.within:
         raise Refused("a method does not continue in the middle of a transaction")
-    x.ending = _execution.Continued(_calls.arguments(args, x.method))
+    x.ending = _execution.Continued(_calls.arguments(args, named, x.method, x.signature))
     raise x.ending
 
 
@@ -187,7 +195,7 @@ def run(name: str, effect: _typing.Callable[..., T]) -> T:
     argument, that is a key, the same in every attempt. Refused in a transaction."""
     from . import _instance, _recorded
 
-    return _execution.running().run(name, lambda k: _recorded.apart(lambda: _instance.outcome(effect, k, _encode)))
+    return _execution.running().run(_named(name), lambda k: _recorded.apart(lambda: _instance.outcome(effect, k, _encode)))
 
 
 class transaction:
