@@ -21,6 +21,8 @@ type Context struct {
 	effect  bool     // a side effect runs
 	loops   []*loop  // over maps, that are under way
 	edition *edition // nil: the code knows of no versions of the state
+
+	bound func(name string, f Field) // is told of the fields of an object; nil: nobody is
 }
 
 // engine carries out what methods ask: for a node, or in memory. What it does not

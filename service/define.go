@@ -14,6 +14,8 @@ type Service struct {
 	name    string
 	methods map[string]func(*Context, [][]byte) (any, error)
 	modes   map[string]mode
+	bind    func(*Context) // names the fields of an object that is thrown away
+	version int            // of its state; 0: it has none
 }
 
 // mode is how a method uses the state.
@@ -61,7 +63,10 @@ type Method[S any] func(ctx *Context, object *S, args Args) (any, error)
 // Define makes a service of a type, of what gives the fields of an object their
 // names, of methods, and of the version of its state, if it has one. Generated code calls it.
 func Define[S any](name string, bind func(*Context, *S), methods map[string]Method[S], state ...State[S]) Service {
-	s := Service{name: name, methods: map[string]func(*Context, [][]byte) (any, error){}}
+	s := Service{name: name, methods: map[string]func(*Context, [][]byte) (any, error){}, bind: func(ctx *Context) { bind(ctx, new(S)) }}
+	for _, v := range state {
+		s.version = v.Version
+	}
 	for n, m := range methods {
 		s.methods[n] = func(ctx *Context, args [][]byte) (any, error) {
 			var object S

@@ -43,6 +43,9 @@ const sizeMax = 1 << 20
 // execute runs a method. What it returns is the execution's last message, nil if the
 // node has aborted it.
 func execute(all services, s *wire.Start, node asker) (last wire.Message) {
+	if s.To.Method == wire.FitMethod {
+		return &wire.Return{Question: wire.Question{Call: s.Call, Seq: 1}, Value: all.fits(s)}
+	}
 	x := &execution{start: s, node: node, time: s.Now, values: map[wire.Key]wire.Value{}, given: map[wire.Key]int{}}
 	for i, k := range s.Values {
 		x.values[k.Key], x.given[k.Key] = k.Value, i

@@ -10,13 +10,20 @@ import (
 // Field is a *Value, a *Map or a *List: a part of an object's state.
 type Field interface {
 	bind(*Context, string)
+	// misfit says what of the field as it is stored its code cannot read, "" for nothing.
+	misfit(held) string
 }
 
 var _ = []Field{(*Value[int])(nil), (*Map[string, int])(nil), (*List[int])(nil)}
 
 // Bind gives a field of an object its name, for a run of a method. Generated code
 // calls it.
-func Bind(ctx *Context, name string, f Field) { f.bind(ctx, name) }
+func Bind(ctx *Context, name string, f Field) {
+	f.bind(ctx, name)
+	if ctx.bound != nil {
+		ctx.bound(name, f)
+	}
+}
 
 // field is what all kinds of fields are made of.
 type field struct {

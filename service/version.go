@@ -92,6 +92,9 @@ func (d *edition) stamp(e engine) {
 	}
 }
 
+// ways are what there is to do where code does not fit the state.
+const ways = "Give the state a version and a Migrate, or go back to code that reads it"
+
 // unlike says what is stored where a value of another type is expected.
 func unlike(k wire.Key, data []byte, v any, err error) incompatible {
 	kind := "a number"
@@ -107,5 +110,5 @@ func unlike(k wire.Key, data []byte, v any, err error) incompatible {
 	case 'n':
 		kind = "null"
 	}
-	return incompatible{fmt.Sprintf("%v holds %s, %.40s, where this code has a %.80s: %v. Give the state a version and a Migrate, or go back to code that reads it", k, kind, data, fmt.Sprintf("%T", v)[1:], err)}
+	return incompatible{fmt.Sprintf("%v holds %s, %.40s, where this code has a %.80s: %v. %s", k, kind, data, fmt.Sprintf("%T", v)[1:], err, ways)}
 }

@@ -34,6 +34,12 @@ func (s instances) Start(name, version string, receive func([]byte), gone func(e
 	if err != nil {
 		return nil, err
 	}
+	return s.start(d, local, receive, gone)
+}
+
+// start makes an instance of a service of a version, which is given back when that has ended.
+func (s instances) start(d *deployed, local string, receive func([]byte), gone func(error)) (service.Instance, error) {
+	appName := d.program.App.Name
 	fn := d.program.Functions[local]
 	if d.program.App.Services[local] == nil || fn == nil {
 		s.giveBack(d)

@@ -184,8 +184,14 @@ func (s *Server) prepare(ctx context.Context, a *app.App, v registry.Version) er
 	m := s.make(of, a)
 	s.serving.Unlock()
 	err := m.wait(ctx)
+	if err == nil {
+		err = s.fits(ctx, of)
+	}
 	s.serving.Lock()
 	delete(s.preparing, of)
+	if err != nil {
+		s.settle(of.app) // nobody is to find it ready
+	}
 	s.serving.Unlock()
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weft-run/weft/internal/node"
+	"github.com/weft-run/weft/internal/registry"
 	"github.com/weft-run/weft/internal/service/machine"
 	"github.com/weft-run/weft/internal/service/wire"
 )
@@ -84,11 +85,16 @@ class Purse(Service, version=2):
 
 func purseApp(t *testing.T, s *node.Server, methods, text string) string {
 	t.Helper()
-	v, err := deployProcesses(t, s, load(t, "services:\n  purse: {runtime: python, source: ./purse.py, keyed: true"+methods+"}\n", "purse.py", purseHead+text))
+	v, err := deployPurse(t, s, methods, text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v.ID
+}
+
+func deployPurse(t *testing.T, s *node.Server, methods, text string) (registry.Version, error) {
+	t.Helper()
+	return deployProcesses(t, s, load(t, "services:\n  purse: {runtime: python, source: ./purse.py, keyed: true"+methods+"}\n", "purse.py", purseHead+text))
 }
 
 // kept lists the state of an object.
@@ -179,9 +185,9 @@ func TestMigrationInPython(t *testing.T) {
 func TestIncompatibleStateInPython(t *testing.T) {
 	needProcesses(t)
 	s := serve(t, t.TempDir())
-	app := func(text string) {
+	app := func(text string) string {
 		t.Helper()
-		purseApp(t, s, "", strings.ReplaceAll(`
+		return purseApp(t, s, "", strings.ReplaceAll(`
 @dataclass
 class Point:
     x: int
@@ -190,7 +196,7 @@ class Point:
 class Purse(Service):
 `, "\t", "    ")+text)
 	}
-	app(`
+	one := app(`
     n: Value[str] = "x"
     half: Value[float] = 0.5
     tags: Value[list[str]]
@@ -212,9 +218,7 @@ class Purse(Service):
         del self.place.y
         return 1
 `)
-	mustCall(t, s, "", "purse/a.fill")
-	before := kept(t, s, "purse", "a")
-	app(`
+	const two = `
     n: Value[int]
     half: Value[int]
     tags: Value[list[int]]
@@ -272,7 +276,26 @@ class Purse(Service):
     def grows(self, v: object):
         self.fresh.append(v)
         return self.fresh
-`)
+`
+	const three = `
+    all: Value[list]
+    place: Value[Point] = Point(1)
+    tags: List[str]
+    map: Map[str, str]
+
+    def one(self, name: str):
+        return getattr(self, name) and 1
+
+    def length(self):
+        return len(self.tags)
+`
+	app(two)
+	app(three) // nothing is stored yet
+	if _, err := s.CallService(t.Context(), node.ServiceCall{App: "test", Service: "purse", Object: "a", Method: "fill", Version: one}); err != nil {
+		t.Fatal(err)
+	}
+	before := kept(t, s, "purse", "a")
+	app(two)
 	const ways = ": give the class a version and _migrate, or go back to code that reads it"
 	converse(t, s, []exchange{
 		{"purse/a.one", `["n"]`, "", "n holds str, 'xy', where this code has int" + ways},
@@ -294,18 +317,7 @@ class Purse(Service):
 		{"purse/b.grows", `["y"]`, `["x","y"]`, ""},
 		{"purse/a.length", ``, `1`, ""},
 	})
-	app(`
-    all: Value[list]
-    place: Value[Point] = Point(1)
-    tags: List[str]
-    map: Map[str, str]
-
-    def one(self, name: str):
-        return getattr(self, name) and 1
-
-    def length(self):
-        return len(self.tags)
-`)
+	app(three)
 	converse(t, s, []exchange{
 		{"purse/a.one", `["all"]`, "", "all holds int, 1, where this code has list"},
 		{"purse/a.length", ``, "", "tags holds list, ['a', 'b'], where this code has a List"},

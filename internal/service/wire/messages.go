@@ -39,6 +39,11 @@ type Key struct {
 // one: a number, as JSON. Other code asks for nothing by that name.
 const VersionField = "#version"
 
+// FitMethod is what an instance is called by that is to say whether its code fits state which is stored: Start has all
+// that it is to look at of an object. The text of a result that is OK says what does not fit, a line for
+// each field; it is empty where the object has the state of another version. No method has that name.
+const FitMethod = "#fits"
+
 func (k *Key) code(c *codec.Coder) {
 	c.String(&k.Field)
 	c.Bool(&k.Item)

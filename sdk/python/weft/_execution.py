@@ -561,15 +561,20 @@ class Execution:
         return self.last(code, note.encode("utf-8", "replace"), b"")
 
 
-def holds(name, wrong):
+def unlike(name, wrong):
     """Says that something stored is not what code expects."""
     path, v, want = wrong
     if v is ABSENT:
-        return "%s%s is not there, where this code has %s: %s" % (name, path, want, _WAYS)
-    return "%s%s holds %s, where this code has %s: %s" % (name, path, shown(v), want, _WAYS)
+        return "%s%s is not there, where this code has %s" % (name, path, want)
+    return "%s%s holds %s, where this code has %s" % (name, path, shown(v), want)
 
 
-_WAYS = "give the class a version and _migrate, or go back to code that reads it"
+def holds(name, wrong):
+    """The same, with what to do."""
+    return "%s: %s" % (unlike(name, wrong), WAYS)
+
+
+WAYS = "give the class a version and _migrate, or go back to code that reads it"
 
 
 def shown(v):

@@ -3,7 +3,7 @@ import os
 import sys
 import traceback
 
-from . import _calls, _execution, _frames, _globals, _mu2sls, _recorded, _specification, _values
+from . import _calls, _execution, _fit, _frames, _globals, _mu2sls, _recorded, _specification, _values
 from ._execution import Continued, Error, Execution, Over, Unreadable
 from ._forms import Mismatch
 from ._specification import Unfit
@@ -114,6 +114,8 @@ def arguments(x):
 def execute(spec, node, frame):
     """Runs a method. The result is the last frame of its execution, None if the node has given that up."""
     x = Execution(node, frame)
+    if x.method == _fit.METHOD:
+        return x.last(_frames.OK, _fit.misfits(spec, x.known).encode("utf-8", "replace"), b"")
     last = None
     try:
         try:

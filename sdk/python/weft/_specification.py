@@ -7,7 +7,7 @@ import typing
 
 from . import _calls, _forms, _mu2sls, _reading, _recorded, _state, _types, service
 from ._edition import Edition
-from ._execution import Error, shown
+from ._execution import WAYS, Error, shown
 from ._values import decode, encode
 
 FOLDER = "/fn/"
@@ -61,11 +61,12 @@ class Method:
 class Specification:
     """A service: its class, and its methods by name."""
 
-    def __init__(self, cls, methods):
-        self.cls, self.methods = cls, methods
+    def __init__(self, cls, methods, fields):
+        self.cls, self.methods, self.fields = cls, methods, fields
         self.new = cls.__new__
         self.chance = True  # it may use the module random
         self.version = getattr(cls, "state_version", 0)
+        self.ways = WAYS if issubclass(cls, service.Service) else "give the field another name, or go back to code that reads it"
 
     def edition(self, obj):
         """The version of the state of an object, None if the class has none."""
@@ -143,7 +144,7 @@ def specify(cls, modules, problem):
                 _at(f, problem, "%s.%s cannot be called: %s; if it is for the class alone, begin its name with _" % (cls.__name__, n, e))
             except Exception as e:
                 _at(f, problem, "%s: %s" % (n, e))
-    return Specification(cls, methods)
+    return Specification(cls, methods, fields)
 
 
 def _at(f, problem, text):
