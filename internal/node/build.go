@@ -206,8 +206,8 @@ func (n *Node) makeFunction(ctx context.Context, a *app.App, f *app.Function, la
 			return nil, false, fmt.Errorf("function %s: %w", f.Name, err)
 		}
 	}
-	if f.Runtime == app.RuntimePython && a.Services[f.Name] != nil {
-		fn.Process.Service = classes(a)
+	if of := a.Services[f.Name]; f.Runtime == app.RuntimePython && of != nil {
+		fn.Process.Service, fn.Process.Methods = classes(a), declared(a, of)
 	} else if f.Runtime == app.RuntimePython && !n.cfg.Alone {
 		imports, err := build.PythonImports(fn.Process.Dir)
 		if err != nil {
@@ -237,7 +237,7 @@ func (n *Node) share(i *domain.Image) *domain.Image {
 // code names what a function consists of.
 func code(f *domain.Function) string {
 	if f.Process != nil {
-		return fmt.Sprintf("%s %s %s:%s %q %q %q %d", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Service, f.Process.Layers, f.Process.Resident, f.Process.Workers)
+		return fmt.Sprintf("%s %s %s:%s %q %q %q %q %d", f.Process.Runtime, f.Process.Dir, f.Process.Module, f.Process.Handler, f.Process.Service, modes(f.Process.Methods), f.Process.Layers, f.Process.Resident, f.Process.Workers)
 	}
 	return f.Image.Key
 }

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"cmp"
+	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/weft-run/weft/internal/app"
@@ -61,6 +64,25 @@ func classes(a *app.App) map[string]string {
 			class = s.Code.Handler
 		}
 		all[name] = class
+	}
+	return all
+}
+
+// declared is what the app file says of the methods of a service.
+func declared(a *app.App, s *app.Service) map[string]process.Method {
+	at := func(p app.Pos) string { return fmt.Sprintf("%s:%d", filepath.Base(a.File), p.Line) }
+	all := map[string]process.Method{"": {Mode: app.ModeExclusive, Place: at(s.Pos)}}
+	for _, name := range s.Methods {
+		all[name] = process.Method{Mode: cmp.Or(s.Modes[name], app.ModeExclusive), Place: at(s.MethodPos(name))}
+	}
+	return all
+}
+
+// modes are those of the methods, whichever place in the app file says so.
+func modes(methods map[string]process.Method) map[string]string {
+	all := map[string]string{}
+	for name, m := range methods {
+		all[name] = m.Mode
 	}
 	return all
 }

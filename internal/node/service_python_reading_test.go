@@ -78,24 +78,22 @@ class Shelf(Service):
         return how
 `
 	converse := func(all []exchange) { t.Helper(); converse(t, s, all) }
-	for _, methods := range []string{"", ", methods: {fill: exclusive, change: exclusive, defaults: shared, total: shared, view: snapshot, sneaky: shared, peeps: snapshot}"} {
-		deployPython(t, s, load(t, "services:\n  shelf: {runtime: python, source: ./shelf.py, keyed: true"+methods+"}\n", "shelf.py", text))
-		mustCall(t, s, "", "shelf/a.fill")
-		before := kept(t, s, "shelf", "a")
-		converse([]exchange{
-			{"shelf/a.sneaky", `[0]`, "", "write n: shelf/a.sneaky is declared shared, and does not write"},
-			{"shelf/a.sneaky", `[1]`, "", "write tags: shelf/a.sneaky is declared shared, and does not write"},
-			{"shelf/a.sneaky", `[2]`, "", `write m["a"]: shelf/a.sneaky is declared shared`},
-			{"shelf/a.sneaky", `[3]`, "", "write n: shelf/a.sneaky is declared shared"},
-			{"shelf/a.sneaky", `[4]`, `4`, ""},
-			{"shelf/a.peeps", `[0]`, "", "write tags: shelf/a.peeps is declared snapshot, and does not write"},
-		})
-		if methods != "" {
-			converse([]exchange{{"shelf/a.peeps", `[1]`, "", "is a snapshot, and only reads"}, {"shelf/a.peeps", `[2]`, "", "a snapshot, and only reads"}})
-		}
-		if got := kept(t, s, "shelf", "a"); !slices.Equal(got, before) {
-			t.Errorf("the state is %q, and was %q", got, before)
-		}
+	deployPython(t, s, load(t, "services:\n  shelf: {runtime: python, source: ./shelf.py, keyed: true, methods: {fill: exclusive, change: exclusive, defaults: shared, total: shared, view: snapshot, sneaky: shared, peeps: snapshot}}\n", "shelf.py", text))
+	mustCall(t, s, "", "shelf/a.fill")
+	mustCall(t, s, "", "shelf/a.fill")
+	before := kept(t, s, "shelf", "a")
+	converse([]exchange{
+		{"shelf/a.sneaky", `[0]`, "", "write n: shelf/a.sneaky is declared shared, and does not write"},
+		{"shelf/a.sneaky", `[1]`, "", "write tags: shelf/a.sneaky is declared shared, and does not write"},
+		{"shelf/a.sneaky", `[2]`, "", `write m["a"]: shelf/a.sneaky is declared shared`},
+		{"shelf/a.sneaky", `[3]`, "", "write n: shelf/a.sneaky is declared shared"},
+		{"shelf/a.sneaky", `[4]`, `4`, ""},
+		{"shelf/a.peeps", `[0]`, "", "write tags: shelf/a.peeps is declared snapshot, and does not write"},
+		{"shelf/a.peeps", `[1]`, "", "is a snapshot, and only reads"},
+		{"shelf/a.peeps", `[2]`, "", "a snapshot, and only reads"},
+	})
+	if got := kept(t, s, "shelf", "a"); !slices.Equal(got, before) {
+		t.Errorf("the state is %q, and was %q", got, before)
 	}
 	converse([]exchange{{"shelf/a.view", ``, `[2,[0,0,null],[2,2,[1]]]`, ""}})
 
@@ -155,6 +153,58 @@ class Shelf(Service):
 	for _, words := range []string{"shelf.py:17", "shelf.py:18", "shelf.py:27"} {
 		if err != nil && strings.Contains(err.Error(), words) {
 			t.Errorf("%v, and not %q", err, words)
+		}
+	}
+}
+
+// A method that is marked as something else than the app file says is refused when the app is deployed, with both places; what
+// the app file says of methods without a mark stands. Where the places in it are is no difference.
+func TestModesInPythonAndInTheAppFile(t *testing.T) {
+	needProcesses(t)
+	s := serve(t, t.TempDir())
+	const text = `from weft.service import Service, Value, shared, snapshot
+
+class Shelf(Service):
+    n: Value[int]
+
+    @shared
+    def one(self):
+        return self.n
+
+    @snapshot
+    def two(self):
+        return self.n
+
+    def three(self):
+        return self.n
+`
+	app := func(methods string) error {
+		_, err := deployProcesses(t, s, load(t, "services:\n  shelf:\n    runtime: python\n    source: ./shelf.py\n"+methods, "shelf.py", text))
+		return err
+	}
+	for _, test := range []struct {
+		methods string
+		words   []string
+	}{
+		{"", []string{
+			"shelf.py:6: method one of service shelf is @shared, and runs as exclusive, since weft.yaml:3 says nothing else: say `methods: {one: shared, …}`",
+			"shelf.py:10: method two of service shelf is @snapshot, and runs as exclusive, since weft.yaml:3 says nothing else: say `methods: {two: snapshot, …}`",
+		}},
+		{"    methods: [one, two, three]\n", []string{"shelf.py:6: method one of service shelf is @shared, and exclusive in weft.yaml:6"}},
+		{"    methods:\n      one: snapshot\n      two: shared\n", []string{
+			"shelf.py:6: method one of service shelf is @shared, and snapshot in weft.yaml:7", "shelf.py:10: method two of service shelf is @snapshot, and shared in weft.yaml:8",
+		}},
+		{"    methods: {one: shared, two: snapshot}\n", nil},
+		{"\n    methods: {two: snapshot, one: shared, three: shared}\n", nil},
+	} {
+		err := app(test.methods)
+		if test.words == nil && err != nil {
+			t.Errorf("%s: %v", test.methods, err)
+		}
+		for _, words := range test.words {
+			if err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: %v, want %q", test.methods, err, words)
+			}
 		}
 	}
 }

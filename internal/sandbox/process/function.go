@@ -18,6 +18,12 @@ const (
 	Python Runtime = "python" // a handler in a module
 )
 
+// Method is what the app file says of a method of a service.
+type Method struct {
+	Mode  string `json:"mode"`  // exclusive, shared or snapshot
+	Place string `json:"place"` // FILE:LINE
+}
+
 // Function is one version of a function. It is not changed after its first use:
 // the pool knows it by Name and Version.
 type Function struct {
@@ -32,6 +38,7 @@ type Function struct {
 	Handler string   // Python: the function in it; default "handler", of an application "app"; of a service its class
 
 	Service map[string]string // Python: the services of its app, with the classes that are named, of which it is one; nil: it is none
+	Methods map[string]Method // Python: what the app file says of the methods of the service; "" is the service itself
 
 	Resident    Resident // calls are served by processes that stay; a native program has one of the SDKs for that
 	Workers     int      // Resident: how many of them at most; default 4

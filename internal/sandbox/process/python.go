@@ -101,7 +101,7 @@ func (c *config) python(f *Function, py *python.Interpreter, env []string) error
 	}
 	settings, err := json.Marshal(map[string]any{
 		"common": common, "env": variables, "limits": c.rlimits(),
-		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest, "service": f.Service,
+		"function": f.Name, "module": f.Module, "resident": f.Resident, "handler": f.Handler, "paths": paths, "oldest": python.Oldest, "service": f.Service, "methods": f.Methods,
 		"cpu": int64((f.Limits.CPU + time.Second - 1) / time.Second),
 	})
 	if err != nil {

@@ -17,8 +17,9 @@ def prepare(peers):
     _mu2sls.install()
 
 
-def load(name, module, handler):
-    """The specification of a service, after its import; None if the handler is a function, which speaks frames itself."""
+def load(name, module, handler, declared=None):
+    """The specification of a service, after its import; None if the handler is a function, which speaks frames itself.
+    declared is what the app file says of its methods, None where there is none."""
     cls = _specification.find(name, module, handler)
     if cls is None:
         if handler and callable(getattr(module, handler, None)) and not isinstance(getattr(module, handler), type):
@@ -40,6 +41,8 @@ def load(name, module, handler):
         if other is not cls:
             _specification.specify(other, modules, problem)
     _globals.check(modules, problem)
+    if declared:
+        _specification.compare(name, spec, declared, problem)
     if problems:
         raise Unfit(["%s:%d: %s" % p for p in sorted(set(problems))])
     spec.chance = _recorded.used(modules)

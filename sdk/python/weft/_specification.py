@@ -147,6 +147,20 @@ def specify(cls, modules, problem):
     return Specification(cls, methods, fields)
 
 
+def compare(name, spec, declared, problem):
+    """Refuses methods that are marked as something else than the app file says."""
+    for m in spec.methods.values():
+        said = declared.get(m.name)
+        if not m.mode or said is not None and said["mode"] == m.mode:
+            continue
+        what = "method %s of service %s is @%s, and " % (m.name, name, m.mode)
+        if said is None:
+            what += "runs as exclusive, since %s says nothing else: say `methods: {%s: %s, …}`" % (declared[""]["place"], m.name, m.mode)
+        else:
+            what += "%s in %s" % (said["mode"], said["place"])
+        _at(m.run, problem, what)
+
+
 def _at(f, problem, text):
     """Says what is wrong with a function, which another class may have."""
     code = f.__code__

@@ -182,7 +182,7 @@ class Server:
         _instance.prepare(self.settings["service"])
         name, handler = self.settings["function"], self.settings["handler"]
         module = import_own(self.settings["module"])
-        spec = _instance.load(name, module, handler)
+        spec = _instance.load(name, module, handler, self.settings["methods"])
         self.handler = getattr(module, handler) if spec is None else lambda event, context: _instance.main(spec)
 
     def run(self):
