@@ -71,9 +71,13 @@ func (h *Handler) callByHost(c *call) error {
 	if a, _, err := h.o.Server.Apps.Get(app, ""); err == nil && a.Services[name] != nil {
 		promise(c, a.Services[name], q.ID)
 	}
+	limit, err := c.deadline()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := h.waiting(c, h.o.Wait)
 	defer cancel()
-	req := node.ServiceCall{App: app, Service: name, Method: method, Args: args, Key: q.ID, By: c.who.Name}
+	req := node.ServiceCall{App: app, Service: name, Method: method, Args: args, Key: q.ID, Timeout: limit, By: c.who.Name}
 	result, err := h.o.Server.CallService(ctx, req)
 	var failed *node.MethodError
 	switch {

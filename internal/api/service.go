@@ -90,11 +90,8 @@ func (h *Handler) serviceCall(c *call) (node.ServiceCall, error) {
 	if err != nil {
 		return req, bodyError(err)
 	}
-	if limit := c.r.Header.Get(wire.HeaderTimeout); limit != "" {
-		if req.Timeout, err = time.ParseDuration(limit); err != nil || req.Timeout <= 0 {
-			return req, bad("", "header %s is %.50q; want a duration such as 5s", wire.HeaderTimeout, limit)
-		}
-		req.Timeout = min(req.Timeout, timeoutMax)
+	if req.Timeout, err = c.deadline(); err != nil {
+		return req, err
 	}
 	if req.Args, err = arguments(body); err != nil {
 		return req, err
@@ -103,6 +100,19 @@ func (h *Handler) serviceCall(c *call) (node.ServiceCall, error) {
 		promise(c, a.Services[req.Service], req.Key)
 	}
 	return req, nil
+}
+
+// deadline is the time that a request says that its call has; 0: it says nothing.
+func (c *call) deadline() (time.Duration, error) {
+	limit := c.r.Header.Get(wire.HeaderTimeout)
+	if limit == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(limit)
+	if err != nil || d <= 0 {
+		return 0, bad("", "header %s is %.50q; want a duration such as 5s", wire.HeaderTimeout, limit)
+	}
+	return min(d, timeoutMax), nil
 }
 
 // timeoutMax bounds the time that a call may be given.

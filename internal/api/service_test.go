@@ -277,6 +277,10 @@ func TestCallServicesByHost(t *testing.T) {
 	} {
 		s.ask(t, auth.Invoke, c.method, c.path, c.body, host(c.host)...).problem(t, c.status, c.word, c.says)
 	}
+	timed := func(limit string) []string { return append(host("teller.shop.example.org"), wire.HeaderTimeout, limit) }
+	s.ask(t, auth.Invoke, "POST", "/later", `{"args": [600000]}`, timed("300ms")...).problem(t, 504, "deadline", "the deadline, ")
+	s.ask(t, auth.Invoke, "POST", "/echo", `{"args": ["ab", 2]}`, timed("1m")...).status(t, 200)
+	s.ask(t, auth.Invoke, "POST", "/echo", `{"args": ["ab", 2]}`, timed("5")...).problem(t, 400, "bad-request", "want a duration such as 5s")
 	s.ask(t, 0, "POST", "/echo", `{}`, host("teller.shop.example.org")...).problem(t, 401, "refused", "token")
 	s.ask(t, auth.Read, "POST", "/echo", `{}`, host("teller.shop.example.org")...).problem(t, 403, "refused", "invoke")
 	open := newSite(t, func(o *settings) { o.api.Domain, o.api.OpenServices = "example.org", true })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weft-run/weft/internal/flow"
 	"github.com/weft-run/weft/internal/sandbox/domain"
@@ -16,7 +17,7 @@ import (
 type Services interface {
 	// Call calls a method and tells done, once. A call that is repeated under its key has
 	// its effect once. When ctx ends nobody hears of its result any longer, but it
-	// happens. A failure that is Permanent is that of every repetition.
+	// happens, unless its Timeout ends it. A failure that is Permanent is that of every repetition.
 	Call(ctx context.Context, c ServiceCall, done func(output any, failure *flow.Failure))
 }
 
@@ -26,6 +27,10 @@ type ServiceCall struct {
 	Method       string // service.method
 	Input        any    // what with says
 	Key          string // of the step: the same in every attempt
+
+	// Timeout is what is left of the time of the attempt, of the run, and of sub-workflows
+	// that they are in; 0: they have all the time that they need.
+	Timeout time.Duration
 }
 
 // startService takes the call of a service's method from the machine. It waits for nothing
@@ -58,6 +63,9 @@ func (r *run) passService(a *active) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.leave = cancel
 	c := ServiceCall{App: r.program.App.Name, Version: r.program.Version, Method: a.Target.Name, Input: a.Input, Key: a.Key}
+	if at, ok := r.machine.Deadline(a.Call); ok {
+		c.Timeout = max(at-r.clock(), 1)
+	}
 	r.e.o.Services.Call(ctx, c, func(output any, failure *flow.Failure) {
 		r.post(func() {
 			if r.calls[a.Call] == a && !r.dead {

@@ -50,6 +50,7 @@ type Machine struct {
 type alarm struct {
 	item  *item
 	frame *frame
+	at    time.Duration // when, since the start of the run
 }
 
 // New returns a run that has not begun. The error of a workflow that cannot
@@ -240,9 +241,25 @@ func (m *Machine) setTimer(d time.Duration, path string, reason TimerReason, a a
 	if at < m.now {
 		at = 1<<63 - 1 // beyond what a duration can say
 	}
+	a.at = at
 	m.timers[m.lastTimer] = a
 	m.emit(SetTimer{m.lastTimer, at, path, reason})
 	return m.lastTimer
+}
+
+// Deadline is when an attempt that was started is ended at the latest, since the start of the run: by its own timeout, or by
+// that of a workflow, or of an attempt of one, that it is a part of. ok is false if nothing ends it.
+func (m *Machine) Deadline(call CallID) (at time.Duration, ok bool) {
+	sooner := func(id TimerID) {
+		if a, set := m.timers[id]; set && (!ok || a.at < at) {
+			at, ok = a.at, true
+		}
+	}
+	for it := m.calls[call]; it != nil; it = it.step.frame.caller {
+		sooner(it.timer)
+		sooner(it.step.frame.timer)
+	}
+	return at, ok
 }
 
 func (m *Machine) wake(a alarm) {

@@ -312,3 +312,46 @@ func TestStepsCallServicesAcrossARestart(t *testing.T) {
 		t.Errorf("the balance is %s, want 7", got)
 	}
 }
+
+// The call of a step has what is left of the time of its attempt, of the run, and of the workflows that it is in, whichever is less:
+// what it has begun ends with that, instead of going on for nobody.
+func TestStepsPassTheirDeadline(t *testing.T) {
+	s := serve(t, t.TempDir())
+	for _, test := range []struct {
+		step, sub, run string
+		most           time.Duration // that is left; 0: there is no deadline
+	}{
+		{"", "", "", 0},
+		{", timeout: 10m", "", "", 10 * time.Minute},
+		{"", "", "timeout: 20m, ", 20 * time.Minute},
+		{", timeout: 10m", "timeout: 20m, ", "timeout: 30m, ", 10 * time.Minute},
+		{", timeout: 1h", "timeout: 20m, ", "timeout: 30m, ", 20 * time.Minute},
+		{", timeout: 1h", "timeout: 40m, ", "timeout: 30m, ", 30 * time.Minute},
+	} {
+		deploy(t, s, bankApp(t, app.RuntimeNative, "")+fmt.Sprintf(`workflows:
+  sub: {%ssteps: {pay: {call: teller.later, with: [3600000, ann, 7]%s}}}
+  main: {%ssteps: {sub: {call: sub}}}
+`, test.sub, test.step, test.run))
+		begun := time.Now()
+		r := start(t, s, nil)
+		var list []machine.View
+		if !eventually(func() bool { list = s.Services.Requests(); return len(list) == 1 }) {
+			t.Fatal("the step calls nothing")
+		}
+		left := time.Duration(list[0].Deadline - begun.UnixNano())
+		if test.most == 0 && list[0].Deadline != 0 || test.most > 0 && (list[0].Deadline == 0 || left > time.Since(begun)+test.most || left < test.most/2) {
+			t.Errorf("%+v: the request has until %d, %v after the beginning", test, list[0].Deadline, left)
+		}
+		if err := s.Services.Cancel(t.Context(), list[0].ID, "enough"); err != nil {
+			t.Fatal(err)
+		}
+		ended(t, s, r.ID)
+	}
+	deploy(t, s, bankApp(t, app.RuntimeNative, "")+"workflows:\n  main: {steps: {pay: {call: teller.later, timeout: 300ms, with: [3600000, ann, 7]}}}\n")
+	if r := ended(t, s, start(t, s, nil).ID); r.Failure == nil || r.Failure.Kind != "timeout" {
+		t.Errorf("the run has ended with %v", r.Failure)
+	}
+	if !eventually(func() bool { return len(s.Services.Requests()) == 0 }) {
+		t.Errorf("what the step has called goes on: %+v", s.Services.Requests())
+	}
+}

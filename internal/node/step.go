@@ -39,6 +39,8 @@ func (s steps) Call(ctx context.Context, c engine.ServiceCall, done func(output 
 			f.Kind, f.Permanent = kindMethod, true
 		case errors.Is(err, engine.ErrNotFound), errors.Is(err, ErrArguments), errors.Is(err, ErrOtherCall), errors.Is(err, ErrCaller), errors.Is(err, errWith):
 			f.Kind, f.Permanent = domain.KindRefused, true
+		case errors.Is(err, ErrLate):
+			f.Kind = flow.KindTimeout
 		case errors.Is(err, errResult):
 			f.Kind, f.Permanent = domain.KindOutput, true
 		}
@@ -61,7 +63,7 @@ func (s steps) call(ctx context.Context, c engine.ServiceCall) (output any, err 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errWith, err)
 	}
-	result, err := s.CallService(ctx, ServiceCall{App: c.App, Version: c.Version, Service: name, Object: object, Method: method, Args: args, Key: c.Key, Step: true})
+	result, err := s.CallService(ctx, ServiceCall{App: c.App, Version: c.Version, Service: name, Object: object, Method: method, Args: args, Key: c.Key, Timeout: c.Timeout, Step: true})
 	if err != nil || len(result) == 0 {
 		return nil, err
 	}
