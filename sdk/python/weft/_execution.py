@@ -9,6 +9,7 @@ from ._values import View, changeable, decode, decode_json, encode
 
 ABSENT = object()  # what is read where there is no value
 _UNKNOWN = object()
+_SAID_MAX = 64 << 10  # bytes of the text of an error: what is behind them is left out
 WRITTEN_MAX = 1 << 20  # bytes that are written before the node is told
 
 current = None  # the execution that runs
@@ -72,7 +73,10 @@ def describe(e):
     """The text of the error that a method ends with."""
     if isinstance(e, (TransactionException, Parted)):
         return ABORTED_TEXT
-    said = str(e)
+    try:
+        said = str(e)
+    except Exception:
+        said = ""  # it does not say what it is
     name = type(e).__name__
     if type(e) is Error or name in _NO_CLASS and isinstance(e, Error):
         return said or name
@@ -558,7 +562,10 @@ class Execution:
         self.leave_all()
         self.drop()
         self.watched, self.stale = {}, []
-        return self.last(code, note.encode("utf-8", "replace"), b"")
+        note = note.encode("utf-8", "replace")
+        if len(note) > _SAID_MAX:
+            note = note[:_SAID_MAX].decode("utf-8", "ignore").encode() + b"\xe2\x80\xa6"
+        return self.last(code, note, b"")
 
 
 def unlike(name, wrong):

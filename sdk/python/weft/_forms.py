@@ -470,7 +470,11 @@ class Signature:
 
     def __init__(self, name, f, typed):
         self.name = name
-        parameters = list(inspect.signature(f).parameters.values())[1:]
+        parameters = list(inspect.signature(f).parameters.values())
+        if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise Formless("it has no self")
+        if parameters[0].kind != inspect.Parameter.VAR_POSITIONAL:
+            del parameters[0]
         self.places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.least = sum(1 for p in self.places if p.default is p.empty)
         rest = [p for p in parameters if p.kind == p.VAR_POSITIONAL]

@@ -10,6 +10,7 @@ import dis
 import enum
 import functools
 import random
+import sys
 import threading
 import types
 import weakref
@@ -45,11 +46,15 @@ def _kept(function, names):
     if not isinstance(function, _FUNCTIONS):
         return
     nodes = list(ast.walk(function))
+    names = {**names, **_imported(nodes)}
     own = {n.arg for n in nodes if isinstance(n, ast.arg)} | {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     for node in nodes:
-        if not isinstance(node, (ast.Attribute, ast.Subscript)) or isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("setattr", "delattr") and node.args:
+            of = node.args[0]
+        elif isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+            of = node.value
+        else:
             continue
-        of = node.value
         while isinstance(node, ast.Subscript) and isinstance(of, (ast.Attribute, ast.Subscript)):
             of = of.value  # of what a module or class has
         if isinstance(of, ast.Name):
@@ -59,6 +64,20 @@ def _kept(function, names):
                     or isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id == "type")
         if kept:
             yield node
+
+
+def _imported(nodes):
+    """What a function imports by itself."""
+    found = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                found[a.asname or a.name.split(".")[0]] = sys.modules.get(a.name if a.asname else a.name.split(".")[0], types)
+        elif isinstance(node, ast.ImportFrom):
+            module = sys.modules.get(node.module or "")
+            for a in node.names:
+                found[a.asname or a.name] = getattr(module, a.name, None)
+    return found
 
 
 def _changed(function):

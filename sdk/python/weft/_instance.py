@@ -155,7 +155,9 @@ def execute(spec, node, frame):
             last = x.failed(_frames.PANICKED, _execution.describe(e))
         except Unreadable as e:
             last = x.failed(_frames.REFUSED, str(e))
-        except Exception as e:
+        except Over:
+            raise
+        except BaseException as e:  # CancelledError, and those of the app, too
             e = _recorded.explained(e)
             if not isinstance(e, Error):
                 explain(x, e)

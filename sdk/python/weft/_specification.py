@@ -122,6 +122,10 @@ def specify(cls, modules, problem):
         elif inspect.iscoroutinefunction(getattr(cls, "_migrate", None)):
             wrong(definition, "_migrate of %s is async: it reads and writes the state of its object, and waits for nothing" % cls.__name__)
         names = [n for n in dir(cls) if not n.startswith("_") and n not in vars(service.Service)]
+        for n in ("at", "service_name", "state_version"):
+            f = inspect.getattr_static(cls, n)
+            if inspect.isfunction(f) or isinstance(f, property):
+                wrong(next((d for d in definition.body if getattr(d, "name", "") == n), definition), "%s is not the name of a method: it is one of all services" % n)
     else:
         fields = _mu2sls.fields(cls, definition, FOLDER + path, vars(module), wrong)
         how = "declare it in __init__, with `# type: Persistent[TYPE]`"
@@ -253,8 +257,13 @@ def _assigned(definition, fields, how, wrong):
             continue
         for node in _within(f):
             if (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name)
-                    and node.value.id == first[0].arg and node.attr not in fields):
+                    and node.value.id == first[0].arg and node.attr not in fields and _mangled(definition.name, node.attr) not in fields):
                 wrong(node, _NO_FIELD % (node.attr, how))
+
+
+def _mangled(cls, name):
+    """A name as it is in a class: those that begin with __ have the class's before them."""
+    return "_%s%s" % (cls.lstrip("_"), name) if name.startswith("__") and not name.endswith("__") else name
 
 
 def _within(node):
