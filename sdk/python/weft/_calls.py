@@ -5,6 +5,7 @@ import inspect
 from . import _forms
 from . import _frames as wire
 from ._execution import Error, running
+from ._types import brief
 from ._values import encode_json
 
 peers = {}  # the services of the app: name -> class, "" where the app file names none
@@ -70,8 +71,14 @@ def _signature(cls, name):
 def nanoseconds(delay):
     """A time that is given in seconds, or as a timedelta."""
     if isinstance(delay, datetime.timedelta):
-        return (delay.days * 86400 + delay.seconds) * 10**9 + delay.microseconds * 1000
-    return int(delay * 10**9)
+        n = (delay.days * 86400 + delay.seconds) * 10**9 + delay.microseconds * 1000
+    elif isinstance(delay, (int, float)) and abs(delay) < 1 << 63:
+        n = int(delay * 10**9)
+    else:
+        raise TypeError("a time is a number of seconds, or a timedelta, and %s is not" % brief(delay))
+    if n >> 63 not in (0, -1):
+        raise ValueError("%s is longer than a time may be, which is 292 years" % brief(delay))
+    return n
 
 
 class Method:
@@ -152,9 +159,17 @@ class Future:
         return "<future %d>" % self.handle
 
 
+def handles(futures):
+    """What is waited for. The error is a TypeError."""
+    for f in futures:
+        if not isinstance(f, Future):
+            raise TypeError("%s is not a future: start(Account.at(KEY).put, 5) gives one, and a call has its result already" % brief(f))
+    return [f.handle for f in futures]
+
+
 def wait_all(futures):
     """The results of futures, in their order. The error is that of the first one that has failed."""
     if not futures:
         return []
     x = running()
-    return [f.taken(x, v) for f, v in zip(futures, x.wait([f.handle for f in futures]))]
+    return [f.taken(x, v) for f, v in zip(futures, x.wait(handles(futures)))]

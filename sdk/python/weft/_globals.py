@@ -61,7 +61,7 @@ def _kept(function, names):
             kept = of.id not in own and isinstance(names.get(of.id), (type, types.ModuleType, types.FunctionType))
         else:
             kept = (isinstance(of, ast.Attribute) and of.attr == "__class__"
-                    or isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id == "type")
+                    or isinstance(of, ast.Call) and isinstance(of.func, ast.Name) and of.func.id in ("type", "globals"))
         if kept:
             yield node
 

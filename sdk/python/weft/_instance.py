@@ -1,4 +1,5 @@
 """An instance of a service: it executes methods for the node, one at a time, until their stream ends."""
+import decimal
 import os
 import sys
 import traceback
@@ -132,6 +133,7 @@ def execute(spec, node, frame):
             _execution.current = x
             if spec.chance:
                 _recorded.begin(x)
+            decimal.setcontext(spec.decimals.copy())  # what a method changes in it is gone
             self = spec.new(spec.cls)
             x.edition, x.mode = spec.edition(self), method.mode
             result = method.run(self, *args)

@@ -195,15 +195,19 @@ def _node(real):
 
 
 def explained(e):
-    """Says what asyncio means by an error in a method."""
-    if type(e) is not RuntimeError or "no running event loop" not in str(e):
+    """Says what asyncio, or an await of what is there, means by an error in a method."""
+    if type(e) is RuntimeError and "no running event loop" in str(e):
+        why = NO_LOOP
+    elif type(e) is TypeError and "can't be used in 'await' expression" in str(e):
+        why = "%s: a call has its result already; await what start(…) gives, or leave await out" % e
+    else:
         return e
     where, trace = "", e.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith("/fn/"):
             where = _at(trace.tb_frame, trace.tb_lineno)
         trace = trace.tb_next
-    return Refused(where + NO_LOOP)
+    return Refused(where + why)
 
 
 def install():

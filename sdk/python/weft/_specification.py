@@ -1,5 +1,6 @@
 """What a service is, read from its class: its fields, and its methods with what they take."""
 import ast
+import decimal
 import functools
 import inspect
 import sys
@@ -65,6 +66,7 @@ class Specification:
         self.cls, self.methods, self.fields = cls, methods, fields
         self.new = cls.__new__
         self.chance = True  # it may use the module random
+        self.decimals = decimal.getcontext().copy()  # how many digits there are, as the import has left it
         self.version = getattr(cls, "state_version", 0)
         self.ways = WAYS if issubclass(cls, service.Service) else "give the field another name, or go back to code that reads it"
 

@@ -85,6 +85,9 @@ class Service:
             cls.state_version = version
         classes.append(cls)
 
+    def __reduce__(self):
+        raise TypeError("it is its service's, and not a value: keep the key")
+
     @classmethod
     def at(cls: _typing.Type[S], key: str = "") -> S:
         """The object with a key, of a service that is keyed, to be called by others; without one, the only object."""
@@ -145,7 +148,7 @@ def gather(*futures: Future) -> list:
 
 def any_of(*futures: Future) -> int:
     """Waits until one of several results is there, and returns its index. Its wait() does not wait any more."""
-    values = _execution.running().wait([f.handle for f in futures], True)
+    values = _execution.running().wait(_calls.handles(futures), True)
     return next(i for i, v in enumerate(values) if v[0] != _wire.PENDING)
 
 
