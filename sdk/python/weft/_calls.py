@@ -5,8 +5,8 @@ import inspect
 from . import _forms
 from . import _frames as wire
 from ._execution import Error, running
-from ._types import brief
 from ._values import encode_json
+from ._words import brief
 
 peers = {}  # the services of the app: name -> class, "" where the app file names none
 _names = {}

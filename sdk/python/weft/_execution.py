@@ -6,8 +6,8 @@ encoded again before each question that others could see it by, and written if i
 """
 from . import _frames as wire
 from ._values import View, changeable, decode, decode_json, encode
+from ._words import ABSENT, holds, shown
 
-ABSENT = object()  # what is read where there is no value
 _UNKNOWN = object()
 _SAID_MAX = 64 << 10  # bytes of the text of an error: what is behind them is left out
 WRITTEN_MAX = 1 << 20  # bytes that are written before the node is told
@@ -566,28 +566,6 @@ class Execution:
         if len(note) > _SAID_MAX:
             note = note[:_SAID_MAX].decode("utf-8", "ignore").encode() + b"\xe2\x80\xa6"
         return self.last(code, note, b"")
-
-
-def unlike(name, wrong):
-    """Says that something stored is not what code expects."""
-    path, v, want = wrong
-    if v is ABSENT:
-        return "%s%s is not there, where this code has %s" % (name, path, want)
-    return "%s%s holds %s, where this code has %s" % (name, path, shown(v), want)
-
-
-def holds(name, wrong):
-    """The same, with what to do."""
-    return "%s: %s" % (unlike(name, wrong), WAYS)
-
-
-WAYS = "give the class a version and _migrate, or go back to code that reads it"
-
-
-def shown(v):
-    """A value with its type, for messages."""
-    said = repr(v)
-    return "%s, %s" % (type(v).__name__, said if len(said) <= 40 else said[:40] + "…")
 
 
 def fit(place, v, check):

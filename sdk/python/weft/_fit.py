@@ -3,6 +3,7 @@ from . import _execution, _state
 from . import _frames as wire
 from ._edition import PLACE
 from ._values import decode, decode_json
+from ._words import unlike
 
 METHOD = "#fits"  # what is called: no method has that name
 _INITIAL = b"true"  # the value of a map that has had its initial entries
@@ -62,4 +63,4 @@ def _wrong(name, read, data, check):
     except Exception as e:
         return "%s holds what this code cannot read: %s" % (name, _execution.describe(e))
     wrong = None if check is None else check(v)
-    return "" if wrong is None else _execution.unlike(name, wrong)
+    return "" if wrong is None else unlike(name, wrong)

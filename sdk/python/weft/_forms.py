@@ -15,8 +15,9 @@ import uuid
 from collections import abc
 
 from . import _types
-from ._execution import ABSENT, Error
+from ._execution import Error
 from ._types import name_of
+from ._words import ABSENT, brief
 
 _KINDS = {str: "text", int: "number", float: "number", bool: "truth", type(None): "null", list: "list", dict: "object"}
 _TUPLES = (tuple, set, frozenset, collections.deque, abc.Set, abc.MutableSet)
@@ -185,7 +186,7 @@ def _text(cls, parse, show, like):
         try:
             return parse(cls, v)
         except (ValueError, TypeError, ArithmeticError):
-            raise Mismatch("", v, words, "%s, where it is like %s" % (_types.brief(v), like)) from None
+            raise Mismatch("", v, words, "%s, where it is like %s" % (brief(v), like)) from None
 
     def write(v):
         if not isinstance(v, cls) or issubclass(cls, _DATE) and isinstance(v, _DATETIME) and not issubclass(cls, _DATETIME):
@@ -250,7 +251,7 @@ def _members(cls):
         for m in cls:
             if not flag and _bare_value(m) == v and type(_bare_value(m)) is type(v):
                 return m
-        raise Mismatch("", v, words, "it is %s" % _types.brief(v) if _kind(v) in kinds else "")
+        raise Mismatch("", v, words, "it is %s" % brief(v) if _kind(v) in kinds else "")
 
     def write(v):
         _wanted(v, cls, words)
@@ -436,7 +437,7 @@ def _record(cls, made):
         given = {}
         for k, e in v.items():
             if k not in parts:
-                raise Mismatch("", v, words, "it has %s, which is no field" % _types.brief(k))
+                raise Mismatch("", v, words, "it has %s, which is no field" % brief(k))
             try:
                 given[k] = parts[k].read(e)
             except Mismatch as wrong:

@@ -8,8 +8,9 @@ import typing
 
 from . import _calls, _forms, _mu2sls, _reading, _recorded, _state, _types, service
 from ._edition import Edition
-from ._execution import WAYS, Error, shown
+from ._execution import Error
 from ._values import decode, encode
+from ._words import WAYS, shown
 
 FOLDER = "/fn/"
 _ZEROS = {int: 0, float: 0.0, str: "", bool: False, bytes: b"", list: [], dict: {}, set: set(), tuple: ()}

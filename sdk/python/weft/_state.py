@@ -3,8 +3,9 @@ from collections.abc import Mapping, MutableMapping, MutableSequence
 
 from . import _execution
 from . import _frames as wire
-from ._execution import ABSENT, running
+from ._execution import running
 from ._values import View, decode_key, encode, encode_key
+from ._words import ABSENT, holds, shown
 
 BATCH = 200  # entries that are asked for at a time
 _MISSING = object()
@@ -104,14 +105,14 @@ class Map(View, MutableMapping):
         k = decode_key(entry)
         wrong = None if self.keyed is None else self.keyed(k)
         if wrong is not None:
-            running().refuse(_execution.holds("a key of " + self.name, wrong))
+            running().refuse(holds("a key of " + self.name, wrong))
         return k
 
     def admit(self, k):
         """Raises a TypeError if a key that is written is not of the field's type."""
         wrong = self.keyed(k)
         if wrong is not None:
-            raise TypeError("the keys of %s are %s, and not %s" % (self.name, wrong[2], _execution.shown(k)))
+            raise TypeError("the keys of %s are %s, and not %s" % (self.name, wrong[2], shown(k)))
 
     def __getitem__(self, k):
         v = running().load(self.place(k), False, self.check)

@@ -8,7 +8,7 @@ import types
 import typing
 from collections import abc
 
-from ._execution import ABSENT
+from ._words import ABSENT
 
 UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
 _KEYED = (dict, abc.Mapping, abc.MutableMapping)
@@ -29,12 +29,6 @@ def bare(hint):
             hint = hint.__value__
         else:
             return hint
-
-
-def brief(v):
-    """A value, for messages."""
-    said = repr(v)
-    return said if len(said) <= 40 else said[:40] + "…"
 
 
 def name_of(hint):
