@@ -46,3 +46,33 @@ func testServicesInGo(t *testing.T, runtime string) {
 		t.Errorf("a method that is not there: %v", err)
 	}
 }
+
+// A version in Go whose fields do not fit what is stored, and are not migrated, is refused when it is deployed.
+func TestStateThatNewCodeDoesNotFitInGo(t *testing.T) { onRuntimes(t, testStateThatNewCodeDoesNotFit) }
+
+func testStateThatNewCodeDoesNotFit(t *testing.T, runtime string) {
+	path := program(t, runtime, "./testdata/shape")
+	s := serve(t, t.TempDir())
+	yaml := func(shape string) string {
+		return fmt.Sprintf("services:\n  shape: {runtime: %s, source: %s, keyed: true, env: {SHAPE: %s}}\n", runtime, path, shape)
+	}
+	deploy(t, s, yaml("text"))
+	one := deploy(t, s, yaml("number"))
+	mustCall(t, s, "", "shape/a.fill")
+	for shape, words := range map[string]string{
+		"table": "shape/a: Field holds a Value, where this code has a Map. Give the state a version and a Migrate",
+		"other": "", "migrated": "",
+	} {
+		_, _, err := s.Apps.Deploy(t.Context(), packed(t, yaml(shape)), deployment)
+		if words == "" && err != nil || words != "" && (err == nil || !strings.Contains(err.Error(), words)) {
+			t.Errorf("%s: %v, want %q", shape, err, words)
+		}
+	}
+	_, _, err := s.Apps.Deploy(t.Context(), packed(t, strings.Replace(yaml("text"), "keyed: true", "keyed: true, attempts: 3", 1)), deployment)
+	if err == nil || !strings.Contains(err.Error(), "shape/a: Field holds a number, 5, where this code has a string") {
+		t.Errorf("another type: %v", err)
+	}
+	if _, _, err := s.Apps.Get("test", one.ID); err != nil {
+		t.Error(err)
+	}
+}
