@@ -85,7 +85,11 @@ func (l *bounded) enter(conn net.Conn) bool {
 				go r.conn.Close() // with TLS it says goodbye, which may take seconds
 				continue
 			}
-			time.AfterFunc(soon, l.room.Signal)
+			time.AfterFunc(soon, func() {
+				l.all.mu.Lock() // it does not signal before it is waited for
+				defer l.all.mu.Unlock()
+				l.room.Signal()
+			})
 		}
 		l.room.Wait()
 	}

@@ -16,12 +16,13 @@ type bench struct {
 	address string
 	server  *http.Server
 	begun   chan struct{} // a request has come
-	end     chan struct{} // one may end
+	end     chan struct{} // requests may end
+	later   chan struct{} // those for /later may, too
 	idle    chan struct{} // a connection has nothing to do
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, begun: make(chan struct{}, 10), end: make(chan struct{}), idle: make(chan struct{}, 10)}
+	b := &bench{t: t, begun: make(chan struct{}, 10), end: make(chan struct{}), later: make(chan struct{}), idle: make(chan struct{}, 10)}
 	c := newConnections(2)
 	state := func(conn net.Conn, now http.ConnState) {
 		c.state(conn, now)
@@ -29,9 +30,12 @@ func newBench(t *testing.T) *bench {
 			b.idle <- struct{}{}
 		}
 	}
-	b.server = &http.Server{ConnState: state, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	b.server = &http.Server{ConnState: state, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.begun <- struct{}{}
 		<-b.end
+		if r.URL.Path == "/later" {
+			<-b.later
+		}
 		if c.crowded() {
 			w.Header().Set("Connection", "close")
 		}
@@ -64,14 +68,14 @@ func newBench(t *testing.T) *bench {
 }
 
 // ask sends a request over a new connection.
-func (b *bench) ask() net.Conn {
+func (b *bench) ask(path string) net.Conn {
 	b.t.Helper()
 	conn, err := net.Dial("tcp", b.address)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { conn.Close() })
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: weft\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: weft\r\n\r\n"); err != nil {
 		b.t.Fatal(err)
 	}
 	return conn
@@ -109,23 +113,22 @@ func (b *bench) closed(conn net.Conn) {
 // request is answered, with which it is closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	b := newBench(t)
-	one, two := b.ask(), b.ask()
+	one, two := b.ask("/"), b.ask("/")
 	<-b.begun
 	<-b.begun
-	three, four := b.ask(), b.ask()
+	three, four := b.ask("/later"), b.ask("/later")
 	select {
 	case <-b.begun:
 		t.Error("three requests are answered at a time")
 	case <-time.After(50 * time.Millisecond): // that it does not happen later either is what the rest would show
 	}
 	two.Close() // its request goes on
-	b.end <- struct{}{}
-	b.end <- struct{}{}
+	close(b.end)
 	b.answered(one)
 	<-b.begun
 	<-b.begun
 	b.closed(one)
-	close(b.end)
+	close(b.later)
 	b.answered(three)
 	b.answered(four)
 }
@@ -135,12 +138,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 func TestIdleConnectionsAreKept(t *testing.T) {
 	b := newBench(t)
 	close(b.end)
-	one, two := b.ask(), b.ask()
+	one, two := b.ask("/"), b.ask("/")
 	b.rests(one)
 	b.rests(two)
 	io.WriteString(one, "GET / HTTP/1.1\r\nHost: weft\r\n\r\n")
 	b.rests(one)
-	b.answered(b.ask())
+	b.answered(b.ask("/"))
 	b.closed(two)
 	io.WriteString(one, "GET / HTTP/1.1\r\nHost: weft\r\n\r\n")
 	b.rests(one)
@@ -149,10 +152,10 @@ func TestIdleConnectionsAreKept(t *testing.T) {
 // A server that ends does not wait for connections that wait for a place.
 func TestCloseWhileConnectionsWait(t *testing.T) {
 	b := newBench(t)
-	b.ask()
-	b.ask()
+	b.ask("/")
+	b.ask("/")
 	<-b.begun
 	<-b.begun
-	b.ask()
+	b.ask("/")
 	close(b.end)
 }
