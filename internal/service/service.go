@@ -442,10 +442,14 @@ func (s *Services) Using(app, version string) int {
 	return look(s, func() int { return s.machine.Using(app, version) })
 }
 
-// look asks the goroutine; it gives nothing when the services are closed.
+// look asks the goroutine; it gives nothing when the services are closed. What it gives is appended: who reads the
+// state then sees nothing older.
 func look[T any](s *Services, f func() T) (v T) {
 	answer := make(chan T, 1)
-	if s.post(func() { answer <- f() }) {
+	if s.post(func() {
+		v := f()
+		s.appended = append(s.appended, func() { answer <- v })
+	}) {
 		select {
 		case v = <-answer:
 		case <-s.quit:
