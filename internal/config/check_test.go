@@ -70,7 +70,7 @@ func TestPeers(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", ":", ":80", "example.org", "example.org:", "example.org:0", "example.org:65536", "example.org:x", "example.org:2-1", "ex ample:80",
-		"::1:80", "[::1:80", "[::1]80", "[example.org]:80", "[*]:80", "10.0.0.0/33:80", "*.*:80", "*x:80", "a*:80", "user@host:80", "[fe80::1%eth0]:80", "[10.0.0.1]:80", "fd00::/8:80",
+		"::1:80", "[::1:80", "[::1]80", "[example.org]:80", "[*]:80", "10.0.0.0/33:80", "*.*:80", "*x:80", "a*:80", "user@host:80", "[fe80::1%eth0]:80", "[10.0.0.1]:80", "fd00::/8:80", "10.0.0.1.:80",
 	} {
 		if p, err := ParsePeer(bad); err == nil {
 			t.Errorf("%q is taken for %+v", bad, p)

@@ -112,6 +112,9 @@ func ParsePeer(s string) (Peer, error) {
 		}
 	} else {
 		p.name = strings.ToLower(strings.TrimSuffix(host, "."))
+		if _, aerr := netip.ParseAddr(p.name); aerr == nil {
+			return bad("an address has no dot at its end")
+		}
 	}
 	switch {
 	case host == "":
