@@ -10,7 +10,7 @@ STATIC      := -linkmode external -extldflags "-static -Wl,--gc-sections"
 GOBUILD     := go build -trimpath -buildvcs=false
 EXPERIMENTS := cold-start data-transfer end-to-end breakdown p99 resources invoke steps recovery cold-process cpu cpu-ablation cpu-sensitivity services seq
 SEEDS       ?= 2000
-FUZZTIME    ?= 2m
+FUZZTIME    ?= 1m
 FOR         ?= 60s
 SEED        ?= 0
 
@@ -29,7 +29,7 @@ host: ## the domain host, static, where bin/weft embeds it from
 	@echo 'CGO_ENABLED=1 go build -o $(HOST) ./cmd/weft-host'; said=$$(CGO_ENABLED=1 $(GOBUILD) -tags netgo,osusergo -ldflags '-s -w $(STATIC)' -o $(HOST) ./cmd/weft-host 2>&1) || { echo "$$said" >&2; exit 1; } # the linker warns of what static programs cannot load
 
 test: ## everything that CI runs
-	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race sim chaos soak fuzz smoke && echo "ok  	make test	$${SECONDS}s"
+	@SECONDS=0; $(MAKE) --no-print-directory deps build js lint race sim chaos fuzz smoke && echo "ok  	make test	$${SECONDS}s"
 
 js: ## the engine of examples/javascript, where there is npm; its test is skipped without
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory -C examples/javascript; else echo 'js: no npm, examples/javascript is not tested'; fi
@@ -54,14 +54,13 @@ lint: ## vet, staticcheck, formatting; the rules of internal/lint run with the t
 sim: ## lives and deaths of simulated nodes: SEEDS of them, 2,000 take a minute
 	go test -count=1 -timeout 10m ./internal/sim -run TestSeeds -v -args -seeds $(SEEDS)
 
-chaos: build ## kills bin/weft FOR a while, a minute by default, with runs and with services; SEED says how, and repeats what failed
-	@$(MAKE) --no-print-directory -j2 --output-sync chaos-TestChaos chaos-TestServices
+chaos: build ## kills bin/weft FOR a while, a minute by default, with runs and with services, and keeps another one busy (soak) meanwhile; SEED says how, and repeats what failed
+	@$(MAKE) --no-print-directory -j3 --output-sync chaos-TestChaos chaos-TestServices chaos-TestSoak
 
 chaos-%:
 	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run '^$*$$' -v -args -for $(FOR) -seed $(SEED)
 
-soak: build ## keeps bin/weft busy FOR a while, a minute by default, and looks at what grows
-	WEFT=$(CURDIR)/bin/weft go test -count=1 -timeout 0 ./internal/chaos -run TestSoak -v -args -for $(FOR) -seed $(SEED)
+soak: build chaos-TestSoak ## keeps bin/weft busy FOR a while, a minute by default, and looks at what grows
 
 fuzz: ## every Fuzz target for its share of FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
@@ -75,7 +74,7 @@ peers: ## what weft bench steps is compared with: DBOS Go over a PostgreSQL that
 
 smoke: build ## every Go benchmark once, and every experiment for seconds: its outputs are checked, its figures mean nothing
 	go test -run '^$$' -bench . -benchtime 1x ./...
-	for x in $(filter-out seq,$(EXPERIMENTS)); do bin/weft bench $$x --quick --budget 10s -o csv; done
+	for x in $(filter-out seq,$(EXPERIMENTS)); do bin/weft bench $$x --quick --budget 5s -o csv; done
 	bin/weft bench seq --app counter --quick --budget 5s -o csv
 
 demo: build ## counts the words of every Go source file of the Go distribution
